@@ -1,0 +1,206 @@
+import type { NewEvent, Outcome } from "../interaction/event.js";
+import { assert } from "../platform/assert.js";
+import { backoffMs } from "../platform/backoff.js";
+import type { Clock } from "../platform/clock.js";
+import { limits } from "../platform/limits.js";
+import type { Logger } from "../platform/log.js";
+import type { Rng } from "../platform/rng.js";
+import { StoreFault } from "../store/store.js";
+import { type Batch, takeBatch } from "./batch.js";
+import { type CommitTiming, type Pending, PendingQueue } from "./pending.js";
+
+export type CommitDeps = {
+  readonly laneCount: number;
+  /** Resolves after COMMIT. Throws StoreFault. */
+  readonly append: (lane: number, events: readonly NewEvent[]) => Promise<readonly Outcome[]>;
+  /** Keeps an event that the store refused. Throws StoreFault. */
+  readonly setAside: (event: NewEvent, reason: string) => Promise<void>;
+  /** Takes the batch from here; must not throw. */
+  readonly settle: (batch: Batch, outcomes: readonly Outcome[], timing: CommitTiming) => void;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly log: Logger;
+};
+
+/**
+ * Group commit. Each lane has at most one statement under way; whatever arrives meanwhile forms the next batch, and a lone event on an idle lane is
+ * committed at once. There is no idle timer.
+ *
+ * The queue never refuses: its bound is kept by those who fill it, who ask `hasRoom` first and wait for `whenRoom` (streams stop reading, unary calls
+ * answer OVERLOADED). It can pass the bound by what they had already read: a frame per stream.
+ *
+ * When the store fails, the batch under way is tried again until it is stored, with growing delay; nothing is settled, nothing is dropped.
+ * States and events: ingest/SPEC.md.
+ */
+export class CommitQueue {
+  readonly #deps: CommitDeps;
+  readonly #lanes: readonly Lane[];
+  #pendingEvents = 0;
+  #pendingBytes = 0;
+  #isAvailable = true;
+  #isClosed = false;
+  readonly #waitingForRoom = new Set<() => void>();
+  readonly #watchers = new Set<(isAvailable: boolean) => void>();
+
+  constructor(deps: CommitDeps) {
+    this.#deps = deps;
+    this.#lanes = Array.from({ length: deps.laneCount }, () => ({ queue: new PendingQueue(), isBusy: false, isScheduled: false }));
+  }
+
+  get pendingEvents(): number {
+    return this.#pendingEvents;
+  }
+
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
+  /** Whether the last commit reached the store. */
+  get isAvailable(): boolean {
+    return this.#isAvailable;
+  }
+
+  /** Whether more events may be offered. */
+  get hasRoom(): boolean {
+    return this.#pendingEvents < limits.pendingMaxEvents && this.#pendingBytes < limits.pendingMaxBytes;
+  }
+
+  /** Calls `resume` once, when half of the bound is free again. Returns how to stop waiting. */
+  whenRoom(resume: () => void): () => void {
+    this.#waitingForRoom.add(resume);
+    return () => this.#waitingForRoom.delete(resume);
+  }
+
+  /** Calls `changed` whenever the store becomes unreachable or reachable. Returns how to stop. */
+  watchAvailability(changed: (isAvailable: boolean) => void): () => void {
+    this.#watchers.add(changed);
+    return () => this.#watchers.delete(changed);
+  }
+
+  /** The lane of a producer: always the same one, so that its events are committed in the order they came. */
+  laneOf(key: string): number {
+    let hash = 0;
+    for (let i = 0; i < key.length; i += 1) hash = (Math.imul(hash, 31) + key.charCodeAt(i)) | 0;
+    return (hash >>> 0) % this.#lanes.length;
+  }
+
+  /** Puts an event behind all others of its lane. */
+  offer(lane: number, pending: Pending): void {
+    const target = this.#lanes[lane];
+    assert(target !== undefined, "laneOf gives lanes that exist");
+    target.queue.push(pending);
+    this.#pendingEvents += 1;
+    this.#pendingBytes += pending.event.costBytes;
+    this.#schedule(lane, target);
+  }
+
+  /** Stops retrying: events that are not settled by then never will be, and their peers send them again elsewhere. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  /** One pass of the event loop later, so that everything that arrived in this one shares a commit. */
+  #schedule(index: number, lane: Lane): void {
+    if (lane.isBusy || lane.isScheduled) return;
+    lane.isScheduled = true;
+    setImmediate(() => {
+      lane.isScheduled = false;
+      void this.#run(index, lane);
+    });
+  }
+
+  /** Commits until the lane is empty. Never rejects: the loop's edge, where failure becomes waiting. */
+  async #run(index: number, lane: Lane): Promise<void> {
+    if (lane.isBusy) return;
+    lane.isBusy = true;
+    while (lane.queue.size > 0 && !this.#isClosed) {
+      const batch = takeBatch(lane.queue, limits.batchMaxEvents, limits.batchMaxBytes);
+      const startedAtMs = this.#deps.clock.monotonicMs();
+      const outcomes = await this.#commit(index, batch.events);
+      if (outcomes === undefined) break;
+      const commitMs = this.#deps.clock.monotonicMs() - startedAtMs;
+      const queueWaitMs = startedAtMs - (batch.items[0]?.receivedAtMs ?? startedAtMs);
+      for (const item of batch.items) this.#pendingBytes -= item.event.costBytes;
+      this.#pendingEvents -= batch.items.length;
+      this.#deps.settle(batch, outcomes, { queueWaitMs, commitMs, batchEvents: batch.items.length });
+      this.#announceRoom();
+    }
+    lane.isBusy = false;
+  }
+
+  /** Outcomes of all events, however long it takes; undefined only when the queue was closed before. */
+  async #commit(lane: number, events: readonly NewEvent[]): Promise<readonly Outcome[] | undefined> {
+    for (let attempt = 0; !this.#isClosed; attempt += 1) {
+      try {
+        const outcomes = await this.#deps.append(lane, events);
+        this.#setAvailable(true);
+        return outcomes;
+      } catch (thrown) {
+        const fault = toFault(thrown);
+        if (fault.kind === "poison") return this.#bisect(lane, events, fault);
+        await this.#waitAfter(fault, attempt);
+      }
+    }
+    return undefined;
+  }
+
+  /** Halves the batch until the event that the store refuses stands alone; that one becomes a dead letter, its neighbours are stored. */
+  async #bisect(lane: number, events: readonly NewEvent[], fault: StoreFault): Promise<readonly Outcome[] | undefined> {
+    const [only, second] = events;
+    if (only === undefined) return [];
+    if (second === undefined) return this.#bury(only, fault);
+    const middle = Math.ceil(events.length / 2);
+    const left = await this.#commit(lane, events.slice(0, middle));
+    const right = left && (await this.#commit(lane, events.slice(middle)));
+    return left && right && [...left, ...right];
+  }
+
+  async #bury(event: NewEvent, fault: StoreFault): Promise<readonly Outcome[] | undefined> {
+    const description = `the store refused it (${fault.code}): ${fault.message}`;
+    this.#deps.log.warn(
+      { eventId: event.eventId, mcpId: event.mcpId, code: fault.code, err: fault.cause },
+      "event set aside as a dead letter",
+    );
+    for (let attempt = 0; !this.#isClosed; attempt += 1) {
+      try {
+        await this.#deps.setAside(event, `${fault.code}: ${fault.message}`);
+        return [{ kind: "poison", description }];
+      } catch (thrown) {
+        await this.#waitAfter(toFault(thrown), attempt);
+      }
+    }
+    return undefined;
+  }
+
+  async #waitAfter(fault: StoreFault, attempt: number): Promise<void> {
+    const isOutage = fault.kind === "outage" || attempt >= limits.transientRetryMax;
+    if (isOutage && this.#isAvailable)
+      this.#deps.log.error({ code: fault.code, err: fault }, "store unavailable: events wait, nothing is acknowledged");
+    if (isOutage) this.#setAvailable(false);
+    const delayMs = backoffMs(limits.storeBackoff, attempt, this.#deps.rng);
+    await new Promise<void>((resolve) => this.#deps.clock.after(delayMs, resolve));
+  }
+
+  #setAvailable(isAvailable: boolean): void {
+    if (this.#isAvailable === isAvailable) return;
+    this.#isAvailable = isAvailable;
+    if (isAvailable) this.#deps.log.info({ pendingEvents: this.#pendingEvents }, "store available again");
+    for (const changed of [...this.#watchers]) changed(isAvailable);
+  }
+
+  #announceRoom(): void {
+    if (this.#waitingForRoom.size === 0) return;
+    if (this.#pendingEvents * 2 > limits.pendingMaxEvents || this.#pendingBytes * 2 > limits.pendingMaxBytes) return;
+    const waiting = [...this.#waitingForRoom];
+    this.#waitingForRoom.clear();
+    for (const resume of waiting) resume();
+  }
+}
+
+type Lane = { readonly queue: PendingQueue; isBusy: boolean; isScheduled: boolean };
+
+/** What the store throws is a StoreFault; anything else is a bug of ours that one event of the batch has found, and is handled as its poison. */
+function toFault(thrown: unknown): StoreFault {
+  if (thrown instanceof StoreFault) return thrown;
+  return new StoreFault("poison", "INTERNAL", "internal error while storing the event", thrown);
+}

@@ -1,0 +1,23 @@
+/** Cancels what was scheduled; harmless when it has run already. */
+export type Cancel = () => void;
+
+/** Time as a dependency. Units: milliseconds. */
+export type Clock = {
+  /** Wall time since the Unix epoch; may jump. For timestamps only. */
+  readonly nowMs: () => number;
+  /** Never goes back; its zero means nothing. For durations and timeouts. */
+  readonly monotonicMs: () => number;
+  /** Runs `task` once after `delayMs`. Does not keep the process alive. */
+  readonly after: (delayMs: number, task: () => void) => Cancel;
+};
+
+/** The clock of the machine. */
+export const systemClock: Clock = {
+  nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  after: (delayMs, task) => {
+    const timer = setTimeout(task, delayMs);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+};

@@ -1,0 +1,109 @@
+/** Named by what the caller should do next; the one table below says the rest. */
+export type ErrorCode =
+  | "invalid"
+  | "unauthenticated"
+  | "forbidden"
+  | "not_found"
+  | "failed_precondition"
+  | "conflict"
+  | "busy"
+  | "unavailable"
+  | "late"
+  | "gone"
+  | "broken";
+
+/** What a code means on the wire. `grpc` is a canonical status number; `retry` tells whether the same bytes may succeed later. */
+export type ErrorMeaning = {
+  readonly grpc: number;
+  readonly http: number;
+  readonly retry: "never" | "later" | "if_idempotent";
+  readonly nextStep: string;
+};
+
+/** The one table from code to gRPC status, HTTP status and retry rule. docs/errors.md repeats it; a test compares both. */
+export const errorTable = {
+  invalid: { grpc: 3, http: 400, retry: "never", nextStep: "change the request" },
+  unauthenticated: { grpc: 16, http: 401, retry: "never", nextStep: "send a valid key" },
+  forbidden: { grpc: 7, http: 403, retry: "never", nextStep: "use a key that may do this" },
+  not_found: { grpc: 5, http: 404, retry: "never", nextStep: "check the name" },
+  failed_precondition: { grpc: 9, http: 400, retry: "never", nextStep: "bring the system into the named state first" },
+  conflict: { grpc: 6, http: 409, retry: "never", nextStep: "read what is stored, then decide" },
+  busy: { grpc: 8, http: 429, retry: "later", nextStep: "send the same bytes again after the delay" },
+  unavailable: { grpc: 14, http: 503, retry: "if_idempotent", nextStep: "send the same bytes again after the delay" },
+  late: { grpc: 4, http: 504, retry: "if_idempotent", nextStep: "send again with a longer deadline" },
+  gone: { grpc: 11, http: 410, retry: "never", nextStep: "start again from the oldest" },
+  broken: { grpc: 13, http: 500, retry: "never", nextStep: "report a bug of the coordinator" },
+} as const satisfies Record<ErrorCode, ErrorMeaning>;
+
+/** A refusal's stable word for programs. Each is documented in docs/errors.md; a test compares both. */
+export type ErrorReason = keyof typeof errorReasons;
+
+/** What each reason means, for docs/errors.md and for people. */
+export const errorReasons = {
+  FIELD_VIOLATION: "a field of the request breaks a rule; BadRequest names each",
+  UNDECODABLE_FRAME: "the bytes are not a message of the declared type",
+  MESSAGE_TOO_LARGE: "the message exceeds the limit of the transport",
+  TOO_MANY_EVENTS: "more events in one message than allowed",
+  NESTED_TOO_DEEP: "the message nests deeper than allowed",
+  UNSUPPORTED_VERSION: "no common protocol version; metadata has min and max",
+  KEY_MISSING: "the server has keys and the call carries none",
+  KEY_UNKNOWN: "the key is not known",
+  KEY_EXPIRED: "the key has passed its expiry",
+  KEY_DISABLED: "the key is switched off",
+  MCP_NOT_ALLOWED: "the key may not act for this mcp_id",
+  INTERACTION_NOT_FOUND: "no event of this interaction is stored",
+  PAGE_TOKEN_INVALID: "the page token is not one that this service gave out",
+  SLOW_CONSUMER: "acknowledgements could not be written for too long",
+  HELLO_TIMEOUT: "the stream was opened and nothing was sent",
+  HEARTBEAT_MISSED: "a client that promised heartbeats sent none",
+  HELLO_REPEATED: "a second Hello on one stream",
+  SESSIONS_EXHAUSTED: "the coordinator holds as many sessions as it may",
+  QUEUE_FULL: "the coordinator holds as many unsettled events as it may",
+  STORE_UNAVAILABLE: "the store cannot be reached",
+  STORE_READ_ONLY: "the store refuses writes",
+  COORDINATOR_DRAINING: "the coordinator shuts down; reconnect",
+  CALL_CANCELLED: "the caller went away before the answer",
+  ADDRESS_IN_USE: "another process listens on the address",
+  ADDRESS_UNUSABLE: "the address cannot be bound on this machine",
+  SERVICE_UNKNOWN: "no service of this name is served",
+  WATCHERS_EXHAUSTED: "the coordinator holds as many health watchers as it may",
+  DEADLINE_EXCEEDED: "the deadline passed before the answer",
+  INTERNAL: "a bug of the coordinator; its log has the cause",
+} as const satisfies Record<string, string>;
+
+/** One fault of one field of a request. Same words as in the wire contract's FieldViolation. */
+export type FieldFault = { readonly field: string; readonly reason: string; readonly description: string };
+
+/** Everything about a refusal besides its code and message. */
+export type ErrorDetails = {
+  readonly reason: ErrorReason;
+  readonly retryAfterMs?: number;
+  readonly fields?: readonly FieldFault[];
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly cause?: unknown;
+};
+
+/** A refusal or failure that a caller sees. `message` is for people and holds no secret; `cause` goes to the log and never on the wire. */
+export class CoordinatorError extends Error {
+  override readonly name = "CoordinatorError";
+  readonly code: ErrorCode;
+  readonly reason: ErrorReason;
+  readonly retryAfterMs: number | undefined;
+  readonly fields: readonly FieldFault[];
+  readonly metadata: Readonly<Record<string, string>>;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.reason = details.reason;
+    this.retryAfterMs = details.retryAfterMs;
+    this.fields = details.fields ?? [];
+    this.metadata = details.metadata ?? {};
+  }
+
+  /** The only funnel from whatever was thrown: ours passes, anything else becomes `broken` with its cause kept for the log. */
+  static from(thrown: unknown): CoordinatorError {
+    if (thrown instanceof CoordinatorError) return thrown;
+    return new CoordinatorError("broken", "internal error", { reason: "INTERNAL", cause: thrown });
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * Every bound of the system that is not a setting: unit in the name, reason in the comment.
+ * What an operator may change is in config/schema.ts instead; both are listed in docs/limits.md.
+ */
+export const limits = {
+  /** Longest id or short text field. Long enough for a URN, short enough for an index entry. Unit: bytes of UTF-8. */
+  idMaxBytes: 256,
+  /** Longest text for people. A stack trace fits. Unit: bytes of UTF-8. */
+  messageMaxBytes: 64 * 1024,
+  labelMaxCount: 32,
+  labelKeyMaxBytes: 64,
+  labelValueMaxBytes: 256,
+  stepMaxCount: 256,
+  /** Deepest nesting of a JSON payload: real documents stay below 20. */
+  jsonMaxDepth: 64,
+  /** Deepest nesting of protobuf messages: a level of Struct takes three, plus the frame around it. */
+  decodeMaxDepth: 64 * 3 + 8,
+  /** Largest encoded event. Larger content belongs into an object store. */
+  eventMaxBytes: 256 * 1024,
+  /** Largest gRPC message; the usual default of gRPC stacks, so that no client needs a setting. */
+  frameMaxBytes: 4 * 1024 * 1024,
+  /** Most events in one frame or unary call; also the most in one commit. Measured: larger batches gain nothing on Postgres 15. */
+  batchMaxEvents: 500,
+  /** Most bytes of JSON in one commit: keeps a batch of large events below the memory of one backend. */
+  batchMaxBytes: 4 * 1024 * 1024,
+  /** Most faults named for one event or request. */
+  violationMaxCount: 16,
+  /** Farther ahead of our clock than this, an event's time is a mistake and not a skew. */
+  skewRetryMaxMs: 24 * 60 * 60 * 1000,
+  /** Unsettled events over all peers. Above it streams are not read and unary calls get OVERLOADED. */
+  pendingMaxEvents: 20_000,
+  /** Bytes of those: with the database down under load the process must stay below 64 MiB of growth. */
+  pendingMaxBytes: 24 * 1024 * 1024,
+  /** Window of one stream. At 30k events/s a window of 1 000 covers 33 ms of commit latency. */
+  windowMaxEvents: 1_000,
+  windowMaxBytes: 4 * 1024 * 1024,
+  /** A stream is no longer read above this many windows: a client that ignores its window meets the back-pressure of HTTP/2. */
+  windowPauseFactor: 2,
+  /** Acks with full detail in one frame: keeps the frame far below the 4 MiB that clients accept. */
+  exceptionsPerFrameMax: 500,
+  /** A routing table that is not acked within this time no longer holds back a newer one. */
+  routingAckMaxMs: 5_000,
+  /** An opened stream must send something within this time. */
+  helloMaxMs: 10_000,
+  heartbeatIntervalMs: 15_000,
+  /** One loss is noise, two is a pause, three is gone. */
+  heartbeatMissesMax: 3,
+  /** Acks that cannot be written for this long mean that the peer does not read. */
+  slowConsumerMaxMs: 30_000,
+  /** Streams per connection; several times what any client library opens by itself. */
+  streamsPerConnectionMax: 128,
+  /** Sessions per process: about 60 KiB each. */
+  sessionsMax: 10_000,
+  /** Receive windows of HTTP/2: grpc-js leaves the server at 64 KiB (grpc-node issue 3058). */
+  http2StreamWindowBytes: 1024 * 1024,
+  http2ConnectionWindowBytes: 8 * 1024 * 1024,
+  /** How long a unary report waits for the store when the caller set no deadline. */
+  reportDeadlineMs: 5_000,
+  /** A statement that has not answered by then is taken for lost on a half-open socket. Above statement_timeout on purpose. */
+  statementWatchdogMs: 10_000,
+  statementTimeoutMs: 5_000,
+  lockTimeoutMs: 2_000,
+  idleInTransactionMs: 10_000,
+  /** Appends that run at once on Postgres. Measured on two cores: a third lane gains nothing. */
+  storeLanes: 2,
+  /** Connections for everything but appends, on Postgres. */
+  queryConnections: 4,
+  connectTimeoutMs: 5_000,
+  /** TCP keep-alive on connections to Postgres: a dead peer is noticed on idle connections too. */
+  keepAliveMs: 10_000,
+  /** How long statements in flight may still use a pool that is being replaced or closed. */
+  poolDrainMs: 5_000,
+  /** How long to wait for another coordinator that migrates the database. Building an index over a large table takes minutes. */
+  migrationLockMaxMs: 10 * 60_000,
+  migrationLockPollMs: 250,
+  /** Maintenance gives up a table lock after this and tries at its next run: appends queue behind a waiting lock. */
+  maintenanceLockMs: 500,
+  /** First start of the embedded database runs initdb: 4-6 s measured on two cores. */
+  embeddedStartMaxMs: 120_000,
+  /** Longest path of a Unix socket: 108 bytes on Linux, 104 on macOS, one for the end. */
+  socketPathMaxBytes: 103,
+  /** Retry of a failed commit. */
+  storeBackoff: { firstMs: 50, maxMs: 2_000 },
+  /** Most transient failures (deadlock, serialization) of one batch before the store counts as down. */
+  transientRetryMax: 5,
+  /** Page of a list. */
+  pageDefaultCount: 100,
+  pageMaxCount: 1_000,
+  /** Ids in one VerifyEvents call. */
+  verifyMaxCount: 1_000,
+  /** Partitions made ahead of today. */
+  partitionsAheadDays: 7,
+  /** Rows deleted in one statement by maintenance: holds locks for milliseconds only. */
+  purgeBatchRows: 5_000,
+  /** Statements of one kind in one run of maintenance; the rest waits for the next. */
+  purgeRoundsMax: 200,
+  /** MCPs that the router keeps signals for; the longest silent one is forgotten first. */
+  routedMcpMax: 1_000,
+  /** Reconnect delays given out in drain notices are spread over this. */
+  reconnectSpreadMs: 2_000,
+  /** Distinct pseudonyms kept in memory. */
+  pseudonymCacheMax: 10_000,
+  /** Longest bearer key. */
+  keyMaxBytes: 256,
+  /** Reconnects of a client: fast enough to hide a restart, slow enough that a fleet does not hammer a coordinator that is down. */
+  reconnectBackoff: { firstMs: 100, maxMs: 30_000 },
+  /** Unacknowledged events and their encoded bytes that a client session holds by default. Above either, the caller waits. */
+  outboxMaxEvents: 100_000,
+  outboxMaxBytes: 256 * 1024 * 1024,
+  /** Largest batch frame a client writes: far below frameMaxBytes, so that one lost stream does not cost megabytes again. */
+  clientFrameMaxBytes: 1024 * 1024,
+  /** How long a closing client session waits for its last acks. */
+  clientCloseMaxMs: 30_000,
+  /** Longest grpc-message of a refusal, in UTF-16 units; it travels percent-encoded in a header. */
+  statusMessageMaxChars: 1_024,
+  /** Largest google.rpc.Status of a refusal: with base64 it stays below the 8 KiB of headers that Java and many proxies accept. */
+  statusDetailsMaxBytes: 4_096,
+  /** Longest x-request-id that is taken over from a caller. */
+  requestIdMaxChars: 128,
+  /** Bytes of an undecodable frame that go to the log. */
+  undecodableHeadBytes: 64,
+  /** Server keepalive: a dead peer is found after 80 s; pings more frequent than a minute anger proxies. */
+  keepaliveTimeMs: 60_000,
+  keepaliveTimeoutMs: 20_000,
+  /** Health watchers per process: probes and clients' health checks, not end users. */
+  healthWatchersMax: 1_000,
+  /** Longest page token; a cursor holds two ids of idMaxBytes, escaped and in base64. */
+  pageTokenMaxChars: 8 * 1024,
+  /** A health check of the web port that takes longer counts as failed. Below the usual probe timeouts of 3 s and more. */
+  healthCheckMaxMs: 2_000,
+  /** Web port: a browser opens about six connections; 1 024 leave file descriptors for streams and the database. */
+  webConnectionsMax: 1_024,
+  webHeaderMaxBytes: 16 * 1024,
+  /** Time for a request's headers, and for all of it: a 4 MiB message at 140 kB/s. */
+  webHeadersMaxMs: 10_000,
+  webRequestMaxMs: 30_000,
+  webKeepAliveMs: 65_000,
+  /** Longest deadline that a timer of Node can hold: 2^31 - 1 ms, about 24.8 days. */
+  timerMaxMs: 2_147_483_647,
+  /** Routing acks waiting to be stored: one per session that a process may hold. */
+  routingAckBufferMax: 10_000,
+  /** Routing acks stored in one statement. */
+  routingAckBatchMax: 500,
+  /** Stored text about refused targets of one ack: with routingAckBufferMax acks waiting, 20 MiB at most. */
+  routingAckDetailMaxChars: 2_048,
+  /** How often routing acks are stored: at most once in this time. */
+  routingAckFlushMs: 1_000,
+  /** Refused targets in one routing ack, and bytes of each reason; routes.proto. */
+  routeVerdictMax: 64,
+  routeVerdictReasonMaxBytes: 256,
+} as const;

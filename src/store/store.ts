@@ -1,0 +1,163 @@
+import type { Interaction, InteractionState, McpId, NewEvent, Outcome } from "../interaction/event.js";
+
+/** What the caller of a store should do about a failure; decided from SQLSTATE or the socket error, in fault.ts. */
+export type StoreFaultKind =
+  /** Something in this batch cannot be stored: bisect. */
+  | "poison"
+  /** The same batch may pass at once: deadlock, serialization, lock timeout. */
+  | "transient"
+  /** The store cannot take writes now: wait, then the same batch again. */
+  | "outage";
+
+/** The only error that a store's functions throw for reasons outside our code. */
+export class StoreFault extends Error {
+  override readonly name = "StoreFault";
+  readonly kind: StoreFaultKind;
+  /** SQLSTATE, or the code of the socket error, or "WATCHDOG". */
+  readonly code: string;
+
+  constructor(kind: StoreFaultKind, code: string, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.kind = kind;
+    this.code = code;
+  }
+}
+
+/** What opening a session found out about its producer. */
+export type ProducerOpened = { readonly epoch: number; readonly resumeSequence: bigint; readonly isKnown: boolean };
+
+/** An id looked up by verify; `digest` as in NewEvent. */
+export type StoredEventRef = { readonly eventId: string; readonly digest: string; readonly storedAtMs: number };
+
+/** One stored event as read back. `body` is the JSON value of NewEvent.body. */
+export type StoredEvent = {
+  readonly eventId: string;
+  readonly mcpId: McpId;
+  readonly interactionId: string;
+  readonly producerId: string;
+  readonly sequence: bigint;
+  readonly occurredAtUs: number;
+  readonly body: unknown;
+  readonly raw: Uint8Array | undefined;
+};
+
+/** Position in a list, opaque outside store/. */
+export type ListCursor = { readonly lastEventAtUs: number; readonly mcpId: string; readonly interactionId: string };
+
+export type InteractionFilter = {
+  readonly mcpId: string | undefined;
+  readonly state: InteractionState | undefined;
+  readonly requestType: string | undefined;
+  readonly sessionId: string | undefined;
+};
+
+/** Figures over interactions that ended in [startMs, endMs). Durations in ms, undefined when no interaction reported one. */
+export type PerformanceMetrics = {
+  readonly total: number;
+  readonly completed: number;
+  readonly failed: number;
+  readonly avgMs: number | undefined;
+  readonly minMs: number | undefined;
+  readonly maxMs: number | undefined;
+  readonly p50Ms: number | undefined;
+  readonly p95Ms: number | undefined;
+  readonly p99Ms: number | undefined;
+};
+
+export type InteractionCounts = {
+  readonly total: number;
+  readonly active: number;
+  readonly completed: number;
+  readonly failed: number;
+  readonly averageMs: number | undefined;
+};
+
+/** One weighted route, as stored. */
+export type StoredRoute = {
+  readonly mcpId: string;
+  readonly weight: number;
+  readonly state: "active" | "warming";
+  readonly why: readonly { readonly name: string; readonly contribution: number }[];
+};
+
+/** One publication of the routing table, as stored. `digest` is 16 hex digits. */
+export type Publication = {
+  readonly term: number;
+  readonly version: number;
+  readonly digest: string;
+  readonly routes: readonly StoredRoute[];
+  readonly policyId: string;
+  readonly reason: string;
+  readonly publishedAtMs: number;
+};
+
+export type RoutingAckStatus = "received" | "applied" | "rejected" | "expired";
+
+/** The last ack of one producer. `producerId` is the session id for sessions without one. */
+export type AckedRoutes = {
+  readonly producerId: string;
+  readonly mcpId: string;
+  readonly status: RoutingAckStatus;
+  readonly term: number;
+  readonly version: number;
+  readonly digest: string;
+  readonly detail: string;
+  readonly ackedAtMs: number;
+};
+
+/** What maintenance did. */
+export type MaintenanceReport = {
+  readonly partitionsCreated: readonly string[];
+  readonly partitionsDropped: readonly string[];
+  readonly interactionsDeleted: number;
+  /** Days from today to the last partition. */
+  readonly daysAhead: number;
+};
+
+/**
+ * Everything durable. One implementation over postgres.js; `kind` tells what stands behind it.
+ * Errors: every function throws StoreFault, and nothing else but bugs of ours.
+ */
+export type Store = {
+  readonly kind: "embedded" | "postgres";
+  /** One line for people: which store, where, and what it promises. Holds no password. */
+  readonly promise: string;
+  /** How many appends may run at once; a producer's events always take the same lane. */
+  readonly laneCount: number;
+  /**
+   * Commits a batch in one statement. Resolves only after COMMIT, with one outcome per event in the order given ("poison" never among them).
+   * `events`: 1..batchMaxEvents with distinct (eventId, mcpId). `lane`: 0..laneCount-1.
+   */
+  readonly append: (lane: number, events: readonly NewEvent[]) => Promise<readonly Outcome[]>;
+  /** Bumps the producer's epoch, which fences older sessions, and reads its resume point: one statement. */
+  readonly openProducer: (producerId: string, mcpId: string, sessionId: string, coordinatorId: string) => Promise<ProducerOpened>;
+  /** Resume point of a producer, or undefined when it is unknown. `mcpId` undefined means any. */
+  readonly readProducer: (producerId: string, mcpId: string | undefined) => Promise<bigint | undefined>;
+  /** Keeps an event that the store refused. */
+  readonly setAside: (event: NewEvent, reason: string) => Promise<void>;
+  readonly findEvents: (mcpId: string, eventIds: readonly string[]) => Promise<readonly StoredEventRef[]>;
+  readonly readInteraction: (mcpId: string, interactionId: string) => Promise<Interaction | undefined>;
+  /** Oldest event_id first, at most `maxCount`. */
+  readonly readEvents: (mcpId: string, interactionId: string, maxCount: number) => Promise<readonly StoredEvent[]>;
+  /** Newest last event first, at most `count`, strictly after `cursor`. */
+  readonly listInteractions: (filter: InteractionFilter, count: number, cursor: ListCursor | undefined) => Promise<readonly Interaction[]>;
+  readonly readPerformance: (mcpId: string | undefined, startMs: number, endMs: number) => Promise<PerformanceMetrics>;
+  readonly countInteractions: (mcpId: string | undefined) => Promise<InteractionCounts>;
+  /** A random key made once per database, shared by all coordinators on it; for pseudonyms when none is configured. 64 hex digits. */
+  readonly instanceKey: () => Promise<string>;
+  /** Takes a new fencing term for publishing. Publications with an older term are refused from then on. */
+  readonly acquireTerm: () => Promise<{ readonly term: number; readonly version: number }>;
+  /** Stores a publication; false when a newer term exists, and then nothing is stored. */
+  readonly publish: (publication: Publication) => Promise<boolean>;
+  /** The newest publication. */
+  readonly readPublication: () => Promise<Publication | undefined>;
+  /** Upserts the last ack per producer and appends to the ack log. */
+  readonly recordAcks: (acks: readonly AckedRoutes[]) => Promise<void>;
+  readonly listAcks: (maxCount: number) => Promise<readonly AckedRoutes[]>;
+  /** Creates partitions ahead, drops partitions and interactions past retention. Safe to run at any time, by any number of coordinators. */
+  readonly maintain: (nowMs: number) => Promise<MaintenanceReport>;
+  /** Answers when the store can write; throws StoreFault otherwise. */
+  readonly ping: () => Promise<void>;
+  /** Ends all connections, and the embedded server. */
+  readonly close: () => Promise<void>;
+};

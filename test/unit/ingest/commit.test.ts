@@ -1,0 +1,191 @@
+import { pino } from "pino";
+import { describe, expect, it } from "vitest";
+import { outcomeOf } from "../../../src/ingest/batch.js";
+import { CommitQueue } from "../../../src/ingest/commit.js";
+import type { NewEvent, Outcome } from "../../../src/interaction/event.js";
+import { limits } from "../../../src/platform/limits.js";
+import { StoreFault } from "../../../src/store/store.js";
+import { noonMs } from "../../support/draft.js";
+import { eventOf } from "../../support/event.js";
+import { GatedStore } from "../../support/gated-store.js";
+import { ManualClock, turn } from "../../support/manual-clock.js";
+
+const outage = () => new StoreFault("outage", "ECONNREFUSED", "connection refused");
+const poison = () => new StoreFault("poison", "22P05", "untranslatable character");
+
+function setUp(laneCount = 1) {
+  const clock = new ManualClock(noonMs);
+  const store = new GatedStore();
+  const settled: [string, Outcome["kind"]][] = [];
+  const queue = new CommitQueue({
+    laneCount,
+    append: store.append,
+    setAside: store.setAside,
+    settle: (batch, outcomes) => {
+      for (const [i, item] of batch.items.entries()) settled.push([item.event.interactionId, outcomeOf(batch, outcomes, i).kind]);
+    },
+    clock,
+    rng: () => 1,
+    log: pino({ level: "silent" }),
+  });
+  const offer = (event: NewEvent, lane = 0) =>
+    queue.offer(lane, { event, origin: { settled: () => {}, flushed: () => {} }, receivedAtMs: clock.monotonicMs() });
+  const offerNamed = (...names: string[]) => {
+    for (const name of names) offer(eventOf({ interactionId: name }));
+  };
+  return { clock, store, settled, queue, offer, offerNamed };
+}
+
+const names = (events: readonly NewEvent[] | undefined) => events?.map((event) => event.interactionId);
+
+describe("CommitQueue", () => {
+  it("commits a lone event at once", async () => {
+    const { store, offerNamed } = setUp();
+    offerNamed("a");
+    await turn();
+    expect(names(store.last.events)).toEqual(["a"]);
+  });
+
+  it("forms the next batch while one commits, and settles only after the commit", async () => {
+    const { store, settled, offerNamed } = setUp();
+    offerNamed("a");
+    await turn();
+    offerNamed("b", "c");
+    await turn();
+    expect(store.calls).toHaveLength(1);
+    expect(settled).toEqual([]);
+    await store.last.resolve();
+    expect(settled).toEqual([["a", "stored"]]);
+    expect(names(store.last.events)).toEqual(["b", "c"]);
+  });
+
+  it("takes no more than the bound into one batch", async () => {
+    const { store, offerNamed } = setUp();
+    offerNamed(...Array.from({ length: limits.batchMaxEvents + 1 }, (_, i) => `i${i}`));
+    await turn();
+    expect(store.last.events).toHaveLength(limits.batchMaxEvents);
+  });
+
+  it("lets lanes commit side by side, and keeps a producer on one", async () => {
+    const { store, queue, offer } = setUp(2);
+    offer(eventOf({ interactionId: "a" }), 0);
+    offer(eventOf({ interactionId: "b" }), 1);
+    await turn();
+    expect(store.calls.map((call) => call.lane)).toEqual([0, 1]);
+    expect(queue.laneOf("producer-7")).toBe(queue.laneOf("producer-7"));
+    expect(new Set(Array.from({ length: 50 }, (_, i) => queue.laneOf(`p${i}`)))).toEqual(new Set([0, 1]));
+  });
+
+  it("sends an event that stands twice in a batch once, and calls the second a duplicate", async () => {
+    const { store, settled, offer } = setUp();
+    const event = eventOf({ interactionId: "a" });
+    offer(event);
+    offer({ ...event });
+    offer({ ...event, digest: "0".repeat(32) });
+    await turn();
+    expect(store.last.events).toHaveLength(1);
+    await store.last.resolve();
+    expect(settled.map(([, kind]) => kind)).toEqual(["stored", "duplicate", "conflict"]);
+  });
+
+  it("tries the same batch again through an outage, settles nothing meanwhile, and goes on by itself", async () => {
+    const { clock, store, settled, queue, offerNamed } = setUp();
+    const changes: boolean[] = [];
+    queue.watchAvailability((isAvailable) => changes.push(isAvailable));
+    offerNamed("a");
+    await turn();
+    await store.last.reject(outage());
+    offerNamed("b");
+    for (let i = 0; i < 5; i += 1) {
+      await clock.advance(limits.storeBackoff.maxMs);
+      await store.last.reject(outage());
+    }
+    expect(settled).toEqual([]);
+    expect(queue.isAvailable).toBe(false);
+    expect(queue.pendingEvents).toBe(2);
+    await clock.advance(limits.storeBackoff.maxMs);
+    expect(names(store.last.events)).toEqual(["a"]);
+    await store.last.resolve();
+    await store.last.resolve();
+    expect(settled).toEqual([
+      ["a", "stored"],
+      ["b", "stored"],
+    ]);
+    expect(changes).toEqual([false, true]);
+    expect(queue.pendingEvents).toBe(0);
+    expect(queue.pendingBytes).toBe(0);
+  });
+
+  it("retries a deadlock without calling the store unavailable, unless it goes on and on", async () => {
+    const { clock, store, queue, offerNamed } = setUp();
+    offerNamed("a");
+    await turn();
+    for (let i = 0; i < limits.transientRetryMax; i += 1) {
+      await store.last.reject(new StoreFault("transient", "40P01", "deadlock detected"));
+      expect(queue.isAvailable).toBe(true);
+      await clock.advance(limits.storeBackoff.maxMs);
+    }
+    await store.last.reject(new StoreFault("transient", "40P01", "deadlock detected"));
+    expect(queue.isAvailable).toBe(false);
+  });
+
+  it("bisects a poison event into a dead letter and stores its neighbours", async () => {
+    const { store, settled, offerNamed } = setUp();
+    offerNamed("a", "b", "bad", "c", "d");
+    await turn();
+    while (settled.length === 0) {
+      const call = store.last;
+      if (names(call.events)?.includes("bad")) await call.reject(poison());
+      else await call.resolve();
+    }
+    expect(settled).toEqual([
+      ["a", "stored"],
+      ["b", "stored"],
+      ["bad", "poison"],
+      ["c", "stored"],
+      ["d", "stored"],
+    ]);
+    expect(store.buried.map(({ event, reason }) => [event.interactionId, reason])).toEqual([["bad", "22P05: untranslatable character"]]);
+  });
+
+  it("treats a bug of ours as the poison of one event, so that it cannot stop the others", async () => {
+    const { store, settled, offerNamed } = setUp();
+    offerNamed("a", "bad");
+    await turn();
+    while (settled.length === 0) {
+      const call = store.last;
+      if (names(call.events)?.includes("bad")) await call.reject(new TypeError("undefined is not a function"));
+      else await call.resolve();
+    }
+    expect(settled.map(([, kind]) => kind)).toEqual(["stored", "poison"]);
+  });
+
+  it("has no room above its bound, and says when half of it is free again", async () => {
+    const { store, queue, offer } = setUp();
+    const event = eventOf({ interactionId: "a" });
+    for (let i = 0; i < limits.pendingMaxEvents; i += 1) offer({ ...event, eventId: `${i}` });
+    expect(queue.hasRoom).toBe(false);
+    let resumed = 0;
+    queue.whenRoom(() => {
+      resumed += 1;
+    });
+    await turn();
+    let commits = 0;
+    for (; resumed === 0; commits += 1) await store.last.resolve();
+    expect(commits).toBe(limits.pendingMaxEvents / 2 / limits.batchMaxEvents);
+    expect(queue.hasRoom).toBe(true);
+    for (; queue.pendingEvents > 0; ) await store.last.resolve();
+    expect(resumed).toBe(1);
+  });
+
+  it("stops trying when it is closed, and settles nothing then", async () => {
+    const { clock, store, settled, queue, offerNamed } = setUp();
+    offerNamed("a");
+    await turn();
+    await store.last.reject(outage());
+    queue.close();
+    await clock.advance(limits.storeBackoff.maxMs);
+    expect(store.calls).toHaveLength(1);
+    expect(settled).toEqual([]);
+  });
+});
