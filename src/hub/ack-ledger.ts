@@ -1,0 +1,116 @@
+import { judge, type Verdict } from "../ingest/verdict.js";
+import type { NewEvent, Outcome } from "../interaction/event.js";
+import { assert } from "../platform/assert.js";
+import { limits } from "../platform/limits.js";
+
+/** A run of sequences with one status. Inclusive; only sequences that were sent are meant. */
+export type AckRange = { readonly first: bigint; last: bigint; readonly status: "stored" | "duplicate" };
+
+/** What one ack frame says. */
+export type AckFrame = {
+  readonly resolvedThrough: bigint;
+  readonly ranges: readonly AckRange[];
+  readonly exceptions: readonly Verdict[];
+};
+
+/** Marks an event whose sequence is 0 or did not increase: it is acked by id. */
+const unordered = -1n;
+
+/**
+ * What a session has yet to acknowledge, kept as little as it can be said with: runs of sequences and full verdicts, never as messages.
+ * Bound: as many entries as the session may have unacknowledged events.
+ *
+ * Relies on one order: the events of a session are settled in the order they were accepted, because they take one lane.
+ */
+export class AckLedger {
+  readonly #mode: "each" | "coalesced";
+  /** For each accepted, unsettled event: the ordered sequence received just before it, or `unordered`. */
+  #awaited: bigint[] = [];
+  #awaitedHead = 0;
+  #receivedThrough = 0n;
+  #resolvedThrough = 0n;
+  #announcedThrough = 0n;
+  #ranges: AckRange[] = [];
+  #exceptions: Verdict[] = [];
+
+  constructor(mode: "each" | "coalesced") {
+    this.#mode = mode;
+  }
+
+  /** Highest sequence such that everything received up to it is resolved. */
+  get resolvedThrough(): bigint {
+    return this.#resolvedThrough;
+  }
+
+  get isEmpty(): boolean {
+    return this.#ranges.length === 0 && this.#exceptions.length === 0 && this.#announcedThrough === this.#resolvedThrough;
+  }
+
+  /** An event was accepted and is on its way to the store. */
+  accepted(sequence: bigint): void {
+    this.#awaited.push(this.#advance(sequence));
+  }
+
+  /** An event was refused before it reached the store. */
+  refused(verdict: Verdict): void {
+    this.#advance(verdict.sequence);
+    this.#exceptions.push(verdict);
+    if (this.#awaitedHead === this.#awaited.length) this.#resolvedThrough = this.#receivedThrough;
+  }
+
+  /** The oldest accepted event was settled. */
+  settled(event: NewEvent, outcome: Outcome): void {
+    const before = this.#awaited[this.#awaitedHead];
+    assert(before !== undefined, "an event is settled after it was accepted");
+    this.#awaitedHead += 1;
+    if (this.#awaitedHead > 1024 && this.#awaitedHead * 2 > this.#awaited.length) {
+      this.#awaited = this.#awaited.slice(this.#awaitedHead);
+      this.#awaitedHead = 0;
+    }
+    const isOrdered = before !== unordered;
+    if (this.#mode === "coalesced" && isOrdered && (outcome.kind === "stored" || outcome.kind === "duplicate")) {
+      this.#extend(event.sequence, before, outcome.kind);
+    } else {
+      this.#exceptions.push(judge(event, outcome));
+    }
+    if (this.#awaitedHead === this.#awaited.length) this.#resolvedThrough = this.#receivedThrough;
+    else if (isOrdered) this.#resolvedThrough = event.sequence;
+  }
+
+  /** The next frame for ACK_MODE_COALESCED, or undefined when nothing is new. */
+  takeFrame(): AckFrame | undefined {
+    if (this.isEmpty) return undefined;
+    const ranges = this.#ranges;
+    this.#ranges = [];
+    const exceptions = this.#exceptions.slice(0, limits.exceptionsPerFrameMax);
+    this.#exceptions = this.#exceptions.slice(limits.exceptionsPerFrameMax);
+    this.#announcedThrough = this.#resolvedThrough;
+    return { resolvedThrough: this.#resolvedThrough, ranges, exceptions };
+  }
+
+  /** The next verdicts for ACK_MODE_EACH, oldest first, at most `count`. */
+  takeEach(count: number): readonly Verdict[] {
+    this.#announcedThrough = this.#resolvedThrough;
+    if (count >= this.#exceptions.length) {
+      const all = this.#exceptions;
+      this.#exceptions = [];
+      return all;
+    }
+    return this.#exceptions.splice(0, count);
+  }
+
+  /** Notes that a sequence was received. Returns the one before it, or `unordered`. */
+  #advance(sequence: bigint): bigint {
+    if (sequence <= this.#receivedThrough) return unordered;
+    const before = this.#receivedThrough;
+    this.#receivedThrough = sequence;
+    return before;
+  }
+
+  /** A run goes on only when nothing else was received in between. */
+  #extend(sequence: bigint, before: bigint, status: "stored" | "duplicate"): void {
+    const run = this.#ranges.at(-1);
+    if (run !== undefined && run.status === status && run.last === before) run.last = sequence;
+    else this.#ranges.push({ first: sequence, last: sequence, status });
+  }
+}

@@ -1,0 +1,70 @@
+import { boundMcpId, mayActFor, type Principal } from "../auth/principal.js";
+import type { Bearer } from "../ingest/accept.js";
+import { checkLabels, checkText } from "../interaction/check.js";
+import { CoordinatorError, type FieldFault } from "../platform/errors.js";
+import { limits } from "../platform/limits.js";
+import type { CapabilityName, Greeting } from "../wire/frame.js";
+import type { Promises } from "./session.js";
+
+/** The protocol versions this coordinator speaks. */
+export const protocolVersions = { min: 1, max: 1 } as const;
+
+/**
+ * Judges a Hello before anything is asked of the store.
+ * Errors: `failed_precondition` without a common version, `invalid` naming each field, `forbidden` for another MCP than the credential's.
+ */
+export function checkGreeting(greeting: Greeting, principal: Principal): CoordinatorError | undefined {
+  if (greeting.minVersion > protocolVersions.max || greeting.maxVersion < protocolVersions.min) {
+    return new CoordinatorError("failed_precondition", "no common protocol version", {
+      reason: "UNSUPPORTED_VERSION",
+      metadata: { min: String(protocolVersions.min), max: String(protocolVersions.max) },
+    });
+  }
+  const fields: FieldFault[] = [];
+  const report = (field: string, reason: string, description: string) => {
+    if (fields.length < limits.violationMaxCount) fields.push({ field, reason, description });
+  };
+  checkText(greeting.mcpId, "hello.mcp_id", report);
+  checkText(greeting.producerId, "hello.producer_id", report);
+  checkText(greeting.instanceVersion, "hello.instance_version", report);
+  checkLabels(greeting.labels, "hello.labels", report);
+  if (greeting.firstUnackedSequence >= 2n ** 63n) report("hello.first_unacked_sequence", "OUT_OF_RANGE", "must be below 2^63");
+  if (fields.length > 0) return new CoordinatorError("invalid", "Hello breaks a rule", { reason: "FIELD_VIOLATION", fields });
+  if (greeting.mcpId !== "" && !mayActFor(principal, greeting.mcpId)) {
+    const message = `this key may not act for mcp_id "${greeting.mcpId}"`;
+    return new CoordinatorError("forbidden", message, { reason: "MCP_NOT_ALLOWED" });
+  }
+  return undefined;
+}
+
+/** Who brings the events of a session without Hello. */
+export function anonymousBearer(principal: Principal): Bearer {
+  return { principal, mcpId: boundMcpId(principal) ?? "", producerId: "", epoch: 0, labels: {}, source: "grpc" };
+}
+
+/** Who brings the events of a session with Hello. `epoch` is what the store gave, 0 without a producer. */
+export function greetedBearer(principal: Principal, greeting: Greeting, epoch: number): Bearer {
+  const labels = greeting.instanceVersion === "" ? greeting.labels : { mcp_version: greeting.instanceVersion, ...greeting.labels };
+  const mcpId = greeting.mcpId === "" ? (boundMcpId(principal) ?? "") : greeting.mcpId;
+  return { principal, mcpId, producerId: greeting.producerId, epoch, labels, source: "grpc" };
+}
+
+/** What the session machine needs to know of a Hello. */
+export function promisesOf(capabilities: ReadonlySet<CapabilityName>): Promises {
+  return {
+    heartbeat: capabilities.has("heartbeat"),
+    flowControl: capabilities.has("flow_control"),
+    drain: capabilities.has("drain"),
+  };
+}
+
+/** What the coordinator knows of a producer that says it still holds events from `firstUnackedSequence` on. */
+export function resumeStatusOf(
+  producerId: string,
+  isKnown: boolean,
+  firstUnackedSequence: bigint,
+): "none" | "new" | "resumed" | "unknown_producer" {
+  if (producerId === "") return "none";
+  if (isKnown) return "resumed";
+  return firstUnackedSequence > 1n ? "unknown_producer" : "new";
+}

@@ -1,0 +1,292 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import {
+  type StreamInteractionsRequest,
+  type StreamInteractionsResponse,
+  StreamInteractionsResponseSchema,
+} from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
+import type { RoutingUpdate } from "../../gen/mcp/coordinator/v1/routes_pb.js";
+import {
+  AckMode,
+  Capability,
+  DrainReason,
+  type EventAckBatch,
+  EventAckBatchSchema,
+  type FlowControl,
+  type Hello,
+  Pressure,
+  ResumeStatus,
+  type SequenceRange,
+} from "../../gen/mcp/coordinator/v1/session_pb.js";
+import type { Draft } from "../interaction/event.js";
+import { unreachable } from "../platform/assert.js";
+import type { RoutingAck } from "../smart-router/table.js";
+import { type AckView, ackToProto, statusToProto } from "./ack.js";
+import { draftFromProto, draftsFromProto } from "./event.js";
+import { routingAckFromProto } from "./routes.js";
+
+/** A frame to a client. */
+export type ServerFrame = StreamInteractionsResponse;
+
+/** What a Hello says, in domain words. Empty strings mean absent. */
+export type Greeting = {
+  readonly minVersion: number;
+  readonly maxVersion: number;
+  readonly mcpId: string;
+  readonly producerId: string;
+  readonly instanceVersion: string;
+  readonly capabilities: ReadonlySet<CapabilityName>;
+  readonly ackMode: "each" | "coalesced";
+  readonly firstUnackedSequence: bigint;
+  readonly labels: Readonly<Record<string, string>>;
+};
+
+export type CapabilityName = "heartbeat" | "flow_control" | "routing" | "drain";
+
+/** One frame from a client. `unknown` is an empty oneof, which is also what a member looks like that we do not know yet. */
+export type ClientFrame =
+  | { readonly kind: "hello"; readonly greeting: Greeting }
+  | { readonly kind: "events"; readonly drafts: readonly Draft[] }
+  | { readonly kind: "heartbeat"; readonly id: bigint }
+  | { readonly kind: "routing_ack"; readonly ack: RoutingAck }
+  | { readonly kind: "unknown" };
+
+/** Reads a decoded frame. `bytes` is its encoded length. */
+export function parseClientFrame(request: StreamInteractionsRequest, bytes: number): ClientFrame {
+  const { frame } = request;
+  switch (frame.case) {
+    case "hello":
+      return { kind: "hello", greeting: parseHello(frame.value) };
+    case "event":
+      return { kind: "events", drafts: [draftFromProto(frame.value, bytes)] };
+    case "eventBatch":
+      return { kind: "events", drafts: draftsFromProto(frame.value.events, bytes) };
+    case "heartbeat":
+      return { kind: "heartbeat", id: frame.value.id };
+    case "routingAck":
+      return parseRoutingAck(routingAckFromProto(frame.value));
+    case undefined:
+      return { kind: "unknown" };
+    default:
+      return unreachable(frame);
+  }
+}
+
+/** An ack with a status that is not known here is a frame that is not known here. */
+function parseRoutingAck(ack: RoutingAck | undefined): ClientFrame {
+  return ack === undefined ? { kind: "unknown" } : { kind: "routing_ack", ack };
+}
+
+const capabilityNames = {
+  [Capability.UNSPECIFIED]: undefined,
+  [Capability.HEARTBEAT]: "heartbeat",
+  [Capability.FLOW_CONTROL]: "flow_control",
+  [Capability.ROUTING]: "routing",
+  [Capability.DRAIN]: "drain",
+} as const satisfies Record<Capability, CapabilityName | undefined>;
+
+const capabilitiesToProto = {
+  heartbeat: Capability.HEARTBEAT,
+  flow_control: Capability.FLOW_CONTROL,
+  routing: Capability.ROUTING,
+  drain: Capability.DRAIN,
+} as const satisfies Record<CapabilityName, Capability>;
+
+function parseHello(hello: Hello): Greeting {
+  const capabilities = new Set<CapabilityName>();
+  for (const capability of hello.capabilities) {
+    const name = capabilityNames[capability]; // undefined too for one that a newer client names
+    if (name !== undefined) capabilities.add(name);
+  }
+  return {
+    minVersion: hello.minProtocolVersion === 0 ? 1 : hello.minProtocolVersion,
+    maxVersion: hello.maxProtocolVersion === 0 ? 1 : hello.maxProtocolVersion,
+    mcpId: hello.mcpId,
+    producerId: hello.producerId,
+    instanceVersion: hello.instanceVersion,
+    capabilities,
+    ackMode: hello.ackMode === AckMode.COALESCED ? "coalesced" : "each",
+    firstUnackedSequence: hello.firstUnackedSequence,
+    labels: hello.labels,
+  };
+}
+
+export type PressureName = "none" | "busy" | "storage_unavailable";
+
+const pressureToProto = {
+  none: Pressure.NONE,
+  busy: Pressure.BUSY,
+  storage_unavailable: Pressure.STORAGE_UNAVAILABLE,
+} as const satisfies Record<PressureName, Pressure>;
+
+/** A window. Absolute values. */
+export type Window = { readonly version: number; readonly maxEvents: number; readonly maxBytes: number; readonly pressure: PressureName };
+
+/** What a Welcome says, in domain words. */
+export type Welcome = {
+  readonly sessionId: string;
+  readonly coordinatorId: string;
+  readonly producerEpoch: number;
+  readonly resumeAfterSequence: bigint;
+  readonly resumeStatus: "none" | "new" | "resumed" | "unknown_producer";
+  readonly capabilities: ReadonlySet<CapabilityName>;
+  readonly settings: SessionSettings;
+  readonly window: Window;
+  readonly routing: RoutingUpdate | undefined;
+  readonly serverTimeMs: number;
+  readonly authenticatedMcpId: string;
+};
+
+/** Limits and cadences of a session. */
+export type SessionSettings = {
+  readonly version: number;
+  readonly maxBatchEvents: number;
+  readonly maxEventBytes: number;
+  readonly heartbeatIntervalMs: number;
+  readonly dedupeHorizonMs: number;
+  readonly maxClockSkewMs: number;
+};
+
+const resumeStatusToProto = {
+  none: ResumeStatus.UNSPECIFIED,
+  new: ResumeStatus.NEW,
+  resumed: ResumeStatus.RESUMED,
+  unknown_producer: ResumeStatus.UNKNOWN_PRODUCER,
+} as const satisfies Record<Welcome["resumeStatus"], ResumeStatus>;
+
+const drainReasonToProto = {
+  shutdown: DrainReason.SHUTDOWN,
+  fenced: DrainReason.FENCED,
+} as const satisfies Record<string, DrainReason>;
+
+export function welcomeFrame(welcome: Welcome): StreamInteractionsResponse {
+  return respond({
+    case: "welcome",
+    value: {
+      protocolVersion: 1,
+      sessionId: welcome.sessionId,
+      coordinatorId: welcome.coordinatorId,
+      producerEpoch: BigInt(welcome.producerEpoch),
+      resumeAfterSequence: welcome.resumeAfterSequence,
+      resumeStatus: resumeStatusToProto[welcome.resumeStatus],
+      capabilities: [...welcome.capabilities].map((name) => capabilitiesToProto[name]),
+      config: {
+        version: BigInt(welcome.settings.version),
+        maxBatchEvents: welcome.settings.maxBatchEvents,
+        maxEventBytes: welcome.settings.maxEventBytes,
+        heartbeatInterval: durationFromMs(welcome.settings.heartbeatIntervalMs),
+        dedupeHorizon: durationFromMs(welcome.settings.dedupeHorizonMs),
+        maxClockSkew: durationFromMs(welcome.settings.maxClockSkewMs),
+      },
+      flowControl: windowToProto(welcome.window),
+      ...(welcome.routing === undefined ? {} : { routing: welcome.routing }),
+      serverTime: timestampFromMs(welcome.serverTimeMs),
+      authenticatedMcpId: welcome.authenticatedMcpId,
+    },
+  });
+}
+
+export function eventAckFrame(ack: AckView): StreamInteractionsResponse {
+  return respond({ case: "eventAck", value: ackToProto(ack) });
+}
+
+/** Acks of a coalescing session. `timing` in milliseconds. */
+export type AckBatchView = {
+  readonly resolvedThrough: bigint;
+  readonly ranges: readonly { readonly first: bigint; readonly last: bigint; readonly status: AckView["status"] }[];
+  readonly exceptions: readonly AckView[];
+  readonly timing: { readonly queueWaitMs: number; readonly commitMs: number; readonly batchEvents: number } | undefined;
+};
+
+/** Built by hand and not by init objects: this is the one frame that is written tens of thousands of times a second. */
+export function ackBatchFrame(view: AckBatchView): StreamInteractionsResponse {
+  const batch: EventAckBatch = create(EventAckBatchSchema);
+  batch.resolvedThroughSequence = view.resolvedThrough;
+  for (const range of view.ranges) {
+    const message: SequenceRange = {
+      $typeName: "mcp.coordinator.v1.SequenceRange",
+      first: range.first,
+      last: range.last,
+      status: statusToProto[range.status],
+    };
+    batch.ranges.push(message);
+  }
+  for (const exception of view.exceptions) batch.exceptions.push(ackToProto(exception));
+  if (view.timing !== undefined) {
+    batch.timing = {
+      $typeName: "mcp.coordinator.v1.AckTiming",
+      queueWait: durationFromMs(Math.max(0, view.timing.queueWaitMs)),
+      commitTime: durationFromMs(Math.max(0, view.timing.commitMs)),
+      batchEvents: view.timing.batchEvents,
+    };
+  }
+  return respond({ case: "eventAckBatch", value: batch });
+}
+
+export function flowControlFrame(window: Window): StreamInteractionsResponse {
+  return respond({ case: "flowControl", value: windowToProto(window) });
+}
+
+export function routingUpdateFrame(update: RoutingUpdate): StreamInteractionsResponse {
+  return respond({ case: "routingUpdate", value: update });
+}
+
+export function drainNoticeFrame(
+  reason: keyof typeof drainReasonToProto,
+  deadlineMs: number,
+  reconnectDelayMs: number,
+): StreamInteractionsResponse {
+  return respond({
+    case: "drainNotice",
+    value: {
+      reason: drainReasonToProto[reason],
+      deadline: durationFromMs(Math.max(0, deadlineMs)),
+      reconnectDelay: durationFromMs(reconnectDelayMs),
+      newConnection: reason === "shutdown",
+    },
+  });
+}
+
+/** Repeats the newest state of a session. */
+export type HeartbeatAnswer = {
+  readonly id: bigint;
+  readonly receivedAtMs: number;
+  readonly resolvedThrough: bigint;
+  readonly window: Window;
+  readonly routingVersion: number;
+  readonly configVersion: number;
+};
+
+export function heartbeatAckFrame(answer: HeartbeatAnswer): StreamInteractionsResponse {
+  return respond({
+    case: "heartbeatAck",
+    value: {
+      id: answer.id,
+      receivedAt: timestampFromMs(answer.receivedAtMs),
+      resolvedThroughSequence: answer.resolvedThrough,
+      flowControl: windowToProto(answer.window),
+      routingVersion: BigInt(answer.routingVersion),
+      configVersion: BigInt(answer.configVersion),
+    },
+  });
+}
+
+export type NoticeCode = "UNKNOWN_FRAME" | "DEADLINE_ON_STREAM" | "ACK_IGNORED";
+
+export function noticeFrame(code: NoticeCode, message: string): StreamInteractionsResponse {
+  return respond({ case: "serverNotice", value: { code, message } });
+}
+
+function windowToProto(window: Window): FlowControl {
+  return {
+    $typeName: "mcp.coordinator.v1.FlowControl",
+    version: BigInt(window.version),
+    maxUnackedEvents: window.maxEvents,
+    maxUnackedBytes: BigInt(window.maxBytes),
+    pressure: pressureToProto[window.pressure],
+  };
+}
+
+function respond(frame: MessageInitShape<typeof StreamInteractionsResponseSchema>["frame"]): StreamInteractionsResponse {
+  return create(StreamInteractionsResponseSchema, { frame } as MessageInitShape<typeof StreamInteractionsResponseSchema>); // exactOptionalPropertyTypes: the oneof is always given here
+}
