@@ -10,6 +10,8 @@ export type TableName = { readonly term: number; readonly version: number };
  */
 export class RouteOutlet<T extends TableName> {
   #outstanding: { readonly nonce: string; readonly table: T; readonly sentAtMs: number } | undefined;
+  /** The update that was acked last: the one whose table may expire at the client. */
+  #settled: { readonly nonce: string; readonly table: T } | undefined;
   #next: T | undefined;
   #sentCount = 0;
   #newest: TableName = { term: 0, version: 0 };
@@ -37,12 +39,20 @@ export class RouteOutlet<T extends TableName> {
     return sent;
   }
 
-  /** An ack came. The table it is about, or undefined when its nonce is not the outstanding one. `isFinal` frees the way for the next. */
-  acked(nonce: string, isFinal: boolean): T | undefined {
-    if (this.#outstanding?.nonce !== nonce) return undefined;
-    const { table } = this.#outstanding;
-    if (isFinal) this.#outstanding = undefined;
-    return table;
+  /**
+   * An ack came. The table it is about, or undefined when its nonce is none that may be acked: only the outstanding update is, and, with "expired", the
+   * one acked before. Any status but "received" frees the way for the next table.
+   */
+  acked(nonce: string, status: "received" | "applied" | "rejected" | "expired"): T | undefined {
+    const outstanding = this.#outstanding;
+    if (outstanding?.nonce === nonce) {
+      if (status !== "received") {
+        this.#settled = outstanding;
+        this.#outstanding = undefined;
+      }
+      return outstanding.table;
+    }
+    return status === "expired" && this.#settled?.nonce === nonce ? this.#settled.table : undefined;
   }
 }
 

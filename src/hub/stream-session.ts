@@ -382,7 +382,7 @@ export class StreamSession implements Origin {
   }
 
   #routingAcked(ack: RoutingAck): void {
-    const table = this.#outlet.acked(ack.nonce, ack.status !== "received");
+    const table = this.#outlet.acked(ack.nonce, ack.status);
     if (table === undefined) {
       this.#notice("ACK_IGNORED", "a routing ack with a nonce that is not outstanding was ignored");
       return;

@@ -1,0 +1,225 @@
+import { assert, unreachable } from "../platform/assert.js";
+import type { Cancel, Clock } from "../platform/clock.js";
+import type { Logger } from "../platform/log.js";
+import { tableDigest } from "./digest.js";
+import { type Lead, type LeadEffect, type LeadEvent, stepLead } from "./lead.js";
+import { membersOf } from "./members.js";
+import { type Candidate, confirm, isDue, look, owe, type Plan, startPlan } from "./plan.js";
+import { fromStored, isNewer, type StoredPublication, toStored } from "./publication.js";
+import type { RouterSettings } from "./settings.js";
+import { noSignals, type Signals } from "./signals.js";
+import type { PublishedRoutes, RouteBook } from "./table.js";
+import type { Policy } from "./weigh.js";
+
+export type PublisherDeps = {
+  /** Takes a new fencing term; gives it with the last version there is. Throws when the store does not answer, like the next two. */
+  readonly acquireTerm: () => Promise<{ readonly term: number; readonly version: number }>;
+  /** Commits a publication; false, and nothing stored, when a newer term exists. */
+  readonly store: (publication: StoredPublication) => Promise<boolean>;
+  readonly readNewest: () => Promise<StoredPublication | undefined>;
+  /** MCPs with a live session. */
+  readonly liveMcpIds: () => ReadonlySet<string>;
+  readonly signals: Pick<Signals, "read">;
+  readonly policy: Policy;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Nobody else can publish to this store, so that a restart takes over at once: true for the embedded store. */
+  readonly isAlone: boolean;
+};
+
+/** The newest table, and the loop that keeps it new. */
+export type Publisher = RouteBook & {
+  /** Reads what is in force, publishes if it may, then goes on by itself until `close`. A store that does not answer is tried again later. */
+  readonly start: () => Promise<void>;
+  /** Does what is due now; joins the round that is under way. For tests and for the loop itself. Throws only on a bug of ours. */
+  readonly tick: () => Promise<void>;
+  readonly role: () => "leader" | "follower";
+  /** Ends the loop after the round that is under way. Idempotent. */
+  readonly close: () => Promise<void>;
+  readonly [Symbol.asyncDispose]: () => Promise<void>;
+};
+
+/** A publisher that has not started. Everyone gets a table only after it is stored.     Source: SPEC.md. */
+export function createPublisher(deps: PublisherDeps, settings: RouterSettings): Publisher {
+  const loop = new PublishLoop(deps, settings);
+  return {
+    current: () => loop.current,
+    subscribe: (seen) => loop.subscribe(seen),
+    start: () => loop.run(),
+    tick: () => loop.tick(),
+    role: () => (loop.lead.kind === "leading" ? "leader" : "follower"),
+    close: () => loop.close(),
+    [Symbol.asyncDispose]: () => loop.close(),
+  };
+}
+
+class PublishLoop {
+  current: PublishedRoutes | undefined;
+  lead: Lead = { kind: "starting" };
+  readonly #deps: PublisherDeps;
+  readonly #settings: RouterSettings;
+  readonly #seen = new Set<(routes: PublishedRoutes) => void>();
+  /** The newest publication that is known, in force here or not. */
+  #newest: { readonly term: number; readonly version: number } | undefined;
+  #plan: Plan;
+  #round: Promise<void> | undefined;
+  #isStoreFailing = false;
+  #cancelNext: Cancel = () => {};
+
+  constructor(deps: PublisherDeps, settings: RouterSettings) {
+    this.#deps = deps;
+    this.#settings = settings;
+    this.#plan = startPlan([], deps.clock.monotonicMs(), settings);
+  }
+
+  subscribe(seen: (routes: PublishedRoutes) => void): () => void {
+    // A wrapper per call, so that one function may subscribe twice and each ends alone.
+    const entry = (routes: PublishedRoutes): void => seen(routes);
+    this.#seen.add(entry);
+    return () => this.#seen.delete(entry);
+  }
+
+  /** One round now, the next ones by the clock. The loop's edge: a failure that a round did not foresee is logged, and the next round runs all the same. */
+  async run(): Promise<void> {
+    try {
+      await this.tick();
+    } catch (error) {
+      this.#deps.log.error({ err: error }, "publishing weights failed; the last table stays in force");
+    }
+    if (this.lead.kind === "closed") return;
+    const isLively = this.lead.kind === "leading" && !this.#isStoreFailing;
+    const delayMs = isLively ? this.#settings.publishIntervalMinMs : this.#settings.followPeriodMs;
+    this.#cancelNext = this.#deps.clock.after(delayMs, () => void this.run());
+  }
+
+  tick(): Promise<void> {
+    this.#round ??= this.#playRound().finally(() => {
+      this.#round = undefined;
+    });
+    return this.#round;
+  }
+
+  async close(): Promise<void> {
+    this.#step({ kind: "close" });
+    this.#cancelNext();
+    await this.#round?.catch(() => {}); // whoever ticked hears of it
+  }
+
+  async #playRound(): Promise<void> {
+    let effect = this.#step({ kind: "tick" });
+    while (effect !== "none") effect = this.#step(await this.#perform(effect));
+  }
+
+  #step(event: LeadEvent): LeadEffect {
+    const before = this.lead;
+    const { next, effect } = stepLead(before, event, this.#deps.clock.monotonicMs(), { ...this.#settings, isAlone: this.#deps.isAlone });
+    this.lead = next;
+    if (before.kind === next.kind) return effect;
+    if (next.kind === "leading") {
+      this.#plan = startPlan(this.current?.table ?? [], this.#deps.clock.monotonicMs(), this.#settings);
+      this.#deps.log.info({ term: next.term }, "this coordinator publishes the weights");
+    } else if (next.kind === "following") {
+      this.#deps.log.info({ term: this.current?.term }, "another coordinator publishes the weights");
+    }
+    return effect;
+  }
+
+  async #perform(effect: Exclude<LeadEffect, "none">): Promise<LeadEvent> {
+    switch (effect) {
+      case "read": {
+        const answer = await this.#ask(this.#deps.readNewest);
+        return answer.kind === "failed" ? answer : this.#adopt(answer.value);
+      }
+      case "claim": {
+        const answer = await this.#ask(this.#deps.acquireTerm);
+        return answer.kind === "failed" ? answer : { kind: "claimed", term: answer.value.term, version: answer.value.version };
+      }
+      case "look": {
+        const candidate = this.#look();
+        return candidate === undefined ? { kind: "unchanged" } : this.#publish(candidate);
+      }
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  /** Asks the store; that it does not answer becomes a value, logged once per outage. */
+  async #ask<T>(question: () => Promise<T>): Promise<{ readonly kind: "answered"; readonly value: T } | { readonly kind: "failed" }> {
+    try {
+      const value = await question();
+      if (this.#isStoreFailing) this.#deps.log.info("the store answers the publisher again");
+      this.#isStoreFailing = false;
+      return { kind: "answered", value };
+    } catch (error) {
+      if (!this.#isStoreFailing)
+        this.#deps.log.warn({ err: error }, "the store does not answer the publisher; the last table stays in force");
+      this.#isStoreFailing = true;
+      return { kind: "failed" };
+    }
+  }
+
+  /**
+   * Takes over a table of someone else, or of ourselves before a restart. What is found at the start may be long out of date and is then only counted
+   * on from; what arrives while following is fresh, whatever the clocks of two machines say.
+   */
+  #adopt(stored: StoredPublication | undefined): LeadEvent {
+    if (stored === undefined) return { kind: "read", ageMs: undefined, isNewer: false };
+    const ageMs = this.#deps.clock.nowMs() - stored.publishedAtMs;
+    if (this.lead.kind === "closed" || !isNewer(stored, this.#newest)) return { kind: "read", ageMs, isNewer: false };
+    this.#newest = { term: stored.term, version: stored.version };
+    const routes = fromStored(stored, this.#settings.validForMs);
+    if (routes === undefined) {
+      this.#deps.log.error({ term: stored.term, version: stored.version }, "a stored table does not match its digest; it is ignored");
+    } else if (this.lead.kind !== "starting" || ageMs < this.#settings.validForMs) {
+      this.#enforce(routes);
+    }
+    return { kind: "read", ageMs, isNewer: true };
+  }
+
+  /** A table that is due and worth publishing. */
+  #look(): Candidate | undefined {
+    const { clock, signals, liveMcpIds, policy } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    const known = signals.read(nowMs);
+    const { held, heldUntilMs } = this.#plan.smoothing;
+    const members = membersOf(known, liveMcpIds(), nowMs < heldUntilMs ? held : new Set(), nowMs, this.#settings);
+    if (!isDue(this.#plan, members, nowMs, this.#settings)) return undefined;
+    const raws = policy.weigh(
+      members.map((mcpId) => known.get(mcpId) ?? noSignals(mcpId)),
+      nowMs,
+    );
+    const { next, candidate } = look(this.#plan, raws, nowMs, this.#settings);
+    this.#plan = next;
+    return candidate;
+  }
+
+  /** Stores first, then puts in force: nobody sees a table that a restart would not find. */
+  async #publish(candidate: Candidate): Promise<LeadEvent> {
+    assert(this.lead.kind === "leading", "only a leader looks");
+    const routes: PublishedRoutes = {
+      term: this.lead.term,
+      version: this.lead.version + 1,
+      digest: tableDigest(candidate.table),
+      table: candidate.table,
+      policyId: this.#deps.policy.id,
+      reason: candidate.reason,
+      publishedAtMs: this.#deps.clock.nowMs(),
+      validForMs: this.#settings.validForMs,
+    };
+    const answer = await this.#ask(() => this.#deps.store(toStored(routes)));
+    if (answer.kind === "failed") {
+      this.#plan = owe(this.#plan);
+      return answer;
+    }
+    if (!answer.value) return { kind: "refused" };
+    this.#plan = confirm(this.#plan, candidate, this.#deps.clock.monotonicMs());
+    this.#newest = routes;
+    this.#enforce(routes);
+    return { kind: "stored" };
+  }
+
+  #enforce(routes: PublishedRoutes): void {
+    this.current = routes;
+    for (const seen of this.#seen) seen(routes);
+  }
+}
