@@ -1,0 +1,44 @@
+import type { Env } from "../config/layers.js";
+
+/** Where text goes, cut to what is used of a stream. */
+export type TextSink = { readonly write: (text: string) => unknown; readonly isTTY?: boolean; readonly columns?: number };
+
+/** What a command knows of the world around it. Only main.ts makes the real one. */
+export type CliContext = {
+  readonly env: Env;
+  readonly stdout: TextSink;
+  readonly stderr: TextSink;
+  /** Calls `listener` at each SIGINT and SIGTERM. Returns how to stop. */
+  readonly onSignal: (listener: (signal: "SIGINT" | "SIGTERM") => void) => () => void;
+};
+
+/** Data goes to stdout, talk to stderr, so that a pipe gets data only. */
+export type Output = {
+  readonly isJson: boolean;
+  readonly data: (text: string) => void;
+  /** One JSON value, on one line. */
+  readonly json: (value: unknown) => void;
+  readonly talk: (text: string) => void;
+  readonly paint: (colour: Colour, text: string) => string;
+};
+
+export type Colour = keyof typeof colours;
+
+/** Select Graphic Rendition codes. Source: ECMA-48, 8.3.117. */
+const colours = { red: 31, green: 32, yellow: 33, faint: 2 } as const;
+
+/** Options that every command of ours takes. `color` is false after `--no-color`. */
+export type TalkOptions = { readonly json?: boolean; readonly color?: boolean };
+
+/** Output of one command. Colour only on a terminal, and neither with `--no-color` nor with NO_COLOR set to anything (no-color.org). */
+export function createOutput(context: CliContext, options: TalkOptions): Output {
+  const isJson = options.json === true;
+  const isColoured = options.color !== false && !isJson && (context.env.NO_COLOR ?? "") === "" && context.stdout.isTTY === true;
+  return {
+    isJson,
+    data: (text) => void context.stdout.write(`${text}\n`),
+    json: (value) => void context.stdout.write(`${JSON.stringify(value)}\n`),
+    talk: (text) => void context.stderr.write(`${text}\n`),
+    paint: (colour, text) => (isColoured ? `\u001b[${colours[colour]}m${text}\u001b[0m` : text),
+  };
+}

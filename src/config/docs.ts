@@ -1,0 +1,98 @@
+import { type DocumentedName, documentedNames } from "./documented-names.js";
+import { type Setting, settingOf, settings } from "./settings.js";
+
+/** docs/config.md as Markdown. Everything in it that can change comes from the schema; a test holds the file to it. */
+export function renderConfigDocs(): string {
+  const sections = [...new Set(settings.map(({ section }) => section))];
+  return `${[introduction, ...sections.map(renderSection), keys, renderDocumentedNames()].join("\n\n")}\n`;
+}
+
+const introduction = `# Configuration
+
+Written by the tests from \`src/config/schema.ts\`; change it there.
+
+A setting is taken from, the later winning:
+
+1. its default;
+2. the TOML file that \`--config\` or else \`CONFIG_PATH\` names;
+3. the environment: \`MCPC_SECTION__KEY\`, and \`DATABASE_URL\` for the database; an empty variable counts as not set;
+4. the flag, for the few settings that have one.
+
+A secret can stand in a file of its own: the variable with \`_FILE\` behind its name gives the path.
+
+Every fault is reported at once, with its line, variable or flag, and the coordinator does not start. An unknown key is a fault.
+\`mcp-coordinator config check\` reports the same without starting; \`mcp-coordinator config print\` shows every value in force and where it comes from.
+
+All settings are read once, at start; to change one, restart.`;
+
+const keys = `### Keys
+
+One table for each key. The file holds the key's SHA-256 and not the key; \`mcp-coordinator keys generate --mcp-id X\` makes a key and prints its table.
+
+\`\`\`toml
+[[auth.keys]]
+id = "ocr-2027"                        # public name, for logs: 1 to 64 of letters, digits and . _ : -
+mcp_id = "ocr_workflow_mcp_001"        # the MCP that it may act for; "*" for any
+sha256 = "<64 hex digits>"             # or key = "<the key>", which is hashed at start, with a warning
+expires_at = 2027-12-31T00:00:00Z      # optional; also seconds since 1970
+disabled = false                       # optional
+\`\`\`
+
+Expiry and \`disabled\` are judged at every call; nothing is cached. Two keys may act for one MCP, so that one can take over from the other.
+The keys and the secret that stand in published documents (\`sk-mcp-ocr-workflow-001\`, \`sk-mcp-data-analysis-001\`, \`sk-mcp-static-key-1\`,
+\`your-very-secure-master-secret-key\`) are refused unless \`allow_sample_secrets\` is set, and even then do not count as keys when \`host\` is judged.`;
+
+function renderSection(section: string): string {
+  const mine = settings.filter((setting) => setting.section === section);
+  return [
+    `## [${section}]`,
+    "",
+    "| key | default | unit | environment | flag | meaning; why this default |",
+    "|---|---|---|---|---|---|",
+    ...mine.map(renderSetting),
+  ].join("\n");
+}
+
+function renderSetting(setting: Setting): string {
+  const names =
+    setting.env === undefined
+      ? ""
+      : [code(setting.env), ...(setting.path === "store.databaseUrl" ? [code("DATABASE_URL")] : [])].join(", ");
+  const cells = [
+    code(setting.tomlPath.slice(setting.section.length + 1)),
+    renderDefault(setting),
+    setting.unit ?? "",
+    setting.isSecret === true ? `${names}; also \`…_FILE\`` : names,
+    setting.flag === undefined ? "" : code(setting.flag),
+    `${setting.doc}. *${setting.reason}*`,
+  ];
+  return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+}
+
+function renderDefault(setting: Setting): string {
+  if (setting.defaultText !== undefined) return setting.defaultText;
+  return setting.fallback === undefined || setting.kind === "list" ? "none" : code(JSON.stringify(setting.fallback));
+}
+
+function renderDocumentedNames(): string {
+  return [
+    "## Names of the mission's documents",
+    "",
+    "The sample files of those documents load, but for `expires_at = null`: TOML has no null, so the key is left out. `[static_api_keys]` holds keys in",
+    "plain text, one entry each, as in the documents. These names are understood besides our own:",
+    "",
+    "| name | here |",
+    "|---|---|",
+    ...Object.entries(documentedNames).map(([name, meaning]) => `| ${code(name)} | ${renderMeaning(meaning)} |`),
+  ].join("\n");
+}
+
+function renderMeaning(meaning: DocumentedName): string {
+  if (meaning.kind === "idle") return meaning.why;
+  const setting = code(settingOf(meaning.path).tomlPath);
+  return meaning.warning === undefined ? setting : `${setting}; ${meaning.warning}`;
+}
+
+function code(text: string): string {
+  return `\`${text}\``;
+}

@@ -1,0 +1,235 @@
+import { z } from "zod";
+import { limits } from "../platform/limits.js";
+
+/** What the schema of a setting does not say by itself. Everything shown to people about a setting is made of this and the schema. */
+export type SettingNote = {
+  /** What it decides, for the operator. One line, no trailing full stop. */
+  readonly doc: string;
+  /** Why the default is what it is. */
+  readonly reason: string;
+  readonly unit?: string;
+  /** What stands for the default in documents when it is only known at start. */
+  readonly defaultText?: string;
+  /** The command-line flag, for the few settings that have one. */
+  readonly flag?: string;
+  /** Never printed, and also readable from a file through `<ENV>_FILE`. */
+  readonly isSecret?: true;
+};
+
+/** The notes, by schema of the setting. */
+export const settingNotes = z.registry<SettingNote>();
+
+const day = "days";
+
+/** An API key as the coordinator keeps it: the key itself is not in it. */
+const staticKey = z.strictObject({
+  /** Stable public name; safe to log. */
+  id: z.string(),
+  /** The MCP that it may act for, or "*" for any. */
+  mcpId: z.string(),
+  /** SHA-256 of the key, 64 lower-case hex digits. */
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  /** Milliseconds since the Unix epoch; absent means never. */
+  expiresAtMs: z.number().optional(),
+  isDisabled: z.boolean(),
+});
+
+export type StaticKey = Readonly<z.output<typeof staticKey>>;
+
+const server = z.strictObject({
+  host: text("a host name or IP address").default("127.0.0.1").register(settingNotes, {
+    doc: "Address that both ports listen on. Anything but loopback needs keys, or `allow_insecure_bind`",
+    reason: "nobody else can reach a coordinator that has no keys",
+    flag: "--host",
+  }),
+  grpcPort: whole(0, 65_535).default(50_051).register(settingNotes, {
+    doc: "Port of gRPC: streams, reports, reflection, health. 0 takes any free port",
+    reason: "the customary port of gRPC examples, so that the grpcurl lines of the manuals work",
+    flag: "--grpc-port",
+  }),
+  webPort: whole(0, 65_535).default(8080).register(settingNotes, {
+    doc: "Port of HTTP: Connect JSON, gRPC-Web and `/health`. 0 takes any free port",
+    reason: "the port that the documents of the mission name",
+    flag: "--web-port",
+  }),
+  allowInsecureBind: onOff().default(false).register(settingNotes, {
+    doc: "Listen beyond loopback although no keys are configured: anyone who reaches the port may report for every MCP",
+    reason: "an open coordinator must be somebody's decision",
+    flag: "--insecure-bind",
+  }),
+  coordinatorId: text("a name of 1 to 256 bytes").default("coordinator").register(settingNotes, {
+    doc: "Name of this process among its peers, in logs, sessions and fencing",
+    reason: "unique without being told, and says where to look",
+    defaultText: "host name, process id and six random digits",
+  }),
+  drainSeconds: whole(1, 600).default(20).register(settingNotes, {
+    doc: "Longest time from SIGTERM to exit: streams are told, acks are flushed, then connections are closed",
+    reason: "fits into the 30 s that Kubernetes grants by default",
+    unit: "seconds",
+  }),
+});
+
+const store = z.strictObject({
+  databaseUrl: z
+    .string({ error: postgresUrlRule() })
+    .regex(/^postgres(ql)?:\/\/\S+$/, postgresUrlRule())
+    .optional()
+    .register(settingNotes, {
+      doc: "Postgres 14 or newer. Without it the embedded store in `data_dir` is used",
+      reason: "one command must be enough to try the coordinator",
+      flag: "--database-url",
+      isSecret: true,
+    }),
+  dataDir: text("a path").default("./data").register(settingNotes, {
+    doc: "Directory of the embedded store; made with mode 0700 when missing. Not used with `database_url`",
+    reason: "beside the process, where a volume is easily mounted",
+    flag: "--data-dir",
+  }),
+  retentionDays: whole(1, 3_650).default(30).register(settingNotes, {
+    doc: "Events and interactions older than this are dropped: events a day at a time, interactions in small batches",
+    reason: "a month answers most questions asked afterwards; at 100 events/s it is about 260 million rows",
+    unit: day,
+  }),
+  dedupeHorizonDays: whole(1, 365).default(7).register(settingNotes, {
+    doc: "How old an event may be and still be accepted; within it a repeated event is recognised. At most `retention_days`",
+    reason: "a client that was cut off over a week-end and a holiday still delivers",
+    unit: day,
+  }),
+  maxRecords: whole(1_000, 1_000_000_000).default(1_000_000).register(settingNotes, {
+    doc: "Interactions kept; maintenance deletes the oldest above it",
+    reason: "the figure of the mission's sample configuration",
+    unit: "interactions",
+  }),
+  maintenanceIntervalSeconds: whole(10, 86_400).default(3_600).register(settingNotes, {
+    doc: "How often partitions are made ahead and dropped behind",
+    reason: "the figure of the mission's sample configuration; partitions are made a week ahead, so missing a run is harmless",
+    unit: "seconds",
+  }),
+});
+
+const ingest = z.strictObject({
+  maxClockSkewSeconds: whole(1, 86_400).default(600).register(settingNotes, {
+    doc: "How far ahead of the coordinator's clock an event may claim to be; beyond it the verdict is CLOCK_SKEW",
+    reason: "ten minutes passes every machine with a time service and stops a wrong time zone",
+    unit: "seconds",
+  }),
+});
+
+const routing = z.strictObject({
+  blackoutPeriodMs: whole(0, 3_600_000).default(10_000).register(settingNotes, {
+    doc: "An MCP that has just appeared gets the mean weight for this long, until its own figures count",
+    reason: "default of gRFC A58",
+    unit: "milliseconds",
+  }),
+  weightExpirationPeriodMs: whole(1_000, 86_400_000).default(180_000).register(settingNotes, {
+    doc: "An MCP that has been silent for this long loses its own weight and gets the mean",
+    reason: "default of gRFC A58",
+    unit: "milliseconds",
+  }),
+  weightUpdatePeriodMs: whole(100, 3_600_000).default(1_000).register(settingNotes, {
+    doc: "How often weights are computed",
+    reason: "default of gRFC A58, which also sets the floor of 100 ms",
+    unit: "milliseconds",
+  }),
+  errorUtilizationPenalty: ratio(0, 100).default(1).register(settingNotes, {
+    doc: "How much a share of failed interactions counts as load: weight = rate / (utilization + errors / rate × this)",
+    reason: "default of gRFC A58",
+    unit: "factor",
+  }),
+  maxConcurrentDefault: whole(1, 100_000).default(10).register(settingNotes, {
+    doc: "Interactions that an MCP is taken to serve at once; its utilization is measured against it",
+    reason: "`max_concurrent_requests` of the mission's registration documents",
+    unit: "interactions",
+  }),
+});
+
+const auth = z.strictObject({
+  keys: z.array(staticKey).default([]).register(settingNotes, {
+    doc: "Static API keys, one `[[auth.keys]]` table each; see below. Without any, callers are not asked who they are",
+    reason: "a coordinator on loopback needs no keys",
+  }),
+});
+
+const security = z.strictObject({
+  pseudonymKey: z.string({ error: secretRule() }).min(32, secretRule()).max(1_024, secretRule()).optional().register(settingNotes, {
+    doc: "Secret under which user ids become pseudonyms: 64 hex digits are the key itself, any other text is stretched into one. From file or environment only",
+    reason: "absent means a random key made once per database; set it to keep pseudonyms equal over several databases",
+    isSecret: true,
+  }),
+  allowSampleSecrets: onOff().default(false).register(settingNotes, {
+    doc: "Accept the keys and the secret that stand in published documents, for trying out; they never count as keys for `host`",
+    reason: "everybody knows them",
+    flag: "--allow-sample-secrets",
+  }),
+});
+
+/** Python's level names are understood too, in either case. */
+const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+const pythonLevels: Readonly<Record<string, string>> = { warning: "warn", critical: "fatal", notset: "trace" };
+const levelRule = `must be one of ${logLevels.join(", ")}`;
+
+const logging = z.strictObject({
+  level: z
+    .string({ error: levelRule })
+    .transform((level) => pythonLevels[level.toLowerCase()] ?? level.toLowerCase())
+    .pipe(z.enum(logLevels, { error: levelRule }))
+    .default("info")
+    .register(settingNotes, {
+      doc: `Least important line that is logged: ${logLevels.join(", ")}`,
+      reason: "one line per session and per publication, none per event",
+      flag: "--log-level",
+    }),
+});
+
+const extensions = z.strictObject({
+  interactionLogging: onOff().default(true).register(settingNotes, {
+    doc: "Serve InteractionService: streams, reports, verification",
+    reason: "it is what the coordinator is for",
+  }),
+  routing: onOff()
+    .default(true)
+    .register(settingNotes, { doc: "Compute routing weights and publish them", reason: "costs nothing while no events come" }),
+  web: onOff().default(true).register(settingNotes, { doc: "Open the web port", reason: "probes and dashboards expect it" }),
+});
+
+/** The groups, in the order of the documentation. A key here is a TOML table, camelCase turned into snake_case. */
+export const sections = { server, store, ingest, routing, auth, security, logging, extensions } as const;
+
+/** The one schema of the configuration: types, defaults, checks and documentation all come from it. */
+export const configSchema = z.strictObject(sections);
+
+type DeepReadonly<T> = T extends readonly (infer Item)[]
+  ? readonly DeepReadonly<Item>[]
+  : T extends object
+    ? { readonly [Key in keyof T]: DeepReadonly<T[Key]> }
+    : T;
+
+/** Complete and checked. Made by load.ts only. */
+export type Config = DeepReadonly<z.output<typeof configSchema>>;
+
+function whole(least: number, most: number) {
+  const rule = `must be a whole number from ${least} to ${most}`;
+  return z.number({ error: rule }).int(rule).min(least, rule).max(most, rule);
+}
+
+function ratio(least: number, most: number) {
+  const rule = `must be a number from ${least} to ${most}`;
+  return z.number({ error: rule }).min(least, rule).max(most, rule);
+}
+
+function onOff() {
+  return z.boolean({ error: "must be true or false" });
+}
+
+function text(what: string) {
+  const rule = `must be ${what}`;
+  return z.string({ error: rule }).min(1, rule).max(limits.idMaxBytes, rule);
+}
+
+function postgresUrlRule(): string {
+  return "must be a URL that begins with postgres:// or postgresql://";
+}
+
+function secretRule(): string {
+  return "must be 64 hex digits, or a text of at least 32 characters";
+}

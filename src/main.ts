@@ -1,0 +1,30 @@
+#!/usr/bin/env node
+import type { CliContext } from "./cli/output.js";
+import { createProgram, runProgram } from "./cli/program.js";
+import { startCoordinator } from "./compose.js";
+import { systemClock } from "./platform/clock.js";
+import { examineDatabase, examineDataDir } from "./store/examine.js";
+import { migrateDatabase } from "./store/migrate.js";
+
+const signals = ["SIGINT", "SIGTERM"] as const;
+
+const context: CliContext = {
+  env: process.env,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  onSignal: (listener) => {
+    for (const signal of signals) process.on(signal, listener);
+    return () => {
+      for (const signal of signals) process.off(signal, listener);
+    };
+  },
+};
+
+// A reader that has gone away, as in `| head`, has had enough; that is no failure.
+process.stdout.on("error", () => process.exit(0));
+
+const program = createProgram(context, { clock: systemClock, startCoordinator, migrateDatabase, examineDatabase, examineDataDir });
+const code = await runProgram(program, context, process.argv.slice(2));
+// Both are flushed before the end: exiting with a pipe half written would cut the output.
+await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write("", resolve))));
+process.exit(code);
