@@ -3,7 +3,8 @@ import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
 import type { PublishedRoutes } from "../smart-router/table.js";
-import { type SessionDeps, StreamSession, type Transport } from "./stream-session.js";
+import { StreamSession } from "./stream-session.js";
+import type { SessionDeps, Transport } from "./surroundings.js";
 
 /** How often every session is told that time passes. Unit: ms. */
 const tickMs = 1_000;

@@ -3,7 +3,8 @@ import type { Bearer } from "../ingest/accept.js";
 import { checkLabels, checkText } from "../interaction/check.js";
 import { CoordinatorError, type FieldFault } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
-import type { CapabilityName, Greeting } from "../wire/frame.js";
+import { type ProducerOpened, StoreFault } from "../store/store.js";
+import type { CapabilityName, Greeting, Welcome } from "../wire/frame.js";
 import type { Promises } from "./session.js";
 
 /** The protocol versions this coordinator speaks. */
@@ -58,13 +59,33 @@ export function promisesOf(capabilities: ReadonlySet<CapabilityName>): Promises 
   };
 }
 
-/** What the coordinator knows of a producer that says it still holds events from `firstUnackedSequence` on. */
-export function resumeStatusOf(
-  producerId: string,
-  isKnown: boolean,
-  firstUnackedSequence: bigint,
-): "none" | "new" | "resumed" | "unknown_producer" {
-  if (producerId === "") return "none";
-  if (isKnown) return "resumed";
+/** What a Welcome says that follows from who greeted: the producer's place and what is in force between the two. */
+export function welcomeOf(
+  greeting: Greeting,
+  principal: Principal,
+  opened: ProducerOpened | undefined,
+): Pick<Welcome, "producerEpoch" | "resumeAfterSequence" | "resumeStatus" | "capabilities" | "authenticatedMcpId"> {
+  return {
+    producerEpoch: opened?.epoch ?? 0,
+    resumeAfterSequence: opened?.resumeSequence ?? 0n,
+    resumeStatus: resumeStatusOf(opened, greeting.firstUnackedSequence),
+    capabilities: greeting.capabilities,
+    authenticatedMcpId: boundMcpId(principal) ?? "",
+  };
+}
+
+function resumeStatusOf(opened: ProducerOpened | undefined, firstUnackedSequence: bigint): Welcome["resumeStatus"] {
+  if (opened === undefined) return "none";
+  if (opened.isKnown) return "resumed";
   return firstUnackedSequence > 1n ? "unknown_producer" : "new";
+}
+
+/** What a peer hears when its session could not be opened. */
+export function openingError(thrown: unknown): CoordinatorError {
+  if (!(thrown instanceof StoreFault)) return CoordinatorError.from(thrown);
+  return new CoordinatorError("unavailable", "the store cannot be reached", {
+    reason: "STORE_UNAVAILABLE",
+    retryAfterMs: limits.storeBackoff.maxMs,
+    cause: thrown,
+  });
 }

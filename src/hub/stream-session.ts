@@ -1,16 +1,12 @@
 import type { Principal } from "../auth/principal.js";
 import type { Bearer } from "../ingest/accept.js";
-import type { Ingest } from "../ingest/ingest.js";
 import type { CommitTiming, Origin } from "../ingest/pending.js";
 import type { Draft, NewEvent, Outcome } from "../interaction/event.js";
 import { unreachable } from "../platform/assert.js";
-import type { Clock } from "../platform/clock.js";
 import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
-import type { Logger } from "../platform/log.js";
-import type { Rng } from "../platform/rng.js";
 import type { PublishedRoutes, RoutingAck } from "../smart-router/table.js";
-import { type ProducerOpened, StoreFault } from "../store/store.js";
+import type { ProducerOpened } from "../store/store.js";
 import {
   ackBatchFrame,
   type ClientFrame,
@@ -22,51 +18,15 @@ import {
   noticeFrame,
   routingUpdateFrame,
   type ServerFrame,
-  type SessionSettings,
   type Window,
   welcomeFrame,
 } from "../wire/frame.js";
 import { routingUpdateFromTable } from "../wire/routes.js";
 import { AckLedger } from "./ack-ledger.js";
-import { anonymousBearer, checkGreeting, greetedBearer, promisesOf, resumeStatusOf } from "./handshake.js";
+import { anonymousBearer, checkGreeting, greetedBearer, openingError, promisesOf, welcomeOf } from "./handshake.js";
 import { RouteOutlet } from "./route-outlet.js";
 import { type DrainReason, type Effect, openSession, type Session, type SessionEvent, step } from "./session.js";
-
-/**
- * What carries the frames: one gRPC stream, cut to what a session needs. After `pause` no frame is delivered until `resume`. After `end`, `fail` or
- * `reset` nothing may be written.
- */
-export type Transport = {
-  /** False when the transport wants no more frames before it says `unblocked`. */
-  readonly write: (frame: ServerFrame) => boolean;
-  readonly pause: () => void;
-  readonly resume: () => void;
-  readonly end: () => void;
-  readonly fail: (error: CoordinatorError) => void;
-  readonly reset: () => void;
-};
-
-/** What a routing ack came to, for the log of acks. */
-export type AckedTable = {
-  readonly producerId: string;
-  readonly mcpId: string;
-  readonly ack: RoutingAck;
-};
-
-export type SessionDeps = {
-  readonly ingest: Ingest;
-  readonly openProducer: (producerId: string, mcpId: string, sessionId: string) => Promise<ProducerOpened>;
-  readonly currentRoutes: () => PublishedRoutes | undefined;
-  readonly recordRoutingAck: (acked: AckedTable) => void;
-  /** The session has a producer: fences an older session of the same one. */
-  readonly greeted: (session: StreamSession) => void;
-  readonly released: (session: StreamSession) => void;
-  readonly coordinatorId: string;
-  readonly settings: SessionSettings;
-  readonly clock: Clock;
-  readonly rng: Rng;
-  readonly log: Logger;
-};
+import type { SessionDeps, Transport } from "./surroundings.js";
 
 /** One stream of one MCP: carries out what the session machine decides. Lives from the opening of the stream until `release`. */
 export class StreamSession implements Origin {
@@ -320,23 +280,19 @@ export class StreamSession implements Origin {
     const routes = greeting.capabilities.has("routing") ? this.#deps.currentRoutes() : undefined;
     if (routes !== undefined) this.#outlet.offer(routes);
     const sent = this.#outlet.take(this.#deps.clock.monotonicMs());
-    const isAvailable = this.#deps.ingest.queue.isAvailable;
+    const welcome = welcomeOf(greeting, this.#principal, this.#opened);
     this.#write(
       welcomeFrame({
+        ...welcome,
         sessionId: this.id,
         coordinatorId: this.#deps.coordinatorId,
-        producerEpoch: this.#opened?.epoch ?? 0,
-        resumeAfterSequence: this.#opened?.resumeSequence ?? 0n,
-        resumeStatus: resumeStatusOf(greeting.producerId, this.#opened?.isKnown ?? false, greeting.firstUnackedSequence),
-        capabilities: greeting.capabilities,
         settings: this.#deps.settings,
         window: this.#window(),
         routing: sent && routingUpdateFromTable(sent.table, sent.nonce),
         serverTimeMs: this.#deps.clock.nowMs(),
-        authenticatedMcpId: this.#principal.kind === "key" && this.#principal.mcpId !== "*" ? this.#principal.mcpId : "",
       }),
     );
-    if (!isAvailable) this.#apply({ kind: "storage", isAvailable });
+    if (!this.#deps.ingest.queue.isAvailable) this.#apply({ kind: "storage", isAvailable: false });
   }
 
   /** Acks first: weights never hold them back. */
@@ -427,14 +383,4 @@ export class StreamSession implements Origin {
     this.#stopWaitingForRoom?.();
     this.#stopWaitingForRoom = undefined;
   }
-}
-
-/** What a peer hears when its session could not be opened. */
-function openingError(thrown: unknown): CoordinatorError {
-  if (!(thrown instanceof StoreFault)) return CoordinatorError.from(thrown);
-  return new CoordinatorError("unavailable", "the store cannot be reached", {
-    reason: "STORE_UNAVAILABLE",
-    retryAfterMs: limits.storeBackoff.maxMs,
-    cause: thrown,
-  });
 }

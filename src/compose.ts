@@ -1,0 +1,292 @@
+import { InteractionService } from "../gen/mcp/coordinator/v1/interaction_service_pb.js";
+import { QueryService } from "../gen/mcp/coordinator/v1/query_service_pb.js";
+import { RoutingService } from "../gen/mcp/coordinator/v1/routing_service_pb.js";
+import { createKeyRing } from "./auth/api-key.js";
+import type { Config } from "./config/schema.js";
+import { Fleet } from "./hub/fleet.js";
+import { createIngest, type Ingest } from "./ingest/ingest.js";
+import { type Clock, systemClock } from "./platform/clock.js";
+import { limits } from "./platform/limits.js";
+import type { Logger } from "./platform/log.js";
+import { type Rng, systemRng } from "./platform/rng.js";
+import { createPseudonym } from "./privacy/pseudonym.js";
+import { grpcService } from "./rpc/adapt-grpc.js";
+import { webService } from "./rpc/adapt-web.js";
+import type { CallDeps } from "./rpc/call.js";
+import { readImage } from "./rpc/image.js";
+import { createInteractionHandlers } from "./rpc/interaction.js";
+import { createLifetime } from "./rpc/lifetime.js";
+import { type CoordinatorFigures, createQueryHandlers } from "./rpc/query.js";
+import { createRoutingHandlers } from "./rpc/routing.js";
+import { createGrpcServer, type GrpcServer } from "./rpc/server-grpc.js";
+import { createWebServer, type WebServer } from "./rpc/server-web.js";
+import { streamInteractions } from "./rpc/stream-interactions.js";
+import { ackRow, createAckLog } from "./smart-router/acks.js";
+import { createPublisher, type Publisher } from "./smart-router/publish.js";
+import { routerDefaults } from "./smart-router/settings.js";
+import { createSignals } from "./smart-router/signals.js";
+import { createA58 } from "./smart-router/weigh.js";
+import { keepMaintained } from "./store/keep-maintained.js";
+import { openStore } from "./store/open.js";
+import { probeStore } from "./store/probe.js";
+import type { Store } from "./store/store.js";
+
+export type StartOptions = {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock?: Clock;
+  readonly rng?: Rng;
+};
+
+/** A running coordinator. */
+export type Coordinator = {
+  readonly grpcPort: number;
+  /** 0 when the web port is switched off. */
+  readonly webPort: number;
+  /** One line: which store, and what it promises. */
+  readonly storePromise: string;
+  /** Ends in good order: streams are told, everything committed is acknowledged, then the ports close and the store. Idempotent. */
+  readonly drain: () => Promise<void>;
+  /** Ends at once: streams are cut; what was acknowledged is stored. Idempotent. */
+  readonly closeNow: () => Promise<void>;
+  /** Resolves when it has ended; rejects when it had to end because of a fault of its own. */
+  readonly closed: Promise<void>;
+};
+
+/** What every part is given. */
+type Machine = { readonly config: Config; readonly log: Logger; readonly clock: Clock; readonly rng: Rng };
+
+/**
+ * The only place where long-lived things are built: in start order, and disposed in reverse.
+ * Errors: CoordinatorError when the store or a port cannot be had; nothing is left running then.
+ */
+export async function startCoordinator(options: StartOptions): Promise<Coordinator> {
+  const machine: Machine = { ...options, clock: options.clock ?? systemClock, rng: options.rng ?? systemRng };
+  const ends = new Ends();
+  try {
+    return await start(machine, ends);
+  } catch (thrown) {
+    await ends.runAll();
+    throw thrown;
+  }
+}
+
+async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
+  const { config, log, clock, rng } = machine;
+  let onFatal = (_: Error): void => {};
+  const store = await openStore({
+    ...(config.store.databaseUrl === undefined ? {} : { databaseUrl: config.store.databaseUrl }),
+    dataDir: config.store.dataDir,
+    retentionDays: config.store.retentionDays,
+    dedupeHorizonDays: config.store.dedupeHorizonDays,
+    maxRecords: config.store.maxRecords,
+    clock,
+    log,
+    onFatal: (error) => onFatal(error),
+  });
+  ends.add(() => store.close());
+  const stopMaintenance = keepMaintained(store, machine, config.store.maintenanceIntervalSeconds * 1000);
+  ends.add(stopMaintenance);
+  const ingest = createIngest({
+    store,
+    pseudonym: createPseudonym(config.security.pseudonymKey ?? (await store.instanceKey())),
+    maxClockSkewMs: config.ingest.maxClockSkewSeconds * 1000,
+    dedupeHorizonMs: config.store.dedupeHorizonDays * dayMs,
+    clock,
+    rng,
+    log,
+  });
+  ends.add(() => ingest.queue.close());
+  const { fleet, publisher } = startRouting(machine, store, ingest, ends);
+  const ports = await startPorts(machine, { store, ingest, fleet, publisher }, ends);
+  const life = createLife(machine, ends, fleet, ports);
+  onFatal = life.fail;
+  return { grpcPort: ports.grpcPort, webPort: ports.webPort, storePromise: store.promise, ...life.coordinator };
+}
+
+const dayMs = 86_400_000;
+
+/** The fleet of sessions, and the publisher that weighs what they report. */
+function startRouting(machine: Machine, store: Store, ingest: Ingest, ends: Ends): { fleet: Fleet; publisher: Publisher } {
+  const { config, log, clock, rng } = machine;
+  const settings = { ...routerDefaults, ...config.routing };
+  const signals = createSignals(settings);
+  ingest.follow((events) => {
+    const receivedAtMonoMs = clock.monotonicMs();
+    signals.observe(events.map(({ mcpId, facts }) => ({ mcpId, facts, receivedAtMonoMs })));
+  });
+  const acks = createAckLog({ record: (rows) => store.recordAcks(rows), clock, log });
+  ends.add(() => acks.close());
+  const fleet: Fleet = new Fleet({
+    ingest,
+    openProducer: (producerId, mcpId, sessionId) => store.openProducer(producerId, mcpId, sessionId, config.server.coordinatorId),
+    currentRoutes: () => publisher.current(),
+    recordRoutingAck: ({ producerId, mcpId, ack }) => acks.add(ackRow(producerId, mcpId, ack, clock.nowMs())),
+    coordinatorId: config.server.coordinatorId,
+    settings: {
+      version: 1,
+      maxBatchEvents: limits.batchMaxEvents,
+      maxEventBytes: limits.eventMaxBytes,
+      heartbeatIntervalMs: limits.heartbeatIntervalMs,
+      dedupeHorizonMs: config.store.dedupeHorizonDays * dayMs,
+      maxClockSkewMs: config.ingest.maxClockSkewSeconds * 1000,
+    },
+    clock,
+    rng,
+    log,
+  });
+  ends.add(() => fleet.close());
+  const publisher: Publisher = createPublisher(
+    {
+      acquireTerm: store.acquireTerm,
+      store: store.publish,
+      readNewest: store.readPublication,
+      liveMcpIds: () => fleet.liveMcpIds(),
+      signals,
+      policy: createA58(settings),
+      clock,
+      log,
+      isAlone: store.kind === "embedded",
+    },
+    settings,
+  );
+  publisher.subscribe((routes) => fleet.publish(routes));
+  ends.add(() => publisher.close());
+  return { fleet, publisher };
+}
+
+type Parts = { readonly store: Store; readonly ingest: Ingest; readonly fleet: Fleet; readonly publisher: Publisher };
+
+type Ports = {
+  readonly grpcPort: number;
+  readonly webPort: number;
+  readonly grpc: GrpcServer;
+  readonly web: WebServer;
+};
+
+/** Both servers, over the same handlers. */
+async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<Ports> {
+  const { config, log, clock } = machine;
+  const { store, ingest, fleet, publisher } = parts;
+  const lifetime = createLifetime();
+  const keys = createKeyRing(config.auth.keys, clock);
+  const deps: CallDeps = { authenticate: keys.authenticate, lifetime, log, coordinatorId: config.server.coordinatorId };
+  const interaction = createInteractionHandlers({ ingest, store, clock });
+  const query = createQueryHandlers({ store, clock, readCoordinator: figuresOf(machine, parts) });
+  const routing = createRoutingHandlers({ book: publisher, listAcks: store.listAcks });
+  const { interactionLogging, routing: hasRouting } = config.extensions;
+  const grpc = createGrpcServer({
+    ...deps,
+    services: [
+      ...(interactionLogging
+        ? [grpcService(deps, InteractionService, { ...interaction, streamInteractions: streamInteractions(log, fleet) })]
+        : []),
+      grpcService(deps, QueryService, query),
+      ...(hasRouting ? [grpcService(deps, RoutingService, routing)] : []),
+    ],
+    image: readImage(),
+    clock,
+  });
+  ends.add(() => grpc.close());
+  const web = createWebServer({
+    ...deps,
+    services: [
+      ...(interactionLogging ? [webService(deps, InteractionService, interaction)] : []),
+      webService(deps, QueryService, query),
+      ...(hasRouting ? [webService(deps, RoutingService, routing)] : []),
+    ],
+    checks: { database: store.ping },
+    clock,
+  });
+  ends.add(() => web.close());
+  const probe = probeStore(store, machine, (isAvailable) => grpc.health.setStoreAvailable(isAvailable && ingest.queue.isAvailable));
+  ends.add(probe.close);
+  ingest.queue.watchAvailability((isAvailable) => grpc.health.setStoreAvailable(isAvailable && probe.isAvailable()));
+  if (hasRouting) await publisher.start();
+  const grpcPort = await grpc.start(config.server.host, config.server.grpcPort);
+  const webPort = config.extensions.web ? await web.start(config.server.host, config.server.webPort) : 0;
+  return { grpcPort, webPort, grpc, web };
+}
+
+/** What GetStats tells of this process. */
+function figuresOf(machine: Machine, parts: Parts): () => CoordinatorFigures {
+  const startedAtMs = machine.clock.nowMs();
+  return () => {
+    const { counts, deadLetters } = parts.ingest.tally();
+    return {
+      coordinatorId: machine.config.server.coordinatorId,
+      startedAtMs,
+      openStreams: parts.fleet.size,
+      pendingEvents: parts.ingest.queue.pendingEvents,
+      pendingBytes: parts.ingest.queue.pendingBytes,
+      storeAvailable: parts.ingest.queue.isAvailable,
+      events: counts,
+      deadLetters,
+    };
+  };
+}
+
+type Life = {
+  readonly coordinator: Pick<Coordinator, "drain" | "closeNow" | "closed">;
+  /** The store can never work again in this process. */
+  readonly fail: (error: Error) => void;
+};
+
+/** How the process ends: in good order, at once, or because it must. */
+function createLife(machine: Machine, ends: Ends, fleet: Fleet, ports: Ports): Life {
+  let resolveClosed = (): void => {};
+  let rejectClosed = (_: Error): void => {};
+  const closed = new Promise<void>((resolve, reject) => {
+    resolveClosed = resolve;
+    rejectClosed = reject;
+  });
+  closed.catch(() => {}); // whoever started the coordinator may look at it later
+  let draining: Promise<void> | undefined;
+  const closeNow = async (): Promise<void> => {
+    await ends.runAll();
+    resolveClosed();
+  };
+  const drain = async (): Promise<void> => {
+    machine.log.info({ streams: fleet.size }, "draining");
+    ports.grpc.health.shutDown();
+    await fleet.drain(machine.config.server.drainSeconds * 1000);
+    await Promise.all([ports.grpc.drain(portGraceMs), ports.web.drain(portGraceMs)]);
+    await closeNow();
+  };
+  return {
+    coordinator: {
+      drain: () => {
+        draining ??= drain();
+        return draining;
+      },
+      closeNow,
+      closed,
+    },
+    fail: (error) => {
+      machine.log.fatal({ err: error }, "the store is gone for good: the coordinator ends");
+      void ends.runAll().then(() => rejectClosed(error));
+    },
+  };
+}
+
+/** How long unary calls and responses may take after the last stream has ended. */
+const portGraceMs = 2_000;
+
+/** What is to be ended, newest first, each once. */
+class Ends {
+  readonly #ends: (() => unknown)[] = [];
+  #running: Promise<void> | undefined;
+
+  add(end: () => unknown): void {
+    this.#ends.push(end);
+  }
+
+  runAll(): Promise<void> {
+    this.#running ??= this.#run();
+    return this.#running;
+  }
+
+  async #run(): Promise<void> {
+    for (const end of this.#ends.reverse()) await end();
+  }
+}

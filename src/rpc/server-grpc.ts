@@ -1,0 +1,113 @@
+import { isIPv6 } from "node:net";
+import { type ChannelOptions, Server, ServerCredentials } from "@grpc/grpc-js";
+import type { Clock } from "../platform/clock.js";
+import { CoordinatorError } from "../platform/errors.js";
+import { limits } from "../platform/limits.js";
+import type { GrpcService } from "./adapt-grpc.js";
+import type { CallDeps } from "./call.js";
+import { createHealthBook, type HealthBook, healthService, healthTypeName } from "./health.js";
+import { type CutConnections, raiseReceiveWindows, trackConnections } from "./http2-windows.js";
+import { reflectionServices, reflectionTypeNames } from "./reflection.js";
+
+/** Source: node-grpc.md, "Starting settings" and rows 8, 14, 16, 18. No connection age yet: it needs the sessions' drain notices first (row 7). */
+const serverOptions = {
+  "grpc.max_receive_message_length": limits.frameMaxBytes,
+  "grpc.max_send_message_length": limits.frameMaxBytes,
+  "grpc.max_concurrent_streams": limits.streamsPerConnectionMax,
+  "grpc.keepalive_time_ms": limits.keepaliveTimeMs,
+  "grpc.keepalive_timeout_ms": limits.keepaliveTimeoutMs,
+  "grpc.enable_channelz": 0,
+} as const satisfies ChannelOptions;
+
+export type GrpcServerDeps = Omit<CallDeps, "authenticate"> & {
+  /** From `grpcService`. Health and reflection are added. */
+  readonly services: readonly GrpcService[];
+  /** From `readImage`. */
+  readonly image: Uint8Array;
+  readonly clock: Clock;
+};
+
+/** The gRPC port. */
+export type GrpcServer = AsyncDisposable & {
+  /** What the health service tells; set it as the store comes and goes. */
+  readonly health: HealthBook;
+  /** Listens; gives the port, which differs from `port` when that is 0. Errors: `failed_precondition` when the address cannot be had. */
+  readonly start: (host: string, port: number) => Promise<number>;
+  /**
+   * Stops within `graceMs`: NOT_SERVING to probes and watchers, no new connections or calls, server streams end with UNAVAILABLE, unary calls and
+   * sessions may finish; what is left then is cut. The sessions' own drain notices are the hub's business, before or during this. Idempotent.
+   */
+  readonly drain: (graceMs: number) => Promise<void>;
+  /** Stops at once. Idempotent. */
+  readonly close: () => Promise<void>;
+};
+
+/** Builds the gRPC server of a coordinator. Listens only after `start`. */
+export function createGrpcServer(deps: GrpcServerDeps): GrpcServer {
+  const server = new Server(serverOptions);
+  raiseReceiveWindows(server);
+  const cutConnections = trackConnections(server);
+  const typeNames = deps.services.map((service) => service.typeName);
+  const health = createHealthBook([...typeNames, healthTypeName, ...reflectionTypeNames]);
+  const listed = [...typeNames, healthTypeName, ...reflectionTypeNames];
+  for (const service of [...deps.services, healthService(deps, health), ...reflectionServices(deps, deps.image, listed)]) {
+    server.addService(service.definition, service.implementation);
+  }
+  let ended: Promise<void> | undefined;
+  const drain = (graceMs: number): Promise<void> => {
+    ended ??= shutDown(server, cutConnections, deps, health, graceMs);
+    return ended;
+  };
+  const close = async (): Promise<void> => {
+    deps.lifetime.stop();
+    cutConnections(); // also hurries a drain that is under way
+    await drain(0);
+  };
+  return { health, start: (host, port) => bind(server, host, port), drain, close, [Symbol.asyncDispose]: close };
+}
+
+function bind(server: Server, host: string, port: number): Promise<number> {
+  const address = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, boundPort) => {
+      if (error === null) resolve(boundPort);
+      else reject(bindError(address, error));
+    });
+  });
+}
+
+/** What the operator hears when an address cannot be had; shared by both ports. */
+export function bindError(address: string, cause: Error): CoordinatorError {
+  const isTaken = cause.message.includes("EADDRINUSE");
+  const sentence = isTaken
+    ? `${address} is already in use: another process listens there; stop it or choose another port`
+    : `cannot listen on ${address}: ${cause.message}`;
+  return new CoordinatorError("failed_precondition", sentence, {
+    reason: isTaken ? "ADDRESS_IN_USE" : "ADDRESS_UNUSABLE",
+    metadata: { address },
+    cause,
+  });
+}
+
+/** tryShutdown alone would wait for the last stream for ever, so it races a timer. Source: node-grpc.md row 6. */
+async function shutDown(
+  server: Server,
+  cutConnections: CutConnections,
+  deps: GrpcServerDeps,
+  health: HealthBook,
+  graceMs: number,
+): Promise<void> {
+  health.shutDown();
+  deps.lifetime.drain();
+  await new Promise<void>((resolve) => {
+    const cancelTimer = deps.clock.after(graceMs, resolve);
+    server.tryShutdown(() => {
+      cancelTimer();
+      resolve();
+    });
+  });
+  deps.lifetime.stop();
+  await new Promise(setImmediate); // lets the calls that were just given up write their status
+  cutConnections();
+  server.forceShutdown();
+}
