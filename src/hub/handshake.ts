@@ -80,6 +80,11 @@ function resumeStatusOf(opened: ProducerOpened | undefined, firstUnackedSequence
   return firstUnackedSequence > 1n ? "unknown_producer" : "new";
 }
 
+/** What a peer hears that names a producer of another MCP: its epoch is not this peer's to bump. */
+export function foreignProducer(producerId: string): CoordinatorError {
+  return new CoordinatorError("forbidden", `producer_id "${producerId}" belongs to another MCP`, { reason: "PRODUCER_NOT_ALLOWED" });
+}
+
 /** What a peer hears when its session could not be opened. */
 export function openingError(thrown: unknown): CoordinatorError {
   if (!(thrown instanceof StoreFault)) return CoordinatorError.from(thrown);

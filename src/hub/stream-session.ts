@@ -23,7 +23,7 @@ import {
 } from "../wire/frame.js";
 import { routingUpdateFromTable } from "../wire/routes.js";
 import { AckLedger } from "./ack-ledger.js";
-import { anonymousBearer, checkGreeting, greetedBearer, openingError, promisesOf, welcomeOf } from "./handshake.js";
+import { anonymousBearer, checkGreeting, foreignProducer, greetedBearer, openingError, promisesOf, welcomeOf } from "./handshake.js";
 import { RouteOutlet } from "./route-outlet.js";
 import { type DrainReason, type Effect, openSession, type Session, type SessionEvent, step } from "./session.js";
 import type { SessionDeps, Transport } from "./surroundings.js";
@@ -259,7 +259,10 @@ export class StreamSession implements Origin {
     if (greeting === undefined) return;
     try {
       const { mcpId } = greetedBearer(this.#principal, greeting, 0);
-      this.#opened = greeting.producerId === "" ? undefined : await this.#deps.openProducer(greeting.producerId, mcpId, this.id);
+      if (greeting.producerId !== "") {
+        this.#opened = await this.#deps.openProducer(greeting.producerId, mcpId, this.id);
+        if (this.#opened === undefined) throw foreignProducer(greeting.producerId);
+      }
     } catch (thrown) {
       // The loop's edge: the peer reconnects, and finds its place again.
       this.failed(openingError(thrown));

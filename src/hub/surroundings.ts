@@ -31,7 +31,8 @@ export type AckedTable = {
 
 export type SessionDeps = {
   readonly ingest: Ingest;
-  readonly openProducer: (producerId: string, mcpId: string, sessionId: string) => Promise<ProducerOpened>;
+  /** Undefined when the producer belongs to another MCP. */
+  readonly openProducer: (producerId: string, mcpId: string, sessionId: string) => Promise<ProducerOpened | undefined>;
   readonly currentRoutes: () => PublishedRoutes | undefined;
   readonly recordRoutingAck: (acked: AckedTable) => void;
   /** The session has a producer: fences an older session of the same one. */

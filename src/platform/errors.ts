@@ -51,6 +51,7 @@ export const errorReasons = {
   KEY_EXPIRED: "the key has passed its expiry",
   KEY_DISABLED: "the key is switched off",
   MCP_NOT_ALLOWED: "the key may not act for this mcp_id",
+  PRODUCER_NOT_ALLOWED: "the producer_id belongs to another MCP",
   INTERACTION_NOT_FOUND: "no event of this interaction is stored",
   PAGE_TOKEN_INVALID: "the page token is not one that this service gave out",
   SLOW_CONSUMER: "acknowledgements could not be written for too long",

@@ -73,9 +73,11 @@ export const limits = {
   /** How long to wait for another coordinator that migrates the database. Building an index over a large table takes minutes. */
   migrationLockMaxMs: 10 * 60_000,
   migrationLockPollMs: 250,
+  /** One statement of a migration: an index over a large table. */
+  migrationStatementMaxMs: 60 * 60_000,
   /** Maintenance gives up a table lock after this and tries at its next run: appends queue behind a waiting lock. */
   maintenanceLockMs: 500,
-  /** First start of the embedded database runs initdb: 4-6 s measured on two cores. */
+  /** First start of the embedded database runs initdb: 4-6 s measured on two cores, several times that on a slow disk. */
   embeddedStartMaxMs: 120_000,
   /** Longest path of a Unix socket: 108 bytes on Linux, 104 on macOS, one for the end. */
   socketPathMaxBytes: 103,
@@ -83,6 +85,8 @@ export const limits = {
   storeBackoff: { firstMs: 50, maxMs: 2_000 },
   /** Most transient failures (deadlock, serialization) of one batch before the store counts as down. */
   transientRetryMax: 5,
+  /** How often the store is asked whether it still answers: health follows within this. */
+  storeProbeIntervalMs: 2_000,
   /** Page of a list. */
   pageDefaultCount: 100,
   pageMaxCount: 1_000,

@@ -99,14 +99,15 @@ async function shutDown(
 ): Promise<void> {
   health.shutDown();
   deps.lifetime.drain();
-  await new Promise<void>((resolve) => {
-    const cancelTimer = deps.clock.after(graceMs, resolve);
+  const isGraceOver = await new Promise<boolean>((resolve) => {
+    const cancelTimer = deps.clock.after(graceMs, () => resolve(true));
     server.tryShutdown(() => {
       cancelTimer();
-      resolve();
+      resolve(false);
     });
   });
-  deps.lifetime.stop();
+  // When this port is done early, the calls of the other one, which share the lifetime, keep their time.
+  if (isGraceOver) deps.lifetime.stop();
   await new Promise(setImmediate); // lets the calls that were just given up write their status
   cutConnections();
   server.forceShutdown();

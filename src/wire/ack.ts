@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type EventAck, EventAckSchema, EventStatus } from "../../gen/mcp/coordinator/v1/events_pb.js";
 import type { FieldFault } from "../platform/errors.js";
+import { durationFromMs, timestampFromMs } from "./time.js";
 
 /** A status as the domain spells it, and its number on the wire. A status that is missing here does not compile. */
 export const statusToProto = {

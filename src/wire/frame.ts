@@ -1,5 +1,4 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
   type StreamInteractionsRequest,
   type StreamInteractionsResponse,
@@ -24,6 +23,7 @@ import type { RoutingAck } from "../smart-router/table.js";
 import { type AckView, ackToProto, statusToProto } from "./ack.js";
 import { draftFromProto, draftsFromProto } from "./event.js";
 import { routingAckFromProto } from "./routes.js";
+import { durationFromMs, timestampFromMs } from "./time.js";
 
 /** A frame to a client. */
 export type ServerFrame = StreamInteractionsResponse;

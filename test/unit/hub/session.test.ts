@@ -47,7 +47,11 @@ function readTable(): Map<string, Map<string, string>> {
   const text = readFileSync(new URL("../../../src/hub/SPEC.md", import.meta.url), "utf8");
   const rows = text.split("\n").filter((line) => line.startsWith("|"));
   const start = rows.findIndex((line) => /^\| event +\|/.test(line));
-  const cellsOf = (line: string) => line.split("|").slice(1, -1).map((cell) => cell.trim());
+  const cellsOf = (line: string) =>
+    line
+      .split("|")
+      .slice(1, -1)
+      .map((cell) => cell.trim());
   const phases = cellsOf(rows[start] ?? "").slice(1);
   const table = new Map<string, Map<string, string>>();
   for (const line of rows.slice(start + 2, start + 2 + Object.keys(events).length)) {
@@ -60,7 +64,8 @@ function readTable(): Map<string, Map<string, string>> {
 /** What the code does, in the words of the table. */
 function cellOf(session: Session, event: SessionEvent): string {
   const { next, effects } = step(session, event, 0);
-  if (next === session && effects.length === 0 && (session.kind === "greeting" || session.kind === "opening" || session.kind === "closed")) return "·";
+  if (next === session && effects.length === 0 && (session.kind === "greeting" || session.kind === "opening" || session.kind === "closed"))
+    return "·";
   if (next === session && effects.length === 0 && session.kind === "flushing" && event.kind !== "tick") return "·";
   if (session.kind !== "greeting" && event.kind === "opened") return next === session && effects.length === 0 ? "·" : "?";
   return effects.length === 0 ? next.kind : `${next.kind}: ${effects.map((effect) => effect.kind).join(", ")}`;
@@ -142,7 +147,10 @@ describe("a session", () => {
     expect(kinds(step(blocked, events.unblocked, 1).next, events.tick, limits.slowConsumerMaxMs)).toEqual(["live"]);
     expect(kinds(blocked, events.tick, limits.slowConsumerMaxMs)).toEqual(["closed", "fail SLOW_CONSUMER"]);
     const flushing = step(sessions.flushing, events.blocked, 0).next;
-    expect(kinds({ ...flushing, untilMs: undefined } as Session, events.tick, limits.slowConsumerMaxMs)).toEqual(["closed", "fail SLOW_CONSUMER"]);
+    expect(kinds({ ...flushing, untilMs: undefined } as Session, events.tick, limits.slowConsumerMaxMs)).toEqual([
+      "closed",
+      "fail SLOW_CONSUMER",
+    ]);
   });
 
   it("ends at the deadline of a drain with what is acknowledged by then", () => {
@@ -167,7 +175,11 @@ describe("a session", () => {
   });
 
   it("is released exactly once whatever happens, and never reads below zero", () => {
-    const anyEvent = fc.constantFrom<SessionEvent>(...Object.values(events), { ...events.drain, reason: "fenced" }, { ...events.events, hasRoom: false });
+    const anyEvent = fc.constantFrom<SessionEvent>(
+      ...Object.values(events),
+      { ...events.drain, reason: "fenced" },
+      { ...events.events, hasRoom: false },
+    );
     fc.assert(
       fc.property(fc.array(fc.tuple(anyEvent, fc.nat({ max: 20_000 })), { maxLength: 60 }), (script) => {
         let session: Session = sessions.greeting;

@@ -2,7 +2,7 @@ import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import type { Principal } from "../../../src/auth/principal.js";
 import { Fleet } from "../../../src/hub/fleet.js";
-import type { Transport } from "../../../src/hub/stream-session.js";
+import type { Transport } from "../../../src/hub/surroundings.js";
 import { createIngest } from "../../../src/ingest/ingest.js";
 import type { Draft } from "../../../src/interaction/event.js";
 import type { CoordinatorError } from "../../../src/platform/errors.js";
@@ -59,7 +59,12 @@ const routes = (version: number): PublishedRoutes => ({
   validForMs: 180_000,
 });
 
-function setUp(more: { readonly principal?: Principal; readonly openProducer?: () => Promise<{ epoch: number; resumeSequence: bigint; isKnown: boolean }> } = {}) {
+function setUp(
+  more: {
+    readonly principal?: Principal;
+    readonly openProducer?: () => Promise<{ epoch: number; resumeSequence: bigint; isKnown: boolean }>;
+  } = {},
+) {
   const clock = new ManualClock(noonMs);
   const store = new GatedStore();
   const log = pino({ level: "silent" });

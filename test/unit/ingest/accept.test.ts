@@ -31,7 +31,9 @@ describe("accept", () => {
   });
 
   it("derives different ids for different content, MCPs and interactions", () => {
-    const ids = [{}, { mcpId: "other" }, { interactionId: "i-2" }, { sessionId: "s" }, { detail: completeDetail }].map((more) => event(more).eventId);
+    const ids = [{}, { mcpId: "other" }, { interactionId: "i-2" }, { sessionId: "s" }, { detail: completeDetail }].map(
+      (more) => event(more).eventId,
+    );
     expect(new Set(ids).size).toBe(ids.length);
   });
 
@@ -98,7 +100,10 @@ describe("accept", () => {
   });
 
   it("counts a complete without success as a failure, and one that says nothing as a success", () => {
-    expect(event({ detail: { ...completeDetail, success: false } as Draft["detail"] }).facts).toMatchObject({ success: false, durationMs: 1500 });
+    expect(event({ detail: { ...completeDetail, success: false } as Draft["detail"] }).facts).toMatchObject({
+      success: false,
+      durationMs: 1500,
+    });
     expect(event({ detail: completeDetail }).facts).toMatchObject({ success: true });
   });
 

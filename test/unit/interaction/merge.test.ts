@@ -43,7 +43,12 @@ describe("mergeEvents", () => {
     );
   });
 
-  const one = (id: string, kind: MergeInput["kind"], occurredAtUs: number): MergeInput => ({ eventId: id, kind, occurredAtUs, facts: facts(kind, 1) });
+  const one = (id: string, kind: MergeInput["kind"], occurredAtUs: number): MergeInput => ({
+    eventId: id,
+    kind,
+    occurredAtUs,
+    facts: facts(kind, 1),
+  });
 
   it("lets a terminal event outrank everything that comes after it, and says that something came", () => {
     const merged = mergeEvents([one("1", "start", 10), one("2", "complete", 20), one("3", "progress", 30)]);

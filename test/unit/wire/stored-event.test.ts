@@ -20,16 +20,17 @@ const json = fc
 const payload = optional(
   fc.oneof(
     json.map((value) => ({ body: { case: "json" as const, value }, contentType: "" })),
-    fc.tuple(fc.uint8Array({ maxLength: 30 }), text).map(([value, contentType]) => ({ body: { case: "raw" as const, value }, contentType })),
+    fc
+      .tuple(fc.uint8Array({ maxLength: 30 }), text)
+      .map(([value, contentType]) => ({ body: { case: "raw" as const, value }, contentType })),
     text.map((contentType) => ({ body: { case: undefined }, contentType })),
   ),
 );
-const usage = optional(
-  fc.record({ cpuPercent: optional(fc.nat()), memoryBytes: optional(fc.nat()), gpuPercent: optional(fc.nat()) }),
-);
+const usage = optional(fc.record({ cpuPercent: optional(fc.nat()), memoryBytes: optional(fc.nat()), gpuPercent: optional(fc.nat()) }));
 
 /** Leaves out members that are undefined: an init object has absent fields, not undefined ones. */
-const compact = <T extends object>(value: T): T => Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as T;
+const compact = <T extends object>(value: T): T =>
+  Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as T;
 
 const detail = fc.oneof(
   fc
@@ -46,7 +47,10 @@ const detail = fc.oneof(
     .map((value) => ({ case: "start" as const, value: compact(value) })),
   fc
     .record({ fraction: share, step: text, message: text, resourceUsage: usage, data: payload })
-    .map((value) => ({ case: "progress" as const, value: compact({ ...value, resourceUsage: value.resourceUsage && compact(value.resourceUsage) }) })),
+    .map((value) => ({
+      case: "progress" as const,
+      value: compact({ ...value, resourceUsage: value.resourceUsage && compact(value.resourceUsage) }),
+    })),
   fc
     .record({
       success: optional(fc.boolean()),
@@ -60,7 +64,14 @@ const detail = fc.oneof(
     })
     .map((value) => ({ case: "complete" as const, value: compact(value) })),
   fc
-    .record({ errorType: text, errorCode: text, errorMessage: text, retryable: fc.boolean(), processingTime: optional(duration), data: payload })
+    .record({
+      errorType: text,
+      errorCode: text,
+      errorMessage: text,
+      retryable: fc.boolean(),
+      processingTime: optional(duration),
+      data: payload,
+    })
     .map((value) => ({ case: "error" as const, value: compact(value) })),
 );
 
@@ -71,13 +82,19 @@ const event = fc
     nanos: fc.nat({ max: 999_999_999 }),
     parentInteractionId: text,
     traceParent: text,
-    labels: fc.dictionary(text.filter((s) => s !== "" && s !== "__proto__"), text, { maxKeys: 4, noNullPrototype: true }),
+    labels: fc.dictionary(
+      text.filter((s) => s !== "" && s !== "__proto__"),
+      text,
+      { maxKeys: 4, noNullPrototype: true },
+    ),
     sessionId: text,
     detail,
   })
   .map(({ nanos, ...more }) => {
     const occurredAt = { seconds: BigInt(noonMs / 1000) - 5n, nanos };
-    return create(InteractionEventSchema, { mcpId: "demo", occurredAt, ...more } as Parameters<typeof create<typeof InteractionEventSchema>>[1]);
+    return create(InteractionEventSchema, { mcpId: "demo", occurredAt, ...more } as Parameters<
+      typeof create<typeof InteractionEventSchema>
+    >[1]);
   });
 
 describe("an event", () => {
@@ -88,7 +105,15 @@ describe("an event", () => {
         const judged = accept(deps, bearer, draftFromProto(received, 1), noonMs);
         if (judged.kind === "refused") throw new Error(JSON.stringify(judged.verdict.violations));
         const { eventId, mcpId, interactionId, sequence, occurredAtUs, body, raw } = judged.event;
-        const back: InteractionEvent = storedEventToProto({ eventId, mcpId, interactionId, sequence, occurredAtUs, raw, body: JSON.parse(body) });
+        const back: InteractionEvent = storedEventToProto({
+          eventId,
+          mcpId,
+          interactionId,
+          sequence,
+          occurredAtUs,
+          raw,
+          body: JSON.parse(body),
+        });
         expect(back).toEqual({ ...received, eventId });
       }),
       { numRuns: 300 },

@@ -15,9 +15,9 @@ describe("a timestamp", () => {
 
   it("of whole milliseconds comes back as they were", () => {
     fc.assert(
-      fc.property(fc.integer({ min: -62_135_596_800_000, max: 8_000_000_000_000 }), (ms) =>
-        expect(msFromTimestamp(timestampFromMs(ms))).toBe(ms),
-      ),
+      fc.property(fc.integer({ min: -62_135_596_800_000, max: 8_000_000_000_000 }), (ms) => {
+        expect(msFromTimestamp(timestampFromMs(ms))).toBe(ms);
+      }),
     );
   });
 

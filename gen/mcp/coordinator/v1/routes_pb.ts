@@ -189,8 +189,8 @@ export const WeightFactorSchema: GenMessage<WeightFactor> = /*@__PURE__*/
   messageDesc(file_mcp_coordinator_v1_routes, 3);
 
 /**
- * Answer to a RoutingUpdate. APPLIED or REJECTED is expected within 5 s; RECEIVED is optional. An ack whose nonce is not the outstanding one is
- * ignored and counted.
+ * Answer to a RoutingUpdate. APPLIED or REJECTED is expected within 5 s; RECEIVED is optional; EXPIRED comes later, with the nonce of the table that
+ * has expired. An ack with any other nonce than that of the outstanding update is ignored, with a ServerNotice.
  *
  * @generated from message mcp.coordinator.v1.RoutingAck
  */

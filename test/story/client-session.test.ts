@@ -1,0 +1,253 @@
+import { status } from "@grpc/grpc-js";
+import { afterEach, expect, test } from "vitest";
+import { EventStatus } from "../../gen/mcp/coordinator/v1/events_pb.js";
+import type { StreamInteractionsRequest } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
+import { ApplyStatus, RouteState, type RoutingAck } from "../../gen/mcp/coordinator/v1/routes_pb.js";
+import { Capability, DrainReason } from "../../gen/mcp/coordinator/v1/session_pb.js";
+import type { Settled, StreamSessionOptions } from "../../src/client/options.js";
+import { routeDigest } from "../../src/client/route-digest.js";
+import { createStreamSession, type StreamSession } from "../../src/client/stream-session.js";
+import { type ScriptedCall, type ScriptedCoordinator, startScriptedCoordinator } from "../support/scripted-coordinator.js";
+
+type Frame = StreamInteractionsRequest["frame"] | undefined;
+const opened: { coordinator?: ScriptedCoordinator; sessions: StreamSession[] } = { sessions: [] };
+
+afterEach(async () => {
+  for (const session of opened.sessions.splice(0)) await session.close();
+  opened.coordinator?.stop();
+});
+
+/** Starts a scripted coordinator and one session on it. */
+async function meet(script: (call: ScriptedCall, frame: Frame) => void, options: Partial<StreamSessionOptions> = {}) {
+  const coordinator = await startScriptedCoordinator(script);
+  opened.coordinator = coordinator;
+  const settled: Settled[] = [];
+  const session = createStreamSession({
+    endpoint: { target: coordinator.target, key: undefined },
+    mcpId: "ocr",
+    closeMaxMs: 500,
+    onSettled: (one) => settled.push(one),
+    ...options,
+  });
+  opened.sessions.push(session);
+  return { session, settled };
+}
+
+function welcome(call: ScriptedCall, resumeAfterSequence = 0n, window = 1_000) {
+  const flowControl = { version: 1n, maxUnackedEvents: window, maxUnackedBytes: 1n << 20n };
+  call.send({ case: "welcome", value: { resumeAfterSequence, flowControl, capabilities: [Capability.FLOW_CONTROL, Capability.DRAIN] } });
+}
+
+function sequencesOf(frame: Frame): bigint[] {
+  if (frame?.case === "event") return [frame.value.sequence];
+  return frame?.case === "eventBatch" ? frame.value.events.map((event) => event.sequence) : [];
+}
+
+const ack = (call: ScriptedCall, sequence: bigint, more: { status?: EventStatus; retryable?: boolean } = {}) =>
+  call.send({ case: "eventAck", value: { sequence, status: EventStatus.STORED, ...more } });
+
+const event = (id: string) => ({ interactionId: id, detail: { case: "start" as const, value: {} } });
+
+test("events are sent after Welcome, acknowledged once each, and closing half-closes and ends with done", async () => {
+  const seen: bigint[] = [];
+  const { session, settled } = await meet((call, frame) => {
+    if (frame?.case === "hello") welcome(call);
+    for (const sequence of sequencesOf(frame)) {
+      seen.push(sequence);
+      ack(call, sequence);
+    }
+    if (frame === undefined) call.end();
+  });
+  const ids = ["a", "b", "c"].map((id) => session.report(event(id)));
+  expect(await session.flush()).toBe(true);
+  expect(seen).toEqual([1n, 2n, 3n]);
+  expect(settled.map((one) => one.eventId)).toEqual(ids);
+  expect(await session.close()).toEqual({ kind: "done" });
+  expect(session.counters).toEqual({ reported: 3, sent: 3, stored: 3, duplicate: 0, rejected: 0, deferred: 0, reconnects: 0 });
+});
+
+test("after a lost connection only what lies above the resume point is sent again, and every event settles exactly once", async () => {
+  const seen: bigint[][] = [[], []];
+  const { session, settled } = await meet(
+    (call, frame) => {
+      if (frame?.case === "hello") welcome(call, call.index === 0 ? 0n : 2n);
+      for (const sequence of sequencesOf(frame)) {
+        seen[call.index]?.push(sequence);
+        if (call.index === 0 && sequence === 4n) call.fail(status.UNAVAILABLE, "gone");
+        if (call.index === 1) ack(call, sequence, { status: EventStatus.DUPLICATE });
+      }
+      if (frame === undefined) call.end();
+    },
+    { batchEvents: 1 },
+  );
+  for (const id of ["a", "b", "c", "d"]) session.report(event(id));
+  expect(await session.flush()).toBe(true);
+  expect(seen).toEqual([
+    [1n, 2n, 3n, 4n],
+    [3n, 4n],
+  ]);
+  expect(settled.map((one) => `${one.verdict} ${one.learnt}`)).toEqual([
+    "stored resume",
+    "stored resume",
+    "duplicate ack",
+    "duplicate ack",
+  ]);
+  expect(session.counters.reconnects).toBe(1);
+});
+
+test("never more events are unacknowledged than the window allows, and a smaller window is honoured as soon as it comes", async () => {
+  let unacked: bigint[] = [];
+  const peaks = { before: 0, after: 0 };
+  const { session } = await meet(
+    (call, frame) => {
+      if (frame?.case === "hello") welcome(call, 0n, 4);
+      for (const sequence of sequencesOf(frame)) {
+        unacked.push(sequence);
+        const phase = sequence <= 4n ? "before" : "after";
+        peaks[phase] = Math.max(peaks[phase], unacked.length);
+        if (sequence < 4n) continue;
+        if (sequence === 4n) call.send({ case: "flowControl", value: { version: 2n, maxUnackedEvents: 1, maxUnackedBytes: 1n << 20n } });
+        // Only in the next turn, so that a client that overruns its window is seen to do so.
+        setImmediate(() => {
+          for (const one of unacked) ack(call, one);
+          unacked = [];
+        });
+      }
+      if (frame === undefined) call.end();
+    },
+    { batchEvents: 1 },
+  );
+  for (let index = 0; index < 12; index++) session.report(event(`i-${index}`));
+  expect(await session.flush()).toBe(true);
+  expect(peaks).toEqual({ before: 4, after: 1 });
+});
+
+test("a retryable verdict is sent again after its delay with the same bytes, a final one reaches the caller with its reason", async () => {
+  const sent: string[] = [];
+  const { session, settled } = await meet(
+    (call, frame) => {
+      if (frame?.case === "hello") welcome(call);
+      if (frame?.case === "event") {
+        sent.push(frame.value.eventId);
+        const { sequence } = frame.value;
+        if (sequence === 1n && sent.length === 1) ack(call, sequence, { status: EventStatus.OVERLOADED, retryable: true });
+        else if (sequence === 2n) {
+          const violations = [{ field: "mcp_id", reason: "REQUIRED", description: "missing" }];
+          call.send({ case: "eventAck", value: { sequence, status: EventStatus.INVALID, violations } });
+        } else ack(call, sequence);
+      }
+      if (frame === undefined) call.end();
+    },
+    { batchEvents: 1 },
+  );
+  const first = session.report(event("a"));
+  const second = session.report(event("b"));
+  expect(await session.flush()).toBe(true);
+  expect(sent).toEqual([first, second, first]);
+  expect(settled.map((one) => [one.eventId, one.verdict])).toEqual([
+    [second, "rejected"],
+    [first, "stored"],
+  ]);
+  expect(settled[0]?.ack?.violations[0]?.field).toBe("mcp_id");
+});
+
+test("a drain notice stops sending, awaits the acks, half-closes, and the rest goes over the next stream", async () => {
+  const log: string[] = [];
+  const { session } = await meet(
+    (call, frame) => {
+      if (frame?.case === "hello") welcome(call, call.index === 0 ? 0n : 2n);
+      for (const sequence of sequencesOf(frame)) {
+        log.push(`${call.index} event ${sequence}`);
+        if (call.index === 1) ack(call, sequence);
+        else if (sequence === 2n) {
+          call.send({ case: "drainNotice", value: { reason: DrainReason.SHUTDOWN, newConnection: true } });
+          ack(call, 1n);
+          ack(call, 2n);
+        }
+      }
+      if (frame === undefined) {
+        log.push(`${call.index} half-close`);
+        call.end();
+      }
+    },
+    { batchEvents: 1, window: { maxEvents: 2, maxBytes: 1 << 20 } },
+  );
+  for (const id of ["a", "b", "c"]) session.report(event(id));
+  expect(await session.flush()).toBe(true);
+  expect(log).toEqual(["0 event 1", "0 event 2", "0 half-close", "1 event 3"]);
+});
+
+test("a fenced session ends and tells why; later reports are refused", async () => {
+  const { session } = await meet((call, frame) => {
+    if (frame?.case === "hello") {
+      welcome(call);
+      call.send({ case: "drainNotice", value: { reason: DrainReason.FENCED } });
+    }
+    if (frame === undefined) call.end();
+  });
+  await expect.poll(() => session.state.kind).toBe("closed");
+  expect(await session.close()).toEqual({ kind: "fenced" });
+  expect(() => session.report(event("late"))).toThrow("a newer session has the same producer_id");
+});
+
+test("a refused key ends the session without a retry, and a waiting caller is released", async () => {
+  let streams = 0;
+  const { session } = await meet((call, frame) => {
+    streams++;
+    if (frame?.case === "hello") call.fail(status.UNAUTHENTICATED, "key unknown");
+  });
+  session.report(event("a"));
+  expect(await session.flush()).toBe(false);
+  expect(await session.close()).toEqual({ kind: "refused", code: status.UNAUTHENTICATED, details: "key unknown" });
+  expect(streams).toBe(1);
+});
+
+test("a table with a wrong digest is rejected and the last good one stays in force", async () => {
+  const acks: RoutingAck[] = [];
+  const routes = [
+    { mcpId: "a", weight: 4_000, state: RouteState.ACTIVE },
+    { mcpId: "b", weight: 6_000, state: RouteState.WARMING },
+  ];
+  const digest = routeDigest(routes.map((route) => ({ ...route, stateNumber: route.state })));
+  const { session } = await meet((call, frame) => {
+    if (frame?.case === "hello") {
+      welcome(call);
+      call.send({ case: "routingUpdate", value: { nonce: "1", term: 1n, version: 1n, body: { case: "full", value: { routes } }, digest } });
+      call.send({
+        case: "routingUpdate",
+        value: { nonce: "2", term: 1n, version: 2n, body: { case: "full", value: { routes } }, digest: 7n },
+      });
+    }
+    if (frame?.case === "routingAck") acks.push(frame.value);
+    for (const sequence of sequencesOf(frame)) if (acks.length === 2) ack(call, sequence);
+    if (frame === undefined) call.end();
+  });
+  await expect.poll(() => acks.length).toBe(2);
+  expect(acks.map((one) => [one.nonce, one.status, one.applied?.version])).toEqual([
+    ["1", ApplyStatus.APPLIED, 1n],
+    ["2", ApplyStatus.REJECTED, 1n],
+  ]);
+  expect(session.routes?.version).toBe(1n);
+});
+
+test("a full outbox takes nothing more until an ack makes room", async () => {
+  let release: (() => void) | undefined;
+  const { session } = await meet(
+    (call, frame) => {
+      if (frame?.case === "hello") welcome(call);
+      const sequences = sequencesOf(frame);
+      if (sequences.length > 0) release = () => sequences.forEach((sequence) => void ack(call, sequence));
+      if (frame === undefined) call.end();
+    },
+    { outbox: { maxEvents: 2, maxBytes: 1 << 20 } },
+  );
+  expect(session.report(event("a"))).toBeDefined();
+  expect(session.report(event("b"))).toBeDefined();
+  expect(session.report(event("c"))).toBeUndefined();
+  await expect.poll(() => release).toBeDefined();
+  release?.();
+  await session.whenWritable();
+  expect(session.report(event("c"))).toBeDefined();
+  await expect.poll(() => session.counters.sent).toBe(3);
+  release?.();
+});

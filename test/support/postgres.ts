@@ -1,0 +1,165 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { accessSync, appendFileSync, chmodSync, chownSync, constants, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import postgres from "postgres";
+
+/** A throw-away Postgres of its own process, with fsync on. */
+export type RunningPostgres = {
+  /** Of the superuser, over TCP, for the database `postgres`. */
+  readonly url: string;
+  readonly port: number;
+  readonly pid: number;
+  /** A new database; returns its URL. */
+  readonly createDatabase: (name: string) => Promise<string>;
+  /** Ends it as an administrator would: sessions are cut, data is flushed. */
+  readonly stop: () => Promise<void>;
+  /** Ends it at once, without a checkpoint: the next start recovers. */
+  readonly stopImmediate: () => Promise<void>;
+  /** Starts it again on the same data and port. */
+  readonly start: () => Promise<void>;
+  readonly [Symbol.asyncDispose]: () => Promise<void>;
+};
+
+/** The folder with the server's programs, or why there is none. Throws in the second case when MCPC_REQUIRE_POSTGRES is 1. */
+export function findPostgres(): { readonly kind: "found"; readonly binDir: string } | { readonly kind: "missing"; readonly why: string } {
+  const installed = (folder: string): readonly string[] => {
+    try {
+      return readdirSync(folder).map((version) => join(folder, version, "bin"));
+    } catch {
+      return [];
+    }
+  };
+  const folders = [...(process.env.PATH ?? "").split(delimiter), ...installed("/usr/lib/postgresql"), ...installed("/usr/pgsql")];
+  const binDir = folders.find((folder) => ["postgres", "initdb"].every((program) => isExecutable(join(folder, program))));
+  if (binDir !== undefined) return { kind: "found", binDir };
+  const why = "no Postgres server programs on PATH or in /usr/lib/postgresql";
+  if (process.env.MCPC_REQUIRE_POSTGRES === "1") throw new Error(`MCPC_REQUIRE_POSTGRES=1, but ${why}`);
+  return { kind: "missing", why };
+}
+
+/** Why stories on Postgres are skipped on this machine; undefined when they run. */
+export function postgresSkipReason(): string | undefined {
+  const found = findPostgres();
+  return found.kind === "missing" ? found.why : undefined;
+}
+
+/** Makes a cluster and starts it: about a second. `settings` are lines of postgresql.conf. */
+export async function startPostgres(settings: readonly string[] = []): Promise<RunningPostgres> {
+  const found = findPostgres();
+  if (found.kind === "missing") throw new Error(found.why);
+  const user = serverUser();
+  const dir = mkdtempSync(join(tmpdir(), "mcpc-pg-"));
+  chmodSync(dir, 0o755);
+  if (user.uid !== undefined) chownSync(dir, user.uid, user.gid ?? 0);
+  const dataDir = join(dir, "data");
+  const run = { ...user, cwd: dir, stdio: "ignore" } as const;
+  // Without syncing while it is made: a cluster that a crash takes away is made again.
+  execFileSync(
+    join(found.binDir, "initdb"),
+    ["-D", dataDir, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+    run,
+  );
+  const port = await freePort();
+  const lines = [
+    `port = ${port}`,
+    "listen_addresses = '127.0.0.1'",
+    `unix_socket_directories = '${dir}'`,
+    "max_connections = 50",
+    ...settings,
+  ];
+  appendFileSync(join(dataDir, "postgresql.conf"), `${lines.join("\n")}\n`);
+
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
+  let server: ChildProcess | undefined;
+  const start = async (): Promise<void> => {
+    server = spawn(join(found.binDir, "postgres"), ["-D", dataDir], run);
+    await untilReady(url, server);
+  };
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    const ending = server;
+    server = undefined;
+    if (ending === undefined || ending.exitCode !== null) return;
+    ending.kill(signal);
+    await once(ending, "exit");
+  };
+  const leave = (): void => {
+    server?.kill("SIGQUIT");
+    rmSync(dir, { recursive: true, force: true });
+  };
+  process.once("exit", leave);
+  await start();
+  return {
+    url,
+    port,
+    get pid() {
+      if (server?.pid === undefined) throw new Error("the server is stopped");
+      return server.pid;
+    },
+    createDatabase: async (name) => {
+      const sql = postgres(url, { max: 1, onnotice: () => {} });
+      await sql.unsafe(`CREATE DATABASE "${name}"`);
+      await sql.end();
+      return url.replace(/postgres$/, name);
+    },
+    stop: () => end("SIGINT"),
+    stopImmediate: () => end("SIGQUIT"),
+    start,
+    [Symbol.asyncDispose]: async () => {
+      process.off("exit", leave);
+      await end("SIGQUIT");
+      leave();
+    },
+  };
+}
+
+/** Postgres refuses to run as root: then as the user that a package made for it, or as nobody. */
+function serverUser(): { readonly uid?: number; readonly gid?: number } {
+  if (process.getuid?.() !== 0) return {};
+  for (const name of ["postgres", "nobody"]) {
+    try {
+      const idOf = (flag: string): number => Number(execFileSync("id", [flag, name], { stdio: ["ignore", "pipe", "ignore"] }).toString());
+      return { uid: idOf("-u"), gid: idOf("-g") };
+    } catch {
+      // No such user: the next.
+    }
+  }
+  throw new Error("running as root, and there is neither a user postgres nor nobody");
+}
+
+async function untilReady(url: string, server: ChildProcess): Promise<void> {
+  const untilMs = Date.now() + 30_000;
+  for (;;) {
+    const sql = postgres(url, { max: 1, connect_timeout: 2, fetch_types: false, backoff: false, onnotice: () => {} });
+    try {
+      await sql`SELECT 1`;
+      return;
+    } catch (thrown) {
+      if (server.exitCode !== null || Date.now() > untilMs) throw thrown;
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    } finally {
+      await sql.end({ timeout: 0 });
+    }
+  }
+}
+
+/** A port that was free a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === "string") throw new Error("a TCP server has a port");
+  return address.port;
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
