@@ -47,6 +47,7 @@ matrix: build ## The tests on Node 20, 22 and 24
 clean: ## Remove what was built and installed
 	rm -rf dist node_modules .tools coverage
 
+# Not `npm ci`: it refuses a lock file that was made where the optional packages of other platforms are not offered. `--no-save` keeps to the lock file.
 $(STAMP): package.json package-lock.json
-	npm ci --ignore-scripts --no-audit --no-fund
+	npm install --no-save --ignore-scripts --no-audit --no-fund
 	@touch $(STAMP)

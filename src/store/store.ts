@@ -129,8 +129,16 @@ export type Store = {
    * `events`: 1..batchMaxEvents with distinct (eventId, mcpId). `lane`: 0..laneCount-1.
    */
   readonly append: (lane: number, events: readonly NewEvent[]) => Promise<readonly Outcome[]>;
-  /** Bumps the producer's epoch, which fences older sessions, and reads its resume point: one statement. */
-  readonly openProducer: (producerId: string, mcpId: string, sessionId: string, coordinatorId: string) => Promise<ProducerOpened>;
+  /**
+   * Bumps the producer's epoch, which fences older sessions, and reads its resume point: one statement. Undefined, and nothing changed, when the
+   * producer belongs to another MCP.
+   */
+  readonly openProducer: (
+    producerId: string,
+    mcpId: string,
+    sessionId: string,
+    coordinatorId: string,
+  ) => Promise<ProducerOpened | undefined>;
   /** Resume point of a producer, or undefined when it is unknown. `mcpId` undefined means any. */
   readonly readProducer: (producerId: string, mcpId: string | undefined) => Promise<bigint | undefined>;
   /** Keeps an event that the store refused. */

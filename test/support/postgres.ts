@@ -14,7 +14,7 @@ export type RunningPostgres = {
   readonly pid: number;
   /** A new database; returns its URL. */
   readonly createDatabase: (name: string) => Promise<string>;
-  /** Ends it as an administrator would: sessions are cut, data is flushed. */
+  /** Ends it as an administrator would: sessions are cut, data is flushed. The files stay, for `start`; `Symbol.asyncDispose` removes them. */
   readonly stop: () => Promise<void>;
   /** Ends it at once, without a checkpoint: the next start recovers. */
   readonly stopImmediate: () => Promise<void>;

@@ -1,0 +1,158 @@
+import { assert } from "../platform/assert.js";
+import type { Clock } from "../platform/clock.js";
+import { limits } from "../platform/limits.js";
+import type { Logger } from "../platform/log.js";
+import { listAcks, recordAcks } from "./acks.js";
+import { appendEvents } from "./append.js";
+import { createPool, type Pool, type PoolOptions } from "./connect.js";
+import { setAside } from "./dead-letters.js";
+import { startEmbedded } from "./embedded.js";
+import { findEvents } from "./find-events.js";
+import { readInstanceKey } from "./instance-key.js";
+import { listInteractions } from "./list-interactions.js";
+import { maintain, type Retention } from "./maintain.js";
+import { migrateTarget } from "./migrate.js";
+import { countInteractions, readPerformance } from "./performance.js";
+import { openProducer, readProducer } from "./producers.js";
+import { acquireTerm, publish, readPublication } from "./publications.js";
+import { readEvents, readInteraction } from "./read-interaction.js";
+import { type Store, StoreFault } from "./store.js";
+import { connectError, describeTarget, parseTarget, type Target } from "./target.js";
+import { vacuum } from "./vacuum.js";
+
+export type StoreOptions = Retention & {
+  /** A Postgres; without one the store is embedded, in `dataDir`. */
+  readonly databaseUrl?: string;
+  readonly dataDir: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Called once when the embedded database has ended by itself: the store is an outage from then on, and only a new process helps. */
+  readonly onFatal?: (error: Error) => void;
+  /** See PoolOptions.watchdogMs; limits.statementWatchdogMs unless a test says otherwise. */
+  readonly watchdogMs?: number;
+  /** See EmbeddedOptions.workerUrl. */
+  readonly workerUrl?: URL;
+};
+
+/**
+ * Opens the store: starts the embedded database or reaches the given one, migrates it, makes the partitions of the days to come.
+ * Errors: CoordinatorError: `invalid` for a malformed URL; `failed_precondition` for a directory or database that may not be used as it is;
+ * `unavailable` for one that does not answer. No text holds a password.
+ */
+export async function openStore(options: StoreOptions): Promise<Store> {
+  return options.databaseUrl === undefined ? openEmbedded(options) : openPostgres(options, parseTarget(options.databaseUrl));
+}
+
+async function openPostgres(options: StoreOptions, target: Target): Promise<Store> {
+  await migrateTarget(target, options);
+  const common = { ...poolOptions(options, target), name: "mcp-coordinator" };
+  const queries = createPool({ ...common, maxConnections: limits.queryConnections, settings: {} });
+  try {
+    await maintain(queries, options, options.clock.nowMs());
+    const server = await readServer(queries);
+    // One plan for every batch size. A server that acknowledges before its log is on disk is not taken at its word.
+    const settings = {
+      plan_cache_mode: "force_generic_plan",
+      jit: "off",
+      ...(server.commit === "off" ? { synchronous_commit: "on" } : {}),
+    };
+    const lanes = createPool({ ...common, name: "mcp-coordinator lanes", maxConnections: limits.storeLanes, settings });
+    return createStore(options, {
+      kind: "postgres",
+      promise: describePostgres(target, server),
+      laneCount: limits.storeLanes,
+      lanes,
+      queries,
+      close: async () => {
+        await Promise.all([lanes.close(), queries.close()]);
+      },
+    });
+  } catch (thrown) {
+    await queries.close();
+    throw thrown instanceof StoreFault ? connectError(target, thrown) : thrown;
+  }
+}
+
+/** One connection for everything: PGlite has one session, and the messages of two connections would mix within a statement. */
+async function openEmbedded(options: StoreOptions): Promise<Store> {
+  const embedded = await startEmbedded({ ...options, onFatal: options.onFatal ?? (() => {}) });
+  const target: Target = { kind: "socket", path: embedded.socketPath };
+  const pool = createPool({ ...poolOptions(options, target), name: "mcp-coordinator", maxConnections: 1, settings: {} });
+  const close = async (): Promise<void> => {
+    await pool.close();
+    await embedded.close();
+  };
+  try {
+    await migrateTarget(target, options);
+    await maintain(pool, options, options.clock.nowMs());
+  } catch (thrown) {
+    await close();
+    throw thrown instanceof StoreFault ? connectError(target, thrown) : thrown;
+  }
+  const promise =
+    `embedded database (PGlite) in ${options.dataDir}, for one coordinator: ` +
+    "acknowledged events survive a crash of the process, but not a power cut; use a Postgres for production";
+  return createStore(options, { kind: "embedded", promise, laneCount: 1, lanes: pool, queries: pool, close });
+}
+
+function poolOptions(options: StoreOptions, target: Target): Pick<PoolOptions, "target" | "watchdogMs" | "clock" | "log"> {
+  return { target, watchdogMs: options.watchdogMs ?? limits.statementWatchdogMs, clock: options.clock, log: options.log };
+}
+
+/** What both stores differ in. */
+type Parts = Pick<Store, "kind" | "promise" | "laneCount" | "close"> & { readonly lanes: Pool; readonly queries: Pool };
+
+function createStore(options: StoreOptions, parts: Parts): Store {
+  const { lanes, queries, ...rest } = parts;
+  return {
+    ...rest,
+    append: (lane, events) => {
+      assert(lane >= 0 && lane < parts.laneCount, "lane exists");
+      return appendEvents(lanes, events);
+    },
+    openProducer: (producerId, mcpId, sessionId, coordinatorId) => openProducer(queries, producerId, mcpId, sessionId, coordinatorId),
+    readProducer: (producerId, mcpId) => readProducer(queries, producerId, mcpId),
+    setAside: (event, reason) => setAside(queries, event, reason),
+    findEvents: (mcpId, eventIds) => findEvents(queries, mcpId, eventIds),
+    readInteraction: (mcpId, interactionId) => readInteraction(queries, mcpId, interactionId),
+    readEvents: (mcpId, interactionId, maxCount) => readEvents(queries, mcpId, interactionId, maxCount),
+    listInteractions: (filter, count, cursor) => listInteractions(queries, filter, count, cursor),
+    readPerformance: (mcpId, startMs, endMs) => readPerformance(queries, mcpId, startMs, endMs),
+    countInteractions: (mcpId) => countInteractions(queries, mcpId),
+    instanceKey: () => readInstanceKey(queries),
+    acquireTerm: () => acquireTerm(queries),
+    publish: (publication) => publish(queries, publication),
+    readPublication: () => readPublication(queries),
+    recordAcks: (acks) => recordAcks(queries, acks),
+    listAcks: (maxCount) => listAcks(queries, maxCount),
+    maintain: async (nowMs) => {
+      const report = await maintain(queries, options, nowMs);
+      if (parts.kind === "embedded") await vacuum(queries);
+      return report;
+    },
+    ping: () => ping(queries),
+  };
+}
+
+/** See Store.ping. Takes a row lock and nothing more: refused by a standby and by a full disk alike, and leaves no dead row. */
+async function ping(pool: Pool): Promise<void> {
+  await pool.run(({ sql }) => sql`SELECT term FROM routing_head FOR UPDATE`);
+}
+
+type Server = { readonly version: string; readonly commit: string; readonly fsync: string };
+
+async function readServer(pool: Pool): Promise<Server> {
+  const [server] = await pool.run(
+    ({ sql }) => sql<Server[]>`SELECT current_setting('server_version') AS version, current_setting('synchronous_commit') AS commit,
+      current_setting('fsync') AS fsync`,
+  );
+  assert(server !== undefined, "a select without from returns one row");
+  return server;
+}
+
+function describePostgres(target: Target, server: Server): string {
+  const where = `Postgres ${server.version} at ${describeTarget(target)}`;
+  return server.fsync === "on"
+    ? `${where}: acknowledged events are on the server's disk`
+    : `${where}: fsync is off there, so acknowledged events survive a crash of the server's process, but not a power cut`;
+}

@@ -1,0 +1,81 @@
+import type { PendingQuery, Row } from "postgres";
+import { limits } from "../platform/limits.js";
+import type { Pool, Sql } from "./connect.js";
+import { slotOf, timestampOfMicros } from "./timestamps.js";
+
+/** The position of an interaction in the order by its last event. */
+type Position = { readonly slot: number; readonly at: string; readonly mcp_id: string; readonly interaction_id: string };
+
+/**
+ * Deletes interactions whose last event is older than `cutoffMs`, then the oldest ones above `maxRecords`. Rows that are being written are left
+ * for the next run. Several runs at once delete the same rows and no others: each deletes up to a position, not a number of rows.
+ * Bound: twice limits.purgeRoundsMax statements of limits.purgeBatchRows rows.
+ * Returns how many were deleted.
+ */
+export async function purgeInteractions(pool: Pool, cutoffMs: number, maxRecords: number): Promise<number> {
+  const cutoffSlot = slotOf(cutoffMs * 1000);
+  const expired = await repeat((rowCount) => deleteOldest(pool, rowCount, (sql) => sql`last_event_slot < ${cutoffSlot}`));
+  const edge = await findOldestAbove(pool, maxRecords);
+  if (edge === undefined) return expired;
+  const isExcess: Condition = (sql) => sql`
+    (last_event_slot, last_event_at, mcp_id, interaction_id) <= (${edge.slot}::int, ${edge.at}::timestamptz, ${edge.mcp_id}, ${edge.interaction_id})`;
+  return expired + (await repeat((rowCount) => deleteOldest(pool, rowCount, isExcess)));
+}
+
+/** The newest interaction that has `maxRecords` newer ones, if there is one. Both counts read the index over slots only. */
+async function findOldestAbove(pool: Pool, maxRecords: number): Promise<Position | undefined> {
+  const [edge] = await pool.run(
+    ({ sql }) => sql<Position[]>`
+      WITH edge AS MATERIALIZED (
+        SELECT last_event_slot AS slot FROM interaction ORDER BY last_event_slot DESC OFFSET ${maxRecords} LIMIT 1
+      ), newer AS MATERIALIZED (
+        SELECT count(*) AS count FROM interaction WHERE last_event_slot > (SELECT slot FROM edge)
+      )
+      SELECT last_event_slot AS slot, last_event_at::text AS at, mcp_id, interaction_id FROM interaction
+      WHERE last_event_slot = (SELECT slot FROM edge)
+      ORDER BY last_event_at DESC, mcp_id DESC, interaction_id DESC OFFSET ${maxRecords} - (SELECT count FROM newer) LIMIT 1`,
+  );
+  return edge;
+}
+
+/** Deletes what else only grows: acks, publications but the newest, refused events, and producers, all by age. Bound as above. */
+export async function purgeRecords(pool: Pool, cutoffMs: number): Promise<void> {
+  const cutoff = timestampOfMicros(cutoffMs * 1000);
+  const purges: readonly ((sql: Sql, rowCount: number) => Promise<{ readonly count: number }>)[] = [
+    (sql, n) =>
+      sql`DELETE FROM routing_ack_log WHERE id IN (SELECT id FROM routing_ack_log WHERE acked_at < ${cutoff}::timestamptz LIMIT ${n})`,
+    (sql, n) => sql`DELETE FROM routing_ack WHERE producer_id IN
+      (SELECT producer_id FROM routing_ack WHERE acked_at < ${cutoff}::timestamptz LIMIT ${n})`,
+    (sql, n) => sql`DELETE FROM routing_version WHERE version IN (SELECT version FROM routing_version
+      WHERE published_at < ${cutoff}::timestamptz AND version < (SELECT max(version) FROM routing_version) LIMIT ${n})`,
+    (sql, n) => sql`DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter WHERE received_at < ${cutoff}::timestamptz LIMIT ${n})`,
+    (sql, n) => sql`DELETE FROM producer WHERE producer_id IN
+      (SELECT producer_id FROM producer WHERE seen_at < ${cutoff}::timestamptz LIMIT ${n} FOR UPDATE SKIP LOCKED)`,
+  ];
+  for (const purge of purges) {
+    await repeat(async (rowCount) => (await pool.run(({ sql }) => purge(sql, rowCount))).count);
+  }
+}
+
+/** A fragment of SQL, made with the driver of the statement that it becomes a part of. */
+type Condition = (sql: Sql) => PendingQuery<Row[]>;
+
+async function deleteOldest(pool: Pool, rowCount: number, condition: Condition): Promise<number> {
+  const result = await pool.run(
+    ({ sql }) => sql`
+      DELETE FROM interaction WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM interaction WHERE ${condition(sql)} ORDER BY last_event_slot LIMIT ${rowCount} FOR UPDATE SKIP LOCKED))`,
+  );
+  return result.count;
+}
+
+/** Runs `purge` until it finds less than it was asked for, or the bound of one run is reached. Returns how many rows are gone. */
+async function repeat(purge: (rowCount: number) => Promise<number>): Promise<number> {
+  let gone = 0;
+  for (let round = 0; round < limits.purgeRoundsMax; round++) {
+    const count = await purge(limits.purgeBatchRows);
+    gone += count;
+    if (count < limits.purgeBatchRows) break;
+  }
+  return gone;
+}

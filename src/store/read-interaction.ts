@@ -1,0 +1,71 @@
+import { and, asc, eq } from "drizzle-orm";
+import { type Interaction, parseInteractionId, parseMcpId } from "../interaction/event.js";
+import { assert } from "../platform/assert.js";
+import type { Pool } from "./connect.js";
+import type { StoredEvent } from "./store.js";
+import { eventTable, interactionTable, stateNumbers } from "./tables.js";
+
+/** See Store.readInteraction. */
+export async function readInteraction(pool: Pool, mcpId: string, interactionId: string): Promise<Interaction | undefined> {
+  const rows = await pool.run(({ db }) =>
+    db
+      .select()
+      .from(interactionTable)
+      .where(and(eq(interactionTable.mcpId, mcpId), eq(interactionTable.interactionId, interactionId))),
+  );
+  return rows[0] === undefined ? undefined : interactionOf(rows[0]);
+}
+
+/** See Store.readEvents. */
+export async function readEvents(pool: Pool, mcpId: string, interactionId: string, maxCount: number): Promise<readonly StoredEvent[]> {
+  const rows = await pool.run(({ db }) =>
+    db
+      .select()
+      .from(eventTable)
+      .where(and(eq(eventTable.mcpId, mcpId), eq(eventTable.interactionId, interactionId)))
+      .orderBy(asc(eventTable.eventId))
+      .limit(maxCount),
+  );
+  return rows.map((row) => ({
+    eventId: row.eventId,
+    mcpId: parseMcpId(row.mcpId),
+    interactionId: row.interactionId,
+    producerId: row.producerId,
+    sequence: row.sequence,
+    occurredAtUs: row.occurredAt,
+    body: row.body,
+    raw: row.raw ?? undefined,
+  }));
+}
+
+/** The merged state as the domain has it: what follows from stored columns is computed here and not stored. */
+export function interactionOf(row: typeof interactionTable.$inferSelect): Interaction {
+  return {
+    mcpId: parseMcpId(row.mcpId),
+    interactionId: parseInteractionId(row.interactionId),
+    state: stateOf(row.state),
+    startedAtUs: row.startedAt ?? undefined,
+    endedAtUs: row.endedAt ?? undefined,
+    lastEventAtUs: row.lastEventAt,
+    eventCount: row.eventCount,
+    missingStart: row.startEventId === null,
+    conflictingTerminal: row.hasConflict,
+    lateEvents: row.endedAt !== null && row.lastEventAt > row.endedAt,
+    requestType: row.requestType ?? "",
+    userPseudonym: row.userPseudonym ?? "",
+    sessionId: row.sessionId ?? "",
+    durationMs: row.durationMs ?? undefined,
+    success: row.success ?? undefined,
+    qualityScore: row.qualityScore ?? undefined,
+    errorCode: row.errorCode ?? "",
+    adapterUsed: row.adapterUsed ?? "",
+  };
+}
+
+const states = new Map(Object.entries(stateNumbers).map(([name, number]) => [number as number, name as keyof typeof stateNumbers]));
+
+function stateOf(number: number): Interaction["state"] {
+  const state = states.get(number);
+  assert(state !== undefined, `interaction.state ${number} has a name`);
+  return state;
+}

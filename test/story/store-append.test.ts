@@ -1,0 +1,222 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { EventKind, Facts, NewEvent } from "../../src/interaction/event.js";
+import { mergeEvents } from "../../src/interaction/merge.js";
+import { type ProducerOpened, type Store, StoreFault } from "../../src/store/store.js";
+import { freshId, freshName, newEvent } from "../support/new-event.js";
+import { createStoreHome, type StoreHome, storeKinds } from "../support/open-store.js";
+
+const dayMs = 86_400_000;
+
+const faultOf = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+
+describe.each(storeKinds)("appending to the $kind store", ({ kind, skip }) => {
+  let home: StoreHome;
+  let store: Store;
+  beforeAll(async () => {
+    if (skip !== undefined) return;
+    home = await createStoreHome(kind);
+    store = await home.open();
+  });
+  afterAll(async () => {
+    await store?.close();
+    await home?.[Symbol.asyncDispose]();
+  });
+  const story = skip === undefined ? it : (name: string, _: () => Promise<void>) => it.skip(`${name} (${skip})`, () => {});
+  const kindsOf = async (events: readonly NewEvent[]): Promise<readonly string[]> =>
+    (await store.append(0, events)).map((outcome) => outcome.kind);
+
+  const opened = async (producerId: string, mcpId: string): Promise<ProducerOpened> => {
+    const producer = await store.openProducer(producerId, mcpId, freshName("s"), "c");
+    if (producer === undefined) throw new Error("the producer belongs to another MCP");
+    return producer;
+  };
+
+  story("answers in the order given, whatever the order of the ids", async () => {
+    const interactionId = freshName("i");
+    const [first, second, third] = [3, 1, 2].map((ms) => newEvent({ interactionId, eventId: freshId(Date.now() + ms) }));
+    if (first === undefined || second === undefined || third === undefined) throw new Error("three events");
+    await store.append(0, [second]);
+    expect(await kindsOf([first, second, third])).toEqual(["stored", "duplicate", "stored"]);
+    const events = await store.readEvents("mcp", interactionId, 10);
+    expect(events.map((event) => event.eventId)).toEqual([second.eventId, third.eventId, first.eventId]);
+  });
+
+  story("an event that is sent again is a duplicate, with the time of its first commit", async () => {
+    const event = newEvent({ interactionId: freshName("i") });
+    const [first] = await store.append(0, [event]);
+    expect(first).toMatchObject({ kind: "stored" });
+    expect(await store.append(0, [event])).toEqual([{ ...first, kind: "duplicate" }]);
+    expect(await store.readInteraction("mcp", event.interactionId)).toMatchObject({ eventCount: 1 });
+  });
+
+  story("other content under a stored id is a conflict, and the first content stays", async () => {
+    const event = newEvent({ interactionId: freshName("i"), body: '{"n":1}' });
+    await store.append(0, [event]);
+    expect(await kindsOf([{ ...event, body: '{"n":2}', digest: "f".repeat(32) }])).toEqual(["conflict"]);
+    expect(await store.readEvents("mcp", event.interactionId, 10)).toMatchObject([{ body: { n: 1 } }]);
+  });
+
+  story("one MCP cannot take the ids of another", async () => {
+    const event = newEvent({ interactionId: freshName("i") });
+    expect(await kindsOf([event, newEvent({ ...event, mcpId: freshName("other") })])).toEqual(["stored", "stored"]);
+  });
+
+  story("gives back text, JSON and bytes as they came", async () => {
+    const text = `quote " backslash \\ comma , brace } NULL {" \n\t é 漢 🦊`;
+    const body = JSON.stringify({ text, deep: [1.5, null, true, { a: "\\" }] });
+    const event = newEvent({
+      interactionId: `${freshName("i")} ${text}`,
+      mcpId: `mcp ${text}`,
+      body,
+      raw: Uint8Array.from([0, 1, 34, 92, 255]),
+      occurredAtUs: Date.now() * 1000 + 123,
+    });
+    await store.append(0, [event]);
+    const [read] = await store.readEvents(event.mcpId, event.interactionId, 10);
+    expect(read).toMatchObject({ interactionId: event.interactionId, body: JSON.parse(body), occurredAtUs: event.occurredAtUs });
+    expect([...(read?.raw ?? [])]).toEqual([0, 1, 34, 92, 255]);
+    expect(await store.findEvents(event.mcpId, [event.eventId, freshId(Date.now())])).toMatchObject([
+      { eventId: event.eventId, digest: event.digest },
+    ]);
+  });
+
+  story("a session's cursor follows its events and never goes back", async () => {
+    const [producerId, mcpId] = [freshName("p"), freshName("mcp")];
+    const { epoch } = await opened(producerId, mcpId);
+    const send = (sequence: bigint) => store.append(0, [newEvent({ mcpId, producerId, epoch, sequence, interactionId: freshName("i") })]);
+    await send(7n);
+    await send(3n);
+    expect(await store.readProducer(producerId, mcpId)).toBe(7n);
+    expect(await store.readProducer(producerId, "another")).toBeUndefined();
+    expect(await opened(producerId, mcpId)).toEqual({ epoch: epoch + 1, resumeSequence: 7n, isKnown: true });
+  });
+
+  story("a superseded session stores nothing more and moves no cursor, while its successor does", async () => {
+    const [producerId, mcpId, interactionId] = [freshName("p"), freshName("mcp"), freshName("i")];
+    const old = await opened(producerId, mcpId);
+    const next = await opened(producerId, mcpId);
+    const event = (epoch: number, sequence: bigint) => newEvent({ mcpId, interactionId, producerId, epoch, sequence });
+    expect(await kindsOf([event(old.epoch, 9n), event(next.epoch, 1n), event(0, 0n)])).toEqual(["fenced", "stored", "stored"]);
+    expect(await store.readProducer(producerId, mcpId)).toBe(1n);
+    expect(await store.readEvents(mcpId, interactionId, 10)).toHaveLength(2);
+  });
+
+  story("one MCP can neither open the producer of another nor fence it", async () => {
+    const [producerId, mcpId] = [freshName("p"), freshName("mcp")];
+    const { epoch } = await opened(producerId, mcpId);
+    expect(await store.openProducer(producerId, freshName("thief"), "s", "c")).toBeUndefined();
+    expect(await kindsOf([newEvent({ mcpId, producerId, epoch, sequence: 1n })])).toEqual(["stored"]);
+  });
+
+  story("a batch that cannot be stored is poison and leaves nothing behind", async () => {
+    const poisons: Readonly<Record<string, Partial<NewEvent>>> = {
+      "NUL in JSON": { body: '{"a":"\\u0000"}' },
+      "a lone surrogate in JSON": { body: '{"a":"\\ud800"}' },
+      "a number out of range": { body: '{"a":1e400000}' },
+      "no JSON": { body: "{" },
+      "a date out of range": { occurredAtUs: 9e24 },
+      "a day without a partition": { eventId: freshId(Date.now() - 100 * dayMs) },
+      "no UUID": { eventId: "nonsense" },
+    };
+    for (const [name, poison] of Object.entries(poisons)) {
+      const interactionId = freshName("i");
+      const fault = await faultOf(store.append(0, [newEvent({ interactionId }), newEvent({ interactionId, ...poison })]));
+      expect(fault, name).toBeInstanceOf(StoreFault);
+      expect(fault, name).toMatchObject({ kind: "poison" });
+      expect(await store.readEvents("mcp", interactionId, 10), name).toEqual([]);
+    }
+    const nul = newEvent({ mcpId: "mcp\0", interactionId: freshName("i") });
+    expect(await faultOf(store.append(0, [nul]))).toMatchObject({ kind: "poison" });
+    await store.setAside({ ...nul, body: '{"a":"\\u0000"}' }, "NUL \0 and \ud800");
+    expect(await kindsOf([newEvent()])).toEqual(["stored"]);
+  });
+
+  story("any order, repetition and splitting of an interaction's events merges to the same state as the pure function", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(eventArbitrary, { minLength: 1, maxLength: 12 }), fc.infiniteStream(fc.nat()), async (drafts, choices) => {
+        const interactionId = freshName("i");
+        const events = drafts.map((draft) => newEvent({ ...draft, eventId: freshId(Date.now() - draft.ageMs), interactionId }));
+        const next = (below: number): number => (choices.next().value ?? 0) % below;
+        const queue = [...events, ...events.filter(() => next(3) === 0)].sort(() => next(3) - 1);
+        while (queue.length > 0) {
+          const batch = queue.splice(0, 1 + next(5));
+          await store.append(0, [...new Map(batch.map((event) => [event.eventId, event])).values()]);
+        }
+        const {
+          mcpId: _,
+          interactionId: __,
+          ...merged
+        } = (await store.readInteraction("mcp", interactionId)) ?? { mcpId: "", interactionId: "" };
+        expect(merged).toEqual(mergeEvents(events));
+      }),
+      { numRuns: kind === "postgres" ? 300 : 100 },
+    );
+  });
+
+  story("batches of several lanes that meet on the same interactions and producers all commit", async () => {
+    const mcpId = freshName("mcp");
+    const producers = ["a", "b", "c"].map(() => freshName("p"));
+    const epochs = new Map<string, number>();
+    for (const producerId of producers) epochs.set(producerId, (await opened(producerId, mcpId)).epoch);
+    const batches = Array.from({ length: 40 }, (_, batch) =>
+      Array.from({ length: 50 }, (_, index) => {
+        const producerId = producers[(batch + index) % 3] ?? "";
+        return newEvent({
+          mcpId,
+          interactionId: `i-${(index * 7 + batch) % 10}`,
+          producerId,
+          epoch: epochs.get(producerId) ?? 0,
+          sequence: BigInt(batch),
+        });
+      }),
+    );
+    const outcomes = await Promise.all(batches.map((batch, index) => store.append(index % store.laneCount, batch)));
+    expect(new Set(outcomes.flat().map((outcome) => outcome.kind))).toEqual(new Set(["stored"]));
+    const counts = await Promise.all(Array.from({ length: 10 }, (_, index) => store.readInteraction(mcpId, `i-${index}`)));
+    expect(counts.reduce((sum, interaction) => sum + (interaction?.eventCount ?? 0), 0)).toBe(2_000);
+  });
+
+  story("the same events sent through two lanes at once are stored once", async () => {
+    const interactionId = freshName("i");
+    const batch = Array.from({ length: 200 }, () => newEvent({ interactionId }));
+    const outcomes = await Promise.all([0, 1, 0, 1].map((lane) => store.append(lane % store.laneCount, batch)));
+    const stored = outcomes.flat().filter((outcome) => outcome.kind === "stored");
+    expect(stored).toHaveLength(200);
+    expect(await store.readInteraction("mcp", interactionId)).toMatchObject({ eventCount: 200 });
+  });
+});
+
+type EventDraft = { readonly kind: EventKind; readonly facts: Facts; readonly occurredAtUs: number; readonly ageMs: number };
+
+const shortText = fc.constantFrom("", "a", "b", 'quo"te', "back\\slash", "NULL", "漢");
+const baseUs = Date.UTC(2026, 10, 20) * 1000;
+
+const eventArbitrary: fc.Arbitrary<EventDraft> = fc
+  .record({
+    kind: fc.constantFrom<EventKind>("start", "progress", "complete", "error"),
+    // Small ranges, so that times and ids collide and cross in all ways.
+    occurredAtUs: fc.integer({ min: 0, max: 50 }).map((micros) => baseUs + micros * 333_333),
+    ageMs: fc.integer({ min: 0, max: 5 }),
+    texts: fc.tuple(shortText, shortText, shortText),
+    success: fc.boolean(),
+    durationMs: fc.option(fc.double({ min: 0, max: 1e9, noNaN: true }), { nil: undefined }),
+    qualityScore: fc.option(fc.double({ min: 0, max: 1, noNaN: true }), { nil: undefined }),
+  })
+  .map(({ kind, texts: [a, b, c], success, durationMs, qualityScore, ...times }) => {
+    if (kind === "start") return { kind, ...times, facts: { kind, requestType: a, sessionId: b, userPseudonym: c } };
+    if (kind === "progress") return { kind, ...times, facts: { kind } };
+    const facts: Facts = {
+      kind: "terminal",
+      success: kind === "complete" && success,
+      durationMs,
+      qualityScore,
+      errorCode: a,
+      adapterUsed: b,
+    };
+    return { kind, ...times, facts };
+  });

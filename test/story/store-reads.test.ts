@@ -1,0 +1,258 @@
+import { getTableColumns, getTableName } from "drizzle-orm";
+import { getTableConfig } from "drizzle-orm/pg-core";
+import postgres from "postgres";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { NewEvent } from "../../src/interaction/event.js";
+import { partitionName } from "../../src/store/partitions.js";
+import type { AckedRoutes, ListCursor, Publication, Store } from "../../src/store/store.js";
+import { tables } from "../../src/store/tables.js";
+import { freshId, freshName, newEvent } from "../support/new-event.js";
+import { createStoreHome, type StoreHome, storeKinds } from "../support/open-store.js";
+
+const dayMs = 86_400_000;
+const anything = { mcpId: undefined, state: undefined, requestType: undefined, sessionId: undefined };
+
+describe.each(storeKinds)("reading from the $kind store", ({ kind, skip }) => {
+  let home: StoreHome;
+  let store: Store;
+  beforeAll(async () => {
+    if (skip !== undefined) return;
+    home = await createStoreHome(kind);
+    store = await home.open({ maxRecords: 500 });
+  });
+  afterAll(async () => {
+    await store?.close();
+    await home?.[Symbol.asyncDispose]();
+  });
+  const story = skip === undefined ? it : (name: string, _: () => Promise<void>) => it.skip(`${name} (${skip})`, () => {});
+
+  const appendAll = async (events: readonly NewEvent[]): Promise<void> => {
+    for (let start = 0; start < events.length; start += 500) await store.append(0, events.slice(start, start + 500));
+  };
+
+  story("pages through interactions, newest last event first, each exactly once", async () => {
+    const mcpId = freshName("mcp");
+    // Three to a microsecond, over more than two slots of the index.
+    const events = Array.from({ length: 60 }, (_, index) =>
+      newEvent({ mcpId, interactionId: `i-${index % 7}-${index}`, occurredAtUs: Date.now() * 1000 - Math.floor(index / 3) * 1_500_000 }),
+    );
+    await appendAll(events);
+    const seen: string[] = [];
+    let cursor: ListCursor | undefined;
+    for (;;) {
+      const page = await store.listInteractions({ ...anything, mcpId }, 7, cursor);
+      seen.push(...page.map((interaction) => interaction.interactionId));
+      const last = page.at(-1);
+      if (last === undefined) break;
+      cursor = { lastEventAtUs: last.lastEventAtUs, mcpId: last.mcpId, interactionId: last.interactionId };
+    }
+    const expected = [...events].sort((a, b) => b.occurredAtUs - a.occurredAtUs || (a.interactionId < b.interactionId ? 1 : -1));
+    expect(seen).toEqual(expected.map((event) => event.interactionId));
+  });
+
+  story("filters by state, request type and session", async () => {
+    const mcpId = freshName("mcp");
+    const start = (requestType: string, sessionId: string) => ({ kind: "start", requestType, sessionId, userPseudonym: "" }) as const;
+    await appendAll([
+      newEvent({ mcpId, interactionId: "a", kind: "start", facts: start("ocr", "s1") }),
+      newEvent({ mcpId, interactionId: "b", kind: "start", facts: start("ocr", "s2") }),
+      newEvent({ mcpId, interactionId: "b", kind: "complete" }),
+      newEvent({ mcpId, interactionId: "c", kind: "start", facts: start("asr", "s2") }),
+    ]);
+    const ids = async (more: object) =>
+      (await store.listInteractions({ ...anything, mcpId, ...more }, 10, undefined)).map((found) => found.interactionId).sort();
+    expect(await ids({ state: "started" })).toEqual(["a", "c"]);
+    expect(await ids({ state: "completed" })).toEqual(["b"]);
+    expect(await ids({ requestType: "ocr", sessionId: "s2" })).toEqual(["b"]);
+    expect(await ids({ state: "failed" })).toEqual([]);
+  });
+
+  story("figures equal those computed from the events", async () => {
+    const mcpId = freshName("mcp");
+    const startMs = Date.now() - 60_000;
+    const durations = Array.from({ length: 101 }, (_, index) => index * 10);
+    const ended = (interactionId: string, atMs: number, success: boolean, durationMs: number | undefined) =>
+      newEvent({
+        mcpId,
+        interactionId,
+        kind: "complete",
+        occurredAtUs: atMs * 1000,
+        facts: { kind: "terminal", success, durationMs, qualityScore: undefined, errorCode: "", adapterUsed: "" },
+      });
+    await appendAll([
+      ...durations.map((durationMs, index) => ended(`in-${index}`, startMs + index, index % 4 !== 0, durationMs)),
+      ended("before", startMs - 1, true, 99_999),
+      ended("at the end", startMs + 1_000, true, 99_999),
+      ended("no duration", startMs + 999, true, undefined),
+      newEvent({ mcpId, interactionId: "open", kind: "start" }),
+    ]);
+    expect(await store.readPerformance(mcpId, startMs, startMs + 1_000)).toEqual({
+      total: 102,
+      completed: 76,
+      failed: 26,
+      avgMs: 500,
+      minMs: 0,
+      maxMs: 1_000,
+      p50Ms: 500,
+      p95Ms: 950,
+      p99Ms: 990,
+    });
+    expect(await store.countInteractions(mcpId)).toMatchObject({ total: 105, active: 1, completed: 78, failed: 26 });
+    const empty = { avgMs: undefined, minMs: undefined, maxMs: undefined, p50Ms: undefined, p95Ms: undefined, p99Ms: undefined };
+    expect(await store.readPerformance(freshName("mcp"), startMs, startMs + 1)).toEqual({ total: 0, completed: 0, failed: 0, ...empty });
+  });
+
+  story("a publisher whose term has passed publishes nothing", async () => {
+    const first = await store.acquireTerm();
+    const publication: Publication = {
+      term: first.term,
+      version: first.version + 1,
+      digest: "0123456789abcdef",
+      routes: [{ mcpId: "a", weight: 10_000, state: "active", why: [{ name: "errors", contribution: -0.5 }] }],
+      policyId: "p",
+      reason: "initial",
+      publishedAtMs: 1_700_000_000_123,
+    };
+    expect(await store.publish(publication)).toBe(true);
+    expect(await store.publish(publication), "a retry after a lost answer").toBe(true);
+    const second = await store.acquireTerm();
+    expect(second).toEqual({ term: first.term + 1, version: publication.version });
+    expect(await store.publish({ ...publication, version: publication.version + 1 })).toBe(false);
+    expect(await store.readPublication()).toEqual(publication);
+    expect(await store.publish({ ...publication, term: second.term, version: publication.version + 1 })).toBe(true);
+    expect(await store.readPublication()).toMatchObject({ term: second.term, version: publication.version + 1 });
+  });
+
+  story("keeps the last ack of each producer, whatever arrives late", async () => {
+    const [one, two] = [freshName("p"), freshName("p")];
+    const ack = (producerId: string, status: AckedRoutes["status"], ackedAtMs: number): AckedRoutes => ({
+      producerId,
+      mcpId: "mcp",
+      status,
+      term: 1,
+      version: 2,
+      digest: "d",
+      detail: "because",
+      ackedAtMs,
+    });
+    const nowMs = Date.now();
+    await store.recordAcks([]);
+    await store.recordAcks([ack(one, "received", nowMs), ack(two, "rejected", nowMs), ack(one, "applied", nowMs)]);
+    await store.recordAcks([ack(one, "expired", nowMs - 1)]);
+    const listed = await store.listAcks(10);
+    expect(listed.filter((found) => found.producerId === one)).toEqual([ack(one, "applied", nowMs)]);
+    expect(listed.filter((found) => found.producerId === two)).toEqual([ack(two, "rejected", nowMs)]);
+  });
+
+  story("has one instance key, which every opening finds again", async () => {
+    const key = await store.instanceKey();
+    expect(key).toMatch(/^[0-9a-f]{64}$/);
+    expect(await store.instanceKey()).toBe(key);
+  });
+
+  story("makes partitions a week ahead, drops those past retention, and refuses their events from then on", async () => {
+    const today = Math.floor(Date.now() / dayMs);
+    expect(await store.maintain(Date.now())).toMatchObject({ partitionsCreated: [], partitionsDropped: [], daysAhead: 7 });
+    const old = newEvent({
+      mcpId: freshName("mcp"),
+      eventId: freshId(Date.now() - 7 * dayMs),
+      occurredAtUs: (Date.now() - 7 * dayMs) * 1000,
+    });
+    await store.append(0, [old]);
+    const report = await store.maintain(Date.now() + 24 * dayMs);
+    expect(report.partitionsCreated).toContain(partitionName(today + 31));
+    expect(report.partitionsDropped).toEqual([partitionName(today - 7)]);
+    expect(report.daysAhead).toBe(7);
+    expect(report.interactionsDeleted).toBe(1);
+    expect(await store.readInteraction(old.mcpId, old.interactionId)).toBeUndefined();
+    await expect(store.append(0, [old])).rejects.toMatchObject({ kind: "poison" });
+  });
+
+  story("deletes the oldest interactions above the bound, and several coordinators may do so at once", async () => {
+    const mcpId = freshName("mcp");
+    const events = Array.from({ length: 700 }, (_, index) =>
+      newEvent({ mcpId, interactionId: `i-${index}`, occurredAtUs: (Date.now() + 60_000 + index * 10_000) * 1000 }),
+    );
+    await appendAll(events);
+    const before = (await store.countInteractions(undefined)).total;
+    await Promise.all([store.maintain(Date.now()), store.maintain(Date.now())]);
+    await store.maintain(Date.now());
+    expect(before).toBeGreaterThan(700);
+    expect((await store.countInteractions(undefined)).total).toBe(500);
+    expect(await store.readInteraction(mcpId, "i-199")).toBeUndefined();
+    expect(await store.readInteraction(mcpId, "i-200")).toBeDefined();
+  });
+
+  story("keeps its promise line free of secrets, and answers a ping", async () => {
+    expect(store.promise).toMatch(
+      kind === "postgres" ? /^Postgres \d+.* at 127\.0\.0\.1:\d+\/postgres: / : /^embedded database \(PGlite\) in /,
+    );
+    await store.ping();
+  });
+});
+
+describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the schema", () => {
+  let home: StoreHome;
+  let store: Store;
+  let sql: postgres.Sql;
+  beforeAll(async () => {
+    home = await createStoreHome("postgres");
+    store = await home.open();
+    sql = postgres(home.postgres?.url ?? "", { max: 1, onnotice: () => {} });
+  });
+  afterAll(async () => {
+    await sql?.end();
+    await store?.close();
+    await home?.[Symbol.asyncDispose]();
+  });
+
+  it("has the columns that Drizzle reads: same names, types and nullability, and no table more", async () => {
+    const columns = await sql<{ table: string; column: string; type: string; nullable: boolean }[]>`
+      SELECT c.relname AS "table", a.attname AS "column", format_type(a.atttypid, a.atttypmod) AS type, NOT a.attnotnull AS nullable
+      FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped`;
+    const line = (table: string, column: string, type: string, nullable: boolean) =>
+      `${table}.${column} ${type}${nullable ? "" : " not null"}`;
+    const known = tables.flatMap((table) => {
+      const keys = new Set(getTableConfig(table).primaryKeys.flatMap((key) => key.columns.map((column) => column.name)));
+      return Object.values(getTableColumns(table)).map((column) =>
+        line(getTableName(table), column.name, column.getSQLType(), !column.notNull && !column.primary && !keys.has(column.name)),
+      );
+    });
+    expect(columns.map((found) => line(found.table, found.column, found.type, found.nullable)).sort()).toEqual(known.sort());
+  });
+
+  const planOf = async (query: string): Promise<string> => {
+    const rows = await sql.begin(async (transaction) => {
+      // A small table is read whole whatever indexes it has; what counts is which index serves.
+      await transaction`SET LOCAL enable_seqscan = off`;
+      return transaction.unsafe<{ "QUERY PLAN": string }[]>(`EXPLAIN ${query}`);
+    });
+    return rows.map((row) => row["QUERY PLAN"]).join("\n");
+  };
+
+  it.each([
+    ["a list", "ORDER BY last_event_slot DESC, last_event_at DESC, mcp_id DESC, interaction_id DESC LIMIT 10", "interaction_recent"],
+    ["a list of one MCP", "WHERE mcp_id = 'm-1' ORDER BY last_event_slot DESC, last_event_at DESC LIMIT 10", "interaction_mcp_recent"],
+    ["one interaction", "WHERE mcp_id = 'm-1' AND interaction_id = 'b'", "interaction_pkey"],
+    ["a range of start times", "WHERE started_at BETWEEN now() - interval '1 hour' AND now()", "interaction_started_at"],
+    ["a range of creation times", "WHERE created_at > now() - interval '1 hour'", "interaction_created_at"],
+  ])("serves %s from an index", async (_, rest, index) => {
+    await store.append(
+      0,
+      Array.from({ length: 500 }, (_, i) =>
+        newEvent({ mcpId: `m-${i % 50}`, interactionId: freshName("i"), occurredAtUs: (Date.now() - i * 60_000) * 1000 }),
+      ),
+    );
+    await sql`ANALYZE interaction`;
+    expect(await planOf(`SELECT * FROM interaction ${rest}`)).toContain(index);
+  });
+
+  it("looks into one partition for the ids of one day", async () => {
+    const [id, name] = [freshId(Date.now()), partitionName(Math.floor(Date.now() / dayMs))];
+    const plan = await planOf(
+      `SELECT * FROM interaction_event WHERE event_id >= '${id}' AND event_id <= '${id}' AND event_id = ANY('{${id}}')`,
+    );
+    expect([...new Set(plan.match(/interaction_event_\d{8}/g))]).toEqual([name]);
+  });
+});
