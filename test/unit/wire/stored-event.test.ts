@@ -45,12 +45,10 @@ const detail = fc.oneof(
       request: payload,
     })
     .map((value) => ({ case: "start" as const, value: compact(value) })),
-  fc
-    .record({ fraction: share, step: text, message: text, resourceUsage: usage, data: payload })
-    .map((value) => ({
-      case: "progress" as const,
-      value: compact({ ...value, resourceUsage: value.resourceUsage && compact(value.resourceUsage) }),
-    })),
+  fc.record({ fraction: share, step: text, message: text, resourceUsage: usage, data: payload }).map((value) => ({
+    case: "progress" as const,
+    value: compact({ ...value, resourceUsage: value.resourceUsage && compact(value.resourceUsage) }),
+  })),
   fc
     .record({
       success: optional(fc.boolean()),

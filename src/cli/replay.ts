@@ -1,0 +1,229 @@
+import { readFileSync } from "node:fs";
+import { setTimeout as sleepFor } from "node:timers/promises";
+import type { Command } from "commander";
+import { systemClock } from "../platform/clock.js";
+import { limits } from "../platform/limits.js";
+import { seededRng, systemRng } from "../platform/rng.js";
+import { CliFailure } from "./exit-code.js";
+import { examples } from "./help.js";
+import { type CliContext, createOutput, type Output, type TalkOptions } from "./output.js";
+import { createProgress } from "./progress.js";
+import { type Played, type PlayProgress, type PlayTask, playTrace } from "./replay-play.js";
+import { type Verification, verifyPlayed } from "./replay-verify.js";
+import { addTalkFlags } from "./setting-flags.js";
+import { surveyTrace, type TraceSurvey } from "./trace.js";
+
+type ReplayOptions = TalkOptions & {
+  readonly trace: string;
+  readonly target: string;
+  readonly mcps: string;
+  readonly speed: string;
+  readonly mcpId?: string;
+  readonly keyFile?: string;
+  readonly seed?: string;
+  readonly limit?: string;
+  readonly verify?: boolean;
+  readonly skipBadLines?: boolean;
+};
+
+/** What a replay came to, as `--json` prints it. Times in ms unless named otherwise. */
+type ReplayReport = {
+  readonly sent: number;
+  readonly stored: number;
+  readonly duplicate: number;
+  readonly rejected: number;
+  readonly unresolved: number;
+  readonly ack: { readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };
+  readonly reconnects: number;
+  readonly resent: number;
+  readonly seconds: number;
+  readonly refusals: readonly string[];
+  readonly verification: Verification | undefined;
+};
+
+/** Streams of one replay: each is a socket here and some 60 KiB at the coordinator. */
+const mcpsMax = 500;
+const speedMax = 1_000_000;
+
+/** `replay`: plays a request trace as interactions over real streams, and can prove afterwards that all of it is stored. */
+export function addReplayCommand(program: Command, context: CliContext): void {
+  addTalkFlags(program.command("replay"))
+    .description("play a request trace against a coordinator as interactions over real streams")
+    .requiredOption("--trace <file>", "CSV with the columns TIMESTAMP, ContextTokens, GeneratedTokens")
+    .option("--target <host:port>", "the coordinator's gRPC port", "localhost:50051")
+    .option("--mcps <count>", `streams, each an MCP of its own, 1 to ${mcpsMax}`, "5")
+    .option("--speed <factor>", "how many times as fast as in the trace", "1")
+    .option("--mcp-id <id>", "report everything for this MCP; needed with a key that is bound to one")
+    .option("--key-file <file>", "file with the API key; otherwise MCPC_KEY")
+    .option("--seed <number>", "makes the same requests fail in each run")
+    .option("--limit <rows>", "play only the first rows")
+    .option("--skip-bad-lines", "play the rest of a trace that has bad lines")
+    .option("--verify", "afterwards compare every event and interaction with what is stored; exit 1 on any difference")
+    .addHelpText(
+      "before",
+      examples([
+        ["mcp-coordinator replay --trace requests.csv --mcps 20 --speed 200 --verify", "an hour in 18 s, then proof"],
+        ["MCPC_KEY=… mcp-coordinator replay --trace requests.csv --mcp-id ocr --limit 100", "against a coordinator with keys"],
+      ]),
+    )
+    .action((options: ReplayOptions) => replay(context, options));
+}
+
+async function replay(context: CliContext, options: ReplayOptions): Promise<void> {
+  const output = createOutput(context, options);
+  const task = taskOf(context, options);
+  const survey = await surveyOrRefuse(task, options.skipBadLines === true, output);
+  const interrupt = new AbortController();
+  const stopListening = context.onSignal(() => interrupt.abort());
+  const bar = createProgress(context.stderr, "replay", systemClock.monotonicMs);
+  try {
+    const deps = {
+      clock: systemClock,
+      rng: options.seed === undefined ? systemRng : seededRng(count("--seed", options.seed, 0, 2 ** 32 - 1)),
+      sleep,
+    };
+    const played = await playTrace(deps, task, interrupt.signal, (progress) => bar.update(progress.started, survey.rows, noteOf(progress)));
+    bar.clear();
+    if (played.isInterrupted) {
+      print(output, reportOf(played, undefined));
+      throw new CliFailure("interrupted", "interrupted before the trace was played");
+    }
+    const check = createProgress(context.stderr, "verify", systemClock.monotonicMs);
+    const verification = task.keepsEvents
+      ? await verifyPlayed(task.endpoint, played, (done, total) => check.update(done, total, ""))
+      : undefined;
+    check.clear();
+    const report = reportOf(played, verification);
+    print(output, report);
+    judge(report);
+  } finally {
+    bar.clear();
+    stopListening();
+  }
+}
+
+function taskOf(context: CliContext, options: ReplayOptions): PlayTask {
+  const speed = Number(options.speed);
+  if (!(speed > 0 && speed <= speedMax)) throw new CliFailure("usage", `--speed must be a number above 0 and at most ${speedMax}`);
+  return {
+    tracePath: options.trace,
+    limit: options.limit === undefined ? Number.POSITIVE_INFINITY : count("--limit", options.limit, 1, Number.MAX_SAFE_INTEGER),
+    speed,
+    mcpCount: count("--mcps", options.mcps, 1, mcpsMax),
+    mcpId: options.mcpId,
+    endpoint: { target: options.target, key: readKey(context, options.keyFile) },
+    keepsEvents: options.verify === true,
+  };
+}
+
+function readKey(context: CliContext, keyFile: string | undefined): string | undefined {
+  const fromEnv = context.env.MCPC_KEY;
+  if (keyFile === undefined) return fromEnv === undefined || fromEnv === "" ? undefined : fromEnv;
+  try {
+    const key = readFileSync(keyFile, "utf8").trim();
+    if (key !== "" && Buffer.byteLength(key) <= limits.keyMaxBytes) return key;
+  } catch (thrown) {
+    // Translates: a file that cannot be read is a wrong command line.
+    throw new CliFailure("usage", `--key-file ${keyFile} cannot be read`, thrown);
+  }
+  throw new CliFailure("usage", `--key-file ${keyFile} holds no key of 1 to ${limits.keyMaxBytes} bytes`);
+}
+
+function count(flag: string, text: string, min: number, max: number): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < min || value > max)
+    throw new CliFailure("usage", `${flag} must be a whole number from ${min} to ${max}`);
+  return value;
+}
+
+async function surveyOrRefuse(task: PlayTask, mayBeFaulty: boolean, output: Output): Promise<TraceSurvey> {
+  const survey = await readSurvey(task);
+  const lines = survey.faults.map((fault) => `${task.tracePath}:${fault.line}: ${fault.reason}`);
+  const more = survey.faultCount - survey.faults.length;
+  if (more > 0) lines.push(`and ${more} more`);
+  if (survey.faultCount > 0 && !mayBeFaulty) {
+    throw new CliFailure(
+      "failed",
+      [`the trace has ${survey.faultCount} bad lines; nothing was sent (--skip-bad-lines plays the rest)`, ...lines].join("\n  "),
+    );
+  }
+  if (survey.rows === 0) throw new CliFailure("failed", `${task.tracePath} has no requests`);
+  if (survey.faultCount > 0) output.talk([`leaving out ${survey.faultCount} bad lines`, ...lines].join("\n  "));
+  return survey;
+}
+
+async function readSurvey(task: PlayTask): Promise<TraceSurvey> {
+  try {
+    return await surveyTrace(task.tracePath, task.limit);
+  } catch (thrown) {
+    // Translates: the file system's words into ours.
+    throw new CliFailure("usage", `${task.tracePath} cannot be read: ${thrown instanceof Error ? thrown.message : String(thrown)}`, thrown);
+  }
+}
+
+function noteOf({ counters, latencies }: PlayProgress): string {
+  const acked = counters.stored + counters.duplicate + counters.rejected;
+  const waits = counters.reconnects > 0 ? `, ${counters.reconnects} reconnects` : "";
+  return `${acked}/${counters.reported} acked, p99 ${latencies.quantile(0.99).toFixed(1)} ms${waits}`;
+}
+
+function reportOf(played: Played, verification: Verification | undefined): ReplayReport {
+  const { counters, latencies } = played;
+  return {
+    sent: counters.reported,
+    stored: counters.stored,
+    duplicate: counters.duplicate,
+    rejected: counters.rejected,
+    unresolved: played.unresolved,
+    ack: { p50Ms: latencies.quantile(0.5), p99Ms: latencies.quantile(0.99), maxMs: latencies.max() },
+    reconnects: counters.reconnects,
+    resent: Math.max(0, counters.sent - counters.reported),
+    seconds: played.seconds,
+    refusals: played.refusals,
+    verification,
+  };
+}
+
+function print(output: Output, report: ReplayReport): void {
+  if (output.isJson) {
+    output.json(report);
+    return;
+  }
+  const ms = (value: number) => `${value.toFixed(1)} ms`;
+  const rows: [string, string][] = [
+    ["sent", String(report.sent)],
+    ["stored", String(report.stored)],
+    ["duplicate", String(report.duplicate)],
+    ["rejected", String(report.rejected)],
+    ["ack", `p50 ${ms(report.ack.p50Ms)}, p99 ${ms(report.ack.p99Ms)}, max ${ms(report.ack.maxMs)}`],
+    ["reconnects", `${report.reconnects}${report.resent > 0 ? ` (${report.resent} events sent again)` : ""}`],
+    ["time", `${report.seconds.toFixed(1)} s, ${Math.round(report.sent / Math.max(0.001, report.seconds))} events/s`],
+  ];
+  if (report.unresolved > 0) rows.splice(4, 0, ["unresolved", String(report.unresolved)]);
+  const { verification } = report;
+  if (verification !== undefined) {
+    const { ok, lost, duplicated, differing, interactions } = verification;
+    rows.push(["verified", `${ok} ok, ${lost} lost, ${duplicated} duplicated, ${differing} differing in ${interactions} interactions`]);
+  }
+  for (const [name, value] of rows) output.data(`${name.padEnd(11)} ${value}`);
+  for (const refusal of report.refusals) output.talk(`rejected: ${refusal}`);
+  for (const example of verification?.examples ?? []) output.talk(`difference: ${example}`);
+}
+
+function judge(report: ReplayReport): void {
+  const { verification } = report;
+  if (report.rejected > 0) throw new CliFailure("failed", `${report.rejected} events were rejected`);
+  if (report.unresolved > 0) throw new CliFailure("failed", `${report.unresolved} events were never acknowledged`);
+  if (verification !== undefined && verification.lost + verification.duplicated + verification.differing > 0) {
+    throw new CliFailure("failed", "what is stored differs from what was sent");
+  }
+}
+
+async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await sleepFor(ms, undefined, { signal });
+  } catch (thrown) {
+    // Becomes state: the caller looks at the signal.
+    if (!signal.aborted) throw thrown;
+  }
+}

@@ -1,0 +1,64 @@
+import type { EventAck } from "../../gen/mcp/coordinator/v1/events_pb.js";
+import type { Clock } from "../platform/clock.js";
+import type { Rng } from "../platform/rng.js";
+import type { Endpoint } from "./connect.js";
+import type { OutboxBounds, Window } from "./outbox.js";
+import type { ClientRoutes } from "./routes.js";
+import type { SessionState } from "./session.js";
+
+/** How one event ended. `learnt` says how we know: by an ack, or because the coordinator's resume point covers it (then the verdict itself is lost). */
+export type Settled = {
+  readonly eventId: string;
+  readonly verdict: "stored" | "duplicate" | "rejected";
+  readonly learnt: "ack" | "resume";
+  /** From the newest sending to the ack, in ms. 0 when learnt by resuming. */
+  readonly latencyMs: number;
+  /** Present for every verdict that came as a full EventAck. */
+  readonly ack: EventAck | undefined;
+};
+
+/** Everything that happened since the session was created. */
+export type SessionCounters = {
+  readonly reported: number;
+  /** Events written to a stream, repetitions included. */
+  readonly sent: number;
+  readonly stored: number;
+  readonly duplicate: number;
+  readonly rejected: number;
+  /** Verdicts that asked for a later retry. */
+  readonly deferred: number;
+  readonly reconnects: number;
+};
+
+/** A gRPC status other than OK, as the transport or the coordinator gave it. */
+export type StreamFailure = { readonly code: number; readonly details: string };
+
+/** What a session needs to know; everything optional has its default in its comment. */
+export type StreamSessionOptions = {
+  readonly endpoint: Endpoint;
+  readonly mcpId: string;
+  /** Fences older sessions of the same name. Default: a fresh one, as the outbox lives in memory only. */
+  readonly producerId?: string;
+  readonly instanceVersion?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Default `coalesced`. */
+  readonly ackMode?: "each" | "coalesced";
+  /** Events per frame. Default 64; 1 sends single frames. */
+  readonly batchEvents?: number;
+  /** The session's own window; the coordinator's applies as well. Default: the coordinator's. */
+  readonly window?: Window;
+  /** Default `limits.outboxMaxEvents` and `limits.outboxMaxBytes`. */
+  readonly outbox?: OutboxBounds;
+  /** Default `limits.clientCloseMaxMs`. */
+  readonly closeMaxMs?: number;
+  readonly clock?: Clock;
+  readonly rng?: Rng;
+  /** Called for every event exactly once. Must not throw. */
+  readonly onSettled?: (settled: Settled) => void;
+  /** Called with each table that came into force, and with undefined when it ran out. Must not throw. */
+  readonly onRoutes?: (routes: ClientRoutes | undefined) => void;
+  /** Called on each change of state. Must not throw. */
+  readonly onState?: (state: SessionState) => void;
+  /** Called with each ServerNotice. Must not throw. */
+  readonly onNotice?: (code: string, message: string) => void;
+};
