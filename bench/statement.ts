@@ -28,9 +28,9 @@ async function run({ databaseUrl, warmupMs, measureMs }: StatementTask): Promise
   const lane = async (index: number) => {
     const name = `bench-${index}`;
     const mcpId = parseMcpId(name);
-    for (let sequence = 1; !isStopped; sequence += limits.batchMaxEvents) {
+    for (let sequence = 1; !isStopped; sequence += limits.commitMaxEvents) {
       await store.append(index, batchOf(mcpId, index, sequence));
-      if (isMeasuring) counted += limits.batchMaxEvents;
+      if (isMeasuring) counted += limits.commitMaxEvents;
     }
   };
   const lanes = Array.from({ length: store.laneCount }, (_, index) => lane(index));
@@ -48,7 +48,7 @@ async function run({ databaseUrl, warmupMs, measureMs }: StatementTask): Promise
 
 function batchOf(mcpId: McpId, lane: number, first: number): NewEvent[] {
   const nowMs = Date.now();
-  return Array.from({ length: limits.batchMaxEvents }, (_, index) => eventOf(mcpId, lane, first + index, nowMs));
+  return Array.from({ length: limits.commitMaxEvents }, (_, index) => eventOf(mcpId, lane, first + index, nowMs));
 }
 
 function eventOf(mcpId: McpId, lane: number, sequence: number, nowMs: number): NewEvent {

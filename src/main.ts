@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=64
 import type { CliContext } from "./cli/output.js";
 import { createProgram, runProgram } from "./cli/program.js";
 import { startCoordinator } from "./compose.js";

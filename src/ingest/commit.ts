@@ -114,7 +114,7 @@ export class CommitQueue {
     if (lane.isBusy) return;
     lane.isBusy = true;
     while (lane.queue.size > 0 && !this.#isClosed) {
-      const batch = takeBatch(lane.queue, limits.batchMaxEvents, limits.batchMaxBytes);
+      const batch = takeBatch(lane.queue, limits.commitMaxEvents, limits.commitMaxBytes);
       const startedAtMs = this.#deps.clock.monotonicMs();
       const outcomes = await this.#commit(index, batch.events);
       if (outcomes === undefined) break;

@@ -126,7 +126,7 @@ export type Store = {
   readonly laneCount: number;
   /**
    * Commits a batch in one statement. Resolves only after COMMIT, with one outcome per event in the order given ("poison" never among them).
-   * `events`: 1..batchMaxEvents with distinct (eventId, mcpId). `lane`: 0..laneCount-1.
+   * `events`: 1..commitMaxEvents with distinct (eventId, mcpId). `lane`: 0..laneCount-1.
    */
   readonly append: (lane: number, events: readonly NewEvent[]) => Promise<readonly Outcome[]>;
   /**

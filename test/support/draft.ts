@@ -37,17 +37,6 @@ export const completeDetail: Detail = {
   payload: undefined,
 };
 
-export const errorDetail: Detail = {
-  kind: "error",
-  errorType: "TimeoutError",
-  errorCode: "UPSTREAM",
-  errorMessage: "",
-  retryable: true,
-  processingTime: undefined,
-  resourceUsage: undefined,
-  payload: undefined,
-};
-
 /** A valid draft; `more` overrides fields. */
 export function draftOf(more: Partial<Draft> = {}): Draft {
   return {

@@ -57,9 +57,9 @@ CREATE INDEX "interaction_recent" ON "interaction" ("last_event_slot");
 --> statement-breakpoint
 CREATE INDEX "interaction_mcp_recent" ON "interaction" ("mcp_id", "last_event_slot");
 --> statement-breakpoint
-CREATE INDEX "interaction_started_at" ON "interaction" ("started_at");
+CREATE INDEX "interaction_started_at" ON "interaction" USING brin ("started_at") WITH (pages_per_range = 32, autosummarize = on);
 --> statement-breakpoint
-CREATE INDEX "interaction_created_at" ON "interaction" ("created_at");
+CREATE INDEX "interaction_created_at" ON "interaction" USING brin ("created_at") WITH (pages_per_range = 32, autosummarize = on);
 --> statement-breakpoint
 CREATE TABLE "dead_letter" (
   "id" bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -61,9 +61,9 @@ describe("CommitQueue", () => {
 
   it("takes no more than the bound into one batch", async () => {
     const { store, offerNamed } = setUp();
-    offerNamed(...Array.from({ length: limits.batchMaxEvents + 1 }, (_, i) => `i${i}`));
+    offerNamed(...Array.from({ length: limits.commitMaxEvents + 1 }, (_, i) => `i${i}`));
     await turn();
-    expect(store.last.events).toHaveLength(limits.batchMaxEvents);
+    expect(store.last.events).toHaveLength(limits.commitMaxEvents);
   });
 
   it("lets lanes commit side by side, and keeps a producer on one", async () => {
@@ -172,7 +172,7 @@ describe("CommitQueue", () => {
     await turn();
     let commits = 0;
     for (; resumed === 0; commits += 1) await store.last.resolve();
-    expect(commits).toBe(limits.pendingMaxEvents / 2 / limits.batchMaxEvents);
+    expect(commits).toBe(limits.pendingMaxEvents / 2 / limits.commitMaxEvents);
     expect(queue.hasRoom).toBe(true);
     for (; queue.pendingEvents > 0; ) await store.last.resolve();
     expect(resumed).toBe(1);
