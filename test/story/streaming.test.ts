@@ -8,6 +8,8 @@ import {
   VerifyEventsRequestSchema,
 } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import { GetStatsRequestSchema, QueryService } from "../../gen/mcp/coordinator/v1/query_service_pb.js";
+import { ApplyStatus, type RoutingUpdate } from "../../gen/mcp/coordinator/v1/routes_pb.js";
+import { GetRoutesRequestSchema, RoutingService } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { AckMode, Capability, DrainReason } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import { mintUuidV7 } from "../../src/platform/uuid-v7.js";
 import { type RunningCoordinator, startCoordinatorProcess } from "../support/coordinator.js";
@@ -198,14 +200,24 @@ describe.each([
 
   story("publishes weights to sessions that want them, and takes their acks", async () => {
     const stream = new RawStream(client);
-    stream.send({ case: "hello", value: { mcpId: "demo", producerId: `w-${mintUuidV7()}`, capabilities: allCapabilities } });
+    const producerId = `w-${mintUuidV7()}`;
+    stream.send({ case: "hello", value: { mcpId: "demo", producerId, capabilities: allCapabilities } });
     const welcome = (await stream.first("welcome")).value;
-    const update = welcome.routing ?? (await stream.first("routingUpdate")).value;
+    const ack = ({ nonce, term, version, digest }: RoutingUpdate) =>
+      stream.send({ case: "routingAck", value: { nonce, status: ApplyStatus.APPLIED, applied: { term, version, digest } } });
+    // The first table of a coordinator is empty; the next comes with the first MCP, once this one is acked.
+    if (welcome.routing !== undefined) ack(welcome.routing);
+    const update = await stream.until((frames) =>
+      [welcome.routing, ...frames.map((frame) => (frame.case === "routingUpdate" ? frame.value : undefined))].find(
+        (table) => table?.body.case === "full" && table.body.value.routes.length > 0,
+      ),
+    );
     expect(update.body.case === "full" && update.body.value.routes.reduce((sum, route) => sum + route.weight, 0)).toBe(10_000);
-    stream.send({
-      case: "routingAck",
-      value: { nonce: update.nonce, status: 2, applied: { term: update.term, version: update.version, digest: update.digest } },
-    });
+    ack(update);
+    const acked = () => callUnary(client, RoutingService.method.getRoutes, create(GetRoutesRequestSchema, { includeApplied: true }));
+    while (!(await acked()).response?.applied.some((one) => one.producerId === producerId && one.applied?.version === update.version)) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
     stream.send({ case: "heartbeat", value: { id: 1n } });
     const beat = (await stream.first("heartbeatAck")).value;
     expect(beat.routingVersion >= update.version).toBe(true);
