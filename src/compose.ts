@@ -146,7 +146,7 @@ function startRouting(machine: Machine, store: Store, ingest: Ingest, ends: Ends
       policy: createA58(settings),
       clock,
       log,
-      isAlone: store.kind === "embedded",
+      holdsLead: store.holdLead,
     },
     settings,
   );

@@ -32,7 +32,7 @@ export type LeadEvent =
 export type LeadEffect = "none" | "read" | "claim" | "look";
 
 export type LeadSettings = Pick<RouterSettings, "takeoverSilenceMs"> & {
-  /** Nobody else can publish: the store admits one process. Then a restart takes over at once. */
+  /** Nobody else may publish: the store admits one process, or this one holds the publisher's lock. Then it takes over at once. */
   readonly isAlone: boolean;
 };
 
@@ -69,6 +69,7 @@ function stepFollowing(lead: Lead & { kind: "following" }, event: LeadEvent, now
   // A store that does not answer proves nothing about the leader: only observed silence counts.
   if (event.kind === "failed") return { next: { kind: "following", quietSinceMs: nowMs }, effect: "none" };
   if (event.kind !== "read") return { next: lead, effect: "none" };
+  if (settings.isAlone) return { next: { kind: "claiming" }, effect: "claim" };
   if (event.isNewer) return { next: { kind: "following", quietSinceMs: nowMs }, effect: "none" };
   const isSilent = nowMs - lead.quietSinceMs >= settings.takeoverSilenceMs;
   return isSilent ? { next: { kind: "claiming" }, effect: "claim" } : { next: lead, effect: "none" };

@@ -23,8 +23,8 @@ export type PublisherDeps = {
   readonly policy: Policy;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Nobody else can publish to this store, so that a restart takes over at once: true for the embedded store. */
-  readonly isAlone: boolean;
+  /** Whether nobody else may publish now, so that a term can be taken at once: this process holds the publisher's lock, or is alone with its store. */
+  readonly holdsLead: () => Promise<boolean>;
 };
 
 /** The newest table, and the loop that keeps it new. */
@@ -64,6 +64,7 @@ class PublishLoop {
   #plan: Plan;
   #round: Promise<void> | undefined;
   #isStoreFailing = false;
+  #isAlone = false;
   #cancelNext: Cancel = () => {};
 
   constructor(deps: PublisherDeps, settings: RouterSettings) {
@@ -106,13 +107,23 @@ class PublishLoop {
   }
 
   async #playRound(): Promise<void> {
+    if (this.lead.kind === "starting" || this.lead.kind === "following") this.#isAlone = await this.#asksForLead();
     let effect = this.#step({ kind: "tick" });
     while (effect !== "none") effect = this.#step(await this.#perform(effect));
   }
 
+  /** A store that does not answer gives no lead; the read that follows in this round tells of it. */
+  async #asksForLead(): Promise<boolean> {
+    try {
+      return await this.#deps.holdsLead();
+    } catch {
+      return false;
+    }
+  }
+
   #step(event: LeadEvent): LeadEffect {
     const before = this.lead;
-    const { next, effect } = stepLead(before, event, this.#deps.clock.monotonicMs(), { ...this.#settings, isAlone: this.#deps.isAlone });
+    const { next, effect } = stepLead(before, event, this.#deps.clock.monotonicMs(), { ...this.#settings, isAlone: this.#isAlone });
     this.lead = next;
     if (before.kind === next.kind) return effect;
     if (next.kind === "leading") {

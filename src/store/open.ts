@@ -9,6 +9,7 @@ import { setAside } from "./dead-letters.js";
 import { startEmbedded } from "./embedded.js";
 import { findEvents } from "./find-events.js";
 import { readInstanceKey } from "./instance-key.js";
+import { holdLead } from "./lead-lock.js";
 import { listInteractions } from "./list-interactions.js";
 import { maintain, type Retention } from "./maintain.js";
 import { migrateTarget } from "./migrate.js";
@@ -57,14 +58,16 @@ async function openPostgres(options: StoreOptions, target: Target): Promise<Stor
       ...(server.commit === "off" ? { synchronous_commit: "on" } : {}),
     };
     const lanes = createPool({ ...common, name: "mcp-coordinator lanes", maxConnections: limits.storeLanes, settings });
+    const lead = createPool({ ...common, name: "mcp-coordinator lead", maxConnections: 1, settings: {} });
     return createStore(options, {
       kind: "postgres",
+      holdLead: () => holdLead(lead),
       promise: describePostgres(target, server),
       laneCount: limits.storeLanes,
       lanes,
       queries,
       close: async () => {
-        await Promise.all([lanes.close(), queries.close()]);
+        await Promise.all([lanes.close(), queries.close(), lead.close()]);
       },
     });
   } catch (thrown) {
@@ -92,7 +95,9 @@ async function openEmbedded(options: StoreOptions): Promise<Store> {
   const promise =
     `embedded database (PGlite) in ${options.dataDir}, for one coordinator: ` +
     "acknowledged events survive a crash of the process, but not a power cut; use a Postgres for production";
-  return createStore(options, { kind: "embedded", promise, laneCount: 1, lanes: pool, queries: pool, close });
+  // The lock of the data directory admits one process.
+  const alone = async (): Promise<boolean> => true;
+  return createStore(options, { kind: "embedded", promise, laneCount: 1, holdLead: alone, lanes: pool, queries: pool, close });
 }
 
 function poolOptions(options: StoreOptions, target: Target): Pick<PoolOptions, "target" | "watchdogMs" | "clock" | "log"> {
@@ -100,7 +105,7 @@ function poolOptions(options: StoreOptions, target: Target): Pick<PoolOptions, "
 }
 
 /** What both stores differ in. */
-type Parts = Pick<Store, "kind" | "promise" | "laneCount" | "close"> & { readonly lanes: Pool; readonly queries: Pool };
+type Parts = Pick<Store, "kind" | "promise" | "laneCount" | "holdLead" | "close"> & { readonly lanes: Pool; readonly queries: Pool };
 
 function createStore(options: StoreOptions, parts: Parts): Store {
   const { lanes, queries, ...rest } = parts;

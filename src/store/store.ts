@@ -153,6 +153,8 @@ export type Store = {
   readonly countInteractions: (mcpId: string | undefined) => Promise<InteractionCounts>;
   /** A random key made once per database, shared by all coordinators on it; for pseudonyms when none is configured. 64 hex digits. */
   readonly instanceKey: () => Promise<string>;
+  /** Whether this process may take the next term at once: it holds the lock of the publisher, or no other process can be there. */
+  readonly holdLead: () => Promise<boolean>;
   /** Takes a new fencing term for publishing. Publications with an older term are refused from then on. */
   readonly acquireTerm: () => Promise<{ readonly term: number; readonly version: number }>;
   /** Stores a publication; false when a newer term exists, and then nothing is stored. */

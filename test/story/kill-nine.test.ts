@@ -31,7 +31,7 @@ describe.each([
   });
   afterAll(async () => {
     await first?.stop();
-    await postgres?.stop();
+    await postgres?.[Symbol.asyncDispose]();
   });
 
   it.runIf(isThere)(

@@ -33,7 +33,7 @@ describe("an outage of Postgres", () => {
   afterAll(async () => {
     client?.close();
     await coordinator?.stop();
-    await postgres?.stop();
+    await postgres?.[Symbol.asyncDispose]();
   });
 
   const servingOf = async (service: string) =>

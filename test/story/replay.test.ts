@@ -73,7 +73,7 @@ describe.each([
     if (isThere && kind === "postgres") postgres = await startPostgres();
   });
   afterAll(async () => {
-    await postgres?.stop();
+    await postgres?.[Symbol.asyncDispose]();
   });
 
   test.runIf(isThere)("a replayed trace is stored event by event, none lost, duplicated or differing, and the figures add up", async () => {

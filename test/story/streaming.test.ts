@@ -40,7 +40,7 @@ describe.each([
   afterAll(async () => {
     client?.close();
     await coordinator?.stop();
-    await postgres?.stop();
+    await postgres?.[Symbol.asyncDispose]();
   });
 
   const story = it.runIf(isThere);

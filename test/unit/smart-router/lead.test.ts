@@ -87,6 +87,13 @@ describe("who publishes", () => {
     }
   }
 
+  test("a follower that gets the publisher's lock claims at once, and one that has not waits for silence", () => {
+    for (const name of ["read, newer", "read, nothing new"] as const) {
+      expect(stepLead(leads.following, rows[name].event, nowMs, alone)).toEqual({ next: { kind: "claiming" }, effect: "claim" });
+      expect(stepLead(leads.following, rows[name].event, nowMs, shared).effect).toBe("none");
+    }
+  });
+
   test("a coordinator that is alone with its store claims at the start, however fresh the last publication is", () => {
     expect(stepLead(leads.starting, rows["read, newer"].event, nowMs, alone)).toEqual({ next: { kind: "claiming" }, effect: "claim" });
   });

@@ -58,7 +58,14 @@ function coordinator(publications: Publications, clock: ManualClock, more: Parti
   const publisher = createPublisher(
     {
       ...{ acquireTerm: publications.acquireTerm, store: publications.store, readNewest: publications.readNewest },
-      ...{ liveMcpIds: () => live, signals, policy: createA58(settings), clock, log: pino({ level: "silent" }), isAlone: false },
+      ...{
+        liveMcpIds: () => live,
+        signals,
+        policy: createA58(settings),
+        clock,
+        log: pino({ level: "silent" }),
+        holdsLead: async () => false,
+      },
       ...more,
     },
     settings,
@@ -270,7 +277,7 @@ describe("an outage of the store", () => {
 
 describe("a restart", () => {
   async function trained(clock: ManualClock, publications: Publications): Promise<Readonly<Record<string, number>>> {
-    const before = coordinator(publications, clock, { isAlone: true });
+    const before = coordinator(publications, clock, { holdsLead: async () => true });
     await before.publisher.start();
     await traffic(clock, before, { fast: 100, slow: 400 }, 90);
     await before.publisher.close();
@@ -282,7 +289,7 @@ describe("a restart", () => {
     const publications = new Publications();
     const shares = await trained(clock, publications);
     const version = publications.newest?.version ?? 0;
-    const after = coordinator(publications, clock, { isAlone: true });
+    const after = coordinator(publications, clock, { holdsLead: async () => true });
     await after.publisher.start();
     expect(after.seen.map((routes) => routes.reason)).toEqual([publications.rows[version - 1]?.reason, "initial"]);
     expect(after.publisher.current()).toMatchObject({ term: 2, version: version + 1 });
@@ -299,7 +306,7 @@ describe("a restart", () => {
     await trained(clock, publications);
     const version = publications.newest?.version ?? 0;
     await clock.advance(180_000);
-    const after = coordinator(publications, clock, { isAlone: true });
+    const after = coordinator(publications, clock, { holdsLead: async () => true });
     await after.publisher.start();
     expect(after.seen.map((routes) => [routes.version, routes.reason, routes.table.length])).toEqual([[version + 1, "initial", 0]]);
     await after.publisher.close();
