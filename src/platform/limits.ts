@@ -21,7 +21,7 @@ export const limits = {
   frameMaxBytes: 4 * 1024 * 1024,
   /** Most events in one frame or unary call. */
   batchMaxEvents: 500,
-  /** Most events in one commit. Measured with `make bench`, 50 × 200: 1 000 gives 5–9 % more events a second than 500. */
+  /** Most events in one commit: half as many flushes as with 500. The gain was seen in single runs only (bench/README.md), not in a paired one. */
   commitMaxEvents: 1_000,
   /** Most bytes of JSON in one commit: keeps a batch of large events below the memory of one backend. */
   commitMaxBytes: 4 * 1024 * 1024,
