@@ -23,6 +23,10 @@ export const limits = {
   batchMaxEvents: 500,
   /** Most events in one commit: half as many flushes as with 500. The gain was seen in single runs only (bench/README.md), not in a paired one. */
   commitMaxEvents: 1_000,
+  /** How often one batch is sifted and tried again when new repetitions of its events keep arriving elsewhere.     Unit: statements. */
+  appendMaxAttempts: 5,
+  /** After a repetition, how many batches of the lane are looked up before they are written: a reconnect repeats up to a window of every stream. */
+  siftAfterRepeatBatches: 64,
   /** Most bytes of JSON in one commit: keeps a batch of large events below the memory of one backend. */
   commitMaxBytes: 4 * 1024 * 1024,
   /** Most faults named for one event or request. */

@@ -1,44 +1,113 @@
+import { inArray } from "drizzle-orm";
 import type { NewEvent, Outcome } from "../interaction/event.js";
 import { assert } from "../platform/assert.js";
-import { appendSql } from "./append-sql.js";
-import { columnsOf } from "./batch-columns.js";
+import { limits } from "../platform/limits.js";
+import { appendManySql, appendOneSql } from "./append-sql.js";
+import { arrays, claimColumns, claimKey, claimsOf, eventColumns, scalars, shareColumns } from "./batch-columns.js";
 import type { Pool } from "./connect.js";
 import { findStored } from "./find-events.js";
+import { foldBatch } from "./fold-batch.js";
 import { StoreFault } from "./store.js";
+import { producerTable } from "./tables.js";
 
-type AppendRow = { readonly stored_at: number; readonly exceptions: string | null };
+type AppendRow = { readonly stored_at: number; readonly is_owned: boolean };
+
+/** unique_violation: the batch holds an event that is stored. Source: PostgreSQL manual, appendix A. */
+const uniqueViolation = "23505";
 
 /**
- * Commits a batch in one statement; see Store.append. A second statement runs only when an id was there before, to tell a repetition from other
- * content under the same id.
+ * See Store.append. A batch of new events takes one statement. One that holds an event that was stored before, or whose session was superseded, is
+ * refused as a whole and leaves nothing behind; then it is sifted with two reads, and the rest is committed. After a repetition the lane sifts
+ * before it commits for a while: repetitions come in numbers, after a reconnect, and a refused statement leaves dead rows.
  */
-export async function appendEvents(pool: Pool, events: readonly NewEvent[]): Promise<readonly Outcome[]> {
-  const { parameters, ordered } = columnsOf(events);
-  const [row] = await pool.run(({ sql }) => sql.unsafe<AppendRow[]>(appendSql, [...parameters], { prepare: true }));
-  assert(row !== undefined, "the append statement returns one row");
-  const stored: Outcome = { kind: "stored", storedAtMs: Math.floor(row.stored_at) };
-  if (row.exceptions === null) return events.map(() => stored);
-  const exceptions = await judge(pool, ordered, row.exceptions);
-  return events.map((event) => exceptions.get(event) ?? stored);
+export function createAppend(pool: Pool, laneCount: number): (lane: number, events: readonly NewEvent[]) => Promise<readonly Outcome[]> {
+  /** Per lane: how many batches more are sifted first. */
+  const wary = new Array<number>(laneCount).fill(0);
+  return async (lane, events) => {
+    const outcomes = new Map<NewEvent, Outcome>();
+    let rest = isAscending(events) ? events : [...events].sort((a, b) => (a.eventId < b.eventId ? -1 : 1));
+    for (let attempt = 0; attempt < limits.appendMaxAttempts; attempt += 1) {
+      const wariness = wary[lane] ?? 0;
+      if (attempt > 0 || wariness > 0) {
+        const hasRepeats = await sift(pool, rest, outcomes);
+        rest = rest.filter((event) => !outcomes.has(event));
+        wary[lane] = hasRepeats ? limits.siftAfterRepeatBatches : Math.max(0, wariness - 1);
+      }
+      const stored = rest.length === 0 ? undefined : await tryAppend(pool, rest);
+      if (rest.length > 0 && stored === undefined) continue;
+      return events.map((event) => outcomes.get(event) ?? stored ?? unanswered());
+    }
+    throw new StoreFault("transient", "CONTENDED", `a batch met new repetitions ${limits.appendMaxAttempts} times`);
+  };
 }
 
-/** What became of the events that were not stored. `text` is the column `exceptions` of appendSql. */
-async function judge(pool: Pool, ordered: readonly NewEvent[], text: string): Promise<ReadonlyMap<NewEvent, Outcome>> {
-  const outcomes = new Map<NewEvent, Outcome>();
-  const known: NewEvent[] = [];
-  for (const entry of text.split(",")) {
-    const event = ordered[Number.parseInt(entry, 10) - 1];
-    assert(event !== undefined, "an exception names an event of the batch");
-    if (entry.endsWith("f")) outcomes.set(event, { kind: "fenced" });
-    else known.push(event);
+function unanswered(): never {
+  throw new Error("every event of a batch was stored or sifted out");
+}
+
+/** Commits all of the events, or none: undefined when one of them is stored already, or its session superseded. */
+async function tryAppend(pool: Pool, events: readonly NewEvent[]): Promise<Outcome | undefined> {
+  const { text, parameters } = statementOf(events);
+  try {
+    const [row] = await pool.run(({ sql }) => sql.unsafe<AppendRow[]>(text, parameters, { prepare: true }));
+    assert(row !== undefined, "the append statement returns one row");
+    return row.is_owned ? { kind: "stored", storedAtMs: Math.floor(row.stored_at) } : undefined;
+  } catch (thrown) {
+    if (thrown instanceof StoreFault && thrown.code === uniqueViolation) return undefined;
+    throw thrown;
   }
-  if (known.length === 0) return outcomes;
-  const before = new Map((await findStored(pool, known)).map((row) => [`${row.eventId} ${row.mcpId}`, row]));
-  for (const event of known) {
+}
+
+type Statement = { readonly text: string; readonly parameters: (string | null)[] };
+
+/** `events` by ascending event_id. */
+function statementOf(events: readonly NewEvent[]): Statement {
+  const claims = claimsOf(events);
+  const shares = foldBatch(events);
+  const [event] = events;
+  const [share] = shares;
+  if (event === undefined || share === undefined || events.length > 1) {
+    return {
+      text: appendManySql,
+      parameters: [...arrays(eventColumns, events), ...arrays(claimColumns, claims), ...arrays(shareColumns, shares)],
+    };
+  }
+  const claim = claims[0] ?? { producerId: "", epoch: 0, lastSequence: 0n };
+  return {
+    text: appendOneSql,
+    parameters: [...scalars(eventColumns, event), ...scalars(claimColumns, claim), ...scalars(shareColumns, share)],
+  };
+}
+
+/** Adds an outcome for every event that must not be committed again, or at all. Returns whether any of them was stored before. */
+async function sift(pool: Pool, events: readonly NewEvent[], outcomes: Map<NewEvent, Outcome>): Promise<boolean> {
+  const held = await heldClaims(pool, events);
+  const live = events.filter((event) => event.epoch === 0 || held.has(claimKey(event)));
+  for (const event of events) if (event.epoch !== 0 && !held.has(claimKey(event))) outcomes.set(event, { kind: "fenced" });
+  if (live.length === 0) return false;
+  const before = new Map((await findStored(pool, live)).map((row) => [`${row.eventId} ${row.mcpId}`, row]));
+  for (const event of live) {
     const row = before.get(`${event.eventId} ${event.mcpId}`);
-    if (row === undefined) throw new StoreFault("transient", "VANISHED", "a partition was dropped while a batch was judged");
+    if (row === undefined) continue;
     const isSame = row.digest === event.digest;
     outcomes.set(event, isSame ? { kind: "duplicate", storedAtMs: row.storedAtMs } : { kind: "conflict" });
   }
-  return outcomes;
+  return before.size > 0;
+}
+
+/** Those of the events' claims whose epoch is the producer's newest. */
+async function heldClaims(pool: Pool, events: readonly NewEvent[]): Promise<ReadonlySet<string>> {
+  const producerIds = [...new Set(events.filter((event) => event.epoch !== 0).map((event) => event.producerId))];
+  if (producerIds.length === 0) return new Set();
+  const rows = await pool.run(({ db }) =>
+    db
+      .select({ producerId: producerTable.producerId, epoch: producerTable.epoch })
+      .from(producerTable)
+      .where(inArray(producerTable.producerId, producerIds)),
+  );
+  return new Set(rows.map(claimKey));
+}
+
+function isAscending(events: readonly NewEvent[]): boolean {
+  return events.every((event, index) => index === 0 || (events[index - 1]?.eventId ?? "") < event.eventId);
 }

@@ -1,150 +1,132 @@
 import type { Facts, NewEvent } from "../interaction/event.js";
-import { kindNumbers, sourceNumbers } from "./tables.js";
+import type { Share } from "./fold-batch.js";
+import { kindNumbers, sourceNumbers, stateNumbers } from "./tables.js";
 
-/** A batch as the parameters of the append statement. */
-export type BatchColumns = {
-  /** Text of one array literal per parameter of the statement, in its order. */
-  readonly parameters: readonly string[];
-  /** The events in the order of the statement's ordinals: by event_id, so that the greater ordinal is the greater id. */
-  readonly ordered: readonly NewEvent[];
+/** One parameter of the append statement: what it is called in the statement, and what it says of a row. */
+export type Column<Row> = {
+  readonly name: string;
+  readonly type: "uuid" | "text" | "bigint" | "int" | "smallint" | "boolean" | "float8" | "bytea" | "jsonb";
+  /** Whether `of` may give undefined, which is NULL. */
+  readonly isOptional: boolean;
+  readonly of: (row: Row) => string | number | bigint | boolean | undefined;
 };
 
-/** Turns rows into array literals by concatenation: about 2.3 µs per event, see SPEC.md, decision 1. */
-export function columnsOf(events: readonly NewEvent[]): BatchColumns {
-  const ordered = isAscending(events) ? events : [...events].sort((a, b) => (a.eventId < b.eventId ? -1 : 1));
-  const groups = numberInteractions(ordered);
-  const claims = new Claims();
-  const text: Record<Column, string> = { ...emptyColumns };
-  let separator = "{";
-  for (const event of ordered) {
-    text.eventId += separator + event.eventId;
-    text.group += `${separator}${groups.get(interactionKey(event))}`;
-    text.claim += `${separator}${claims.add(event)}`;
-    text.mcpId += separator + quoted(event.mcpId);
-    text.interactionId += separator + quoted(event.interactionId);
-    text.kind += `${separator}${kindNumbers[event.kind]}`;
-    text.source += `${separator}${sourceNumbers[event.source]}`;
-    text.sequence += `${separator}${event.sequence}`;
-    text.occurredAtUs += `${separator}${event.occurredAtUs}`;
-    text.digest += separator + event.digest;
-    // JSON text holds no control characters, so JSON's quoting of it is that of an array literal too, and native code.
-    text.body += separator + JSON.stringify(event.body);
-    text.raw += separator + (event.raw === undefined ? "NULL" : `"\\\\x${hexOf(event.raw)}"`);
-    addFacts(text, separator, event.facts);
-    separator = ",";
+const required = <Row>(name: string, type: Column<Row>["type"], of: Column<Row>["of"]): Column<Row> => ({
+  name,
+  type,
+  isOptional: false,
+  of,
+});
+const optional = <Row>(name: string, type: Column<Row>["type"], of: Column<Row>["of"]): Column<Row> => ({
+  name,
+  type,
+  isOptional: true,
+  of,
+});
+
+/** A row of the log. */
+export const eventColumns: readonly Column<NewEvent>[] = [
+  required("event_id", "uuid", (event) => event.eventId),
+  required("mcp_id", "text", (event) => event.mcpId),
+  required("interaction_id", "text", (event) => event.interactionId),
+  required("producer_id", "text", (event) => event.producerId),
+  required("sequence", "bigint", (event) => event.sequence),
+  required("kind", "smallint", (event) => kindNumbers[event.kind]),
+  required("source", "smallint", (event) => sourceNumbers[event.source]),
+  required("occurred", "bigint", (event) => event.occurredAtUs),
+  required("digest", "uuid", (event) => event.digest),
+  required("body", "jsonb", (event) => event.body),
+  optional("raw", "bytea", (event) => event.raw && hexOf(event.raw)),
+];
+
+/** A producer that some of the events are fenced by, with the greatest sequence among them. */
+export type Claim = { readonly producerId: string; readonly epoch: number; lastSequence: bigint };
+
+export const claimColumns: readonly Column<Claim>[] = [
+  required("producer_id", "text", (claim) => claim.producerId),
+  required("epoch", "bigint", (claim) => claim.epoch),
+  required("last_sequence", "bigint", (claim) => claim.lastSequence),
+];
+
+/** What the batch adds to the row of an interaction. */
+export const shareColumns: readonly Column<Share>[] = [
+  required("mcp_id", "text", (share) => share.any.mcpId),
+  required("interaction_id", "text", (share) => share.any.interactionId),
+  required("state", "smallint", (share) => stateNumbers[stateOf(share)]),
+  required("event_count", "int", (share) => share.eventCount),
+  required("has_conflict", "boolean", (share) => share.hasConflict),
+  required("last_at", "bigint", (share) => share.lastEventAtUs),
+  optional("started", "bigint", (share) => share.startedAtUs),
+  optional("ended", "bigint", (share) => share.terminal?.occurredAtUs),
+  optional("start_event_id", "uuid", (share) => share.start?.eventId),
+  optional("progress_event_id", "uuid", (share) => share.progress?.eventId),
+  optional("terminal_event_id", "uuid", (share) => share.terminal?.eventId),
+  optional("duration_ms", "float8", (share) => terminalOf(share)?.durationMs),
+  optional("quality_score", "float8", (share) => terminalOf(share)?.qualityScore),
+  optional("success", "boolean", (share) => terminalOf(share)?.success),
+  optional("request_type", "text", (share) => startOf(share)?.requestType),
+  optional("session_id", "text", (share) => startOf(share)?.sessionId),
+  optional("user_pseudonym", "text", (share) => startOf(share)?.userPseudonym),
+  optional("error_code", "text", (share) => terminalOf(share)?.errorCode),
+  optional("adapter_used", "text", (share) => terminalOf(share)?.adapterUsed),
+];
+
+/** The distinct claims of a batch; by producer, so that all batches lock alike. Events of sessions without an epoch claim nothing. */
+export function claimsOf(events: readonly NewEvent[]): readonly Claim[] {
+  const claims = new Map<string, Claim[]>();
+  for (const { producerId, epoch, sequence } of events) {
+    if (epoch === 0) continue;
+    const own = claims.get(producerId);
+    const claim = own?.find((candidate) => candidate.epoch === epoch);
+    if (claim !== undefined) {
+      if (sequence > claim.lastSequence) claim.lastSequence = sequence;
+    } else if (own !== undefined) own.push({ producerId, epoch, lastSequence: sequence });
+    else claims.set(producerId, [{ producerId, epoch, lastSequence: sequence }]);
   }
-  return { parameters: [...columns.map((column) => `${text[column]}}`), ...claims.parameters()], ordered };
+  return [...claims.keys()].sort().flatMap((producerId) => claims.get(producerId) ?? []);
 }
 
-/** Columns of an event, in the order of the statement's parameters. Three columns of claims follow. */
-const columns = [
-  "eventId",
-  "group",
-  "claim",
-  "mcpId",
-  "interactionId",
-  "kind",
-  "source",
-  "sequence",
-  "occurredAtUs",
-  "digest",
-  "body",
-  "raw",
-  "requestType",
-  "sessionId",
-  "userPseudonym",
-  "success",
-  "durationMs",
-  "qualityScore",
-  "errorCode",
-  "adapterUsed",
-] as const;
+/** What fences an event, as one text. */
+export const claimKey = (claim: { readonly producerId: string; readonly epoch: number }): string => `${claim.epoch} ${claim.producerId}`;
 
-type Column = (typeof columns)[number];
-
-const emptyColumns: Readonly<Record<Column, string>> = {
-  eventId: "",
-  group: "",
-  claim: "",
-  mcpId: "",
-  interactionId: "",
-  kind: "",
-  source: "",
-  sequence: "",
-  occurredAtUs: "",
-  digest: "",
-  body: "",
-  raw: "",
-  requestType: "",
-  sessionId: "",
-  userPseudonym: "",
-  success: "",
-  durationMs: "",
-  qualityScore: "",
-  errorCode: "",
-  adapterUsed: "",
-};
-
-function addFacts(text: Record<Column, string>, separator: string, facts: Facts): void {
-  const start = facts.kind === "start" ? facts : undefined;
-  const terminal = facts.kind === "terminal" ? facts : undefined;
-  text.requestType += separator + (start === undefined ? "NULL" : quoted(start.requestType));
-  text.sessionId += separator + (start === undefined ? "NULL" : quoted(start.sessionId));
-  text.userPseudonym += separator + (start === undefined ? "NULL" : quoted(start.userPseudonym));
-  text.success += separator + (terminal === undefined ? "NULL" : terminal.success ? "t" : "f");
-  text.durationMs += `${separator}${terminal?.durationMs ?? "NULL"}`;
-  text.qualityScore += `${separator}${terminal?.qualityScore ?? "NULL"}`;
-  text.errorCode += separator + (terminal === undefined ? "NULL" : quoted(terminal.errorCode));
-  text.adapterUsed += separator + (terminal === undefined ? "NULL" : quoted(terminal.adapterUsed));
+/** The values of one row, as text. */
+export function scalars<Row>(columns: readonly Column<Row>[], row: Row): readonly (string | null)[] {
+  return columns.map((column) => column.of(row)?.toString() ?? null);
 }
 
-/** The distinct (producer, epoch) pairs of a batch, with the greatest sequence of each. */
-class Claims {
-  readonly #ordinals = new Map<string, number>();
-  readonly #claims: { readonly producerId: string; readonly epoch: number; lastSequence: bigint }[] = [];
-
-  /** Ordinal of the event's claim, from 1. */
-  add(event: NewEvent): number {
-    const key = `${event.epoch} ${event.producerId}`;
-    const known = this.#ordinals.get(key);
-    if (known === undefined) {
-      this.#claims.push({ producerId: event.producerId, epoch: event.epoch, lastSequence: event.sequence });
-      this.#ordinals.set(key, this.#claims.length);
-      return this.#claims.length;
-    }
-    const claim = this.#claims[known - 1];
-    if (claim !== undefined && event.sequence > claim.lastSequence) claim.lastSequence = event.sequence;
-    return known;
-  }
-
-  parameters(): readonly string[] {
-    return [
-      `{${this.#claims.map((claim) => quoted(claim.producerId)).join(",")}}`,
-      `{${this.#claims.map((claim) => claim.epoch).join(",")}}`,
-      `{${this.#claims.map((claim) => claim.lastSequence).join(",")}}`,
-    ];
-  }
+/** One array literal per column. Elements are gathered and joined, not appended: a flat string instead of a rope of thousands of parts. */
+export function arrays<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): readonly string[] {
+  return columns.map((column) => arrayOf(column, rows));
 }
 
-/** Ordinals of the batch's interactions in one order that all lanes share, so that two batches lock rows in the same order. */
-function numberInteractions(events: readonly NewEvent[]): ReadonlyMap<string, number> {
-  const numbers = new Map<string, number>();
-  for (const event of events) numbers.set(interactionKey(event), 0);
-  let count = 0;
-  for (const key of [...numbers.keys()].sort()) numbers.set(key, count++);
-  return numbers;
+/** A column that says nothing is empty, since unnest fills up with NULL. */
+function arrayOf<Row>(column: Column<Row>, rows: readonly Row[]): string {
+  const elements = rows.map(column.of);
+  if (column.isOptional && elements.every((element) => element === undefined)) return "{}";
+  // JSON text holds no control characters, so JSON's quoting of it is that of an array literal too, and native code.
+  if (column.type === "jsonb") return `{${elements.map((element) => JSON.stringify(element)).join(",")}}`;
+  if (column.type !== "text" && column.type !== "bytea") return `{${elements.map((element) => element ?? "NULL").join(",")}}`;
+  if (column.isOptional) return `{${elements.map((element) => (element === undefined ? "NULL" : `"${escaped(element)}"`)).join(",")}}`;
+  return rows.length === 0 ? "{}" : `{"${elements.map(escaped).join('","')}"}`;
 }
 
-const interactionKey = (event: NewEvent): string => `${event.mcpId}\0${event.interactionId}`;
+const special = /["\\]/;
 
-function isAscending(events: readonly NewEvent[]): boolean {
-  return events.every((event, index) => index === 0 || (events[index - 1]?.eventId ?? "") < event.eventId);
+function escaped(element: string | number | bigint | boolean | undefined): string {
+  const text = String(element);
+  return special.test(text) ? text.replaceAll(/["\\]/g, "\\$&") : text;
 }
 
-function quoted(text: string): string {
-  return /["\\]/.test(text) ? `"${text.replaceAll(/["\\]/g, "\\$&")}"` : `"${text}"`;
+const startOf = ({ start }: Share): (Facts & { kind: "start" }) | undefined => (start?.facts.kind === "start" ? start.facts : undefined);
+const terminalOf = ({ terminal }: Share): (Facts & { kind: "terminal" }) | undefined =>
+  terminal?.facts.kind === "terminal" ? terminal.facts : undefined;
+
+function stateOf(share: Share): keyof typeof stateNumbers {
+  const terminal = terminalOf(share);
+  if (terminal !== undefined) return terminal.success ? "completed" : "failed";
+  return share.progress === undefined ? "started" : "running";
 }
 
 function hexOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
+  return `\\x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex")}`;
 }

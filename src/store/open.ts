@@ -3,7 +3,7 @@ import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
 import { listAcks, recordAcks } from "./acks.js";
-import { appendEvents } from "./append.js";
+import { createAppend } from "./append.js";
 import { createPool, type Pool, type PoolOptions } from "./connect.js";
 import { setAside } from "./dead-letters.js";
 import { startEmbedded } from "./embedded.js";
@@ -109,11 +109,12 @@ type Parts = Pick<Store, "kind" | "promise" | "laneCount" | "holdLead" | "close"
 
 function createStore(options: StoreOptions, parts: Parts): Store {
   const { lanes, queries, ...rest } = parts;
+  const append = createAppend(lanes, parts.laneCount);
   return {
     ...rest,
     append: (lane, events) => {
       assert(lane >= 0 && lane < parts.laneCount, "lane exists");
-      return appendEvents(lanes, events);
+      return append(lane, events);
     },
     openProducer: (producerId, mcpId, sessionId, coordinatorId) => openProducer(queries, producerId, mcpId, sessionId, coordinatorId),
     readProducer: (producerId, mcpId) => readProducer(queries, producerId, mcpId),

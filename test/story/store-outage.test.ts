@@ -86,8 +86,10 @@ describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the Postg
   });
 
   it("a commit whose answer was lost is a duplicate when the same batch comes again", async () => {
-    await append();
-    const batch = Array.from({ length: 10 }, () => newEvent({ interactionId: freshName("i") }));
+    const freshBatch = () => Array.from({ length: 10 }, () => newEvent({ interactionId: freshName("i") }));
+    // Both connections know the statement by then: the next answer is that of a commit.
+    await Promise.all([store.append(0, freshBatch()), store.append(1, freshBatch())]);
+    const batch = freshBatch();
     proxy.cutAtNextAnswer();
     const { fault } = await timed(store.append(0, batch));
     expect(fault).toMatchObject({ kind: "outage" });

@@ -1,14 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { columnsOf } from "../../../src/store/batch-columns.js";
+import { arrays, type Column, claimColumns, claimsOf, eventColumns, scalars, shareColumns } from "../../../src/store/batch-columns.js";
+import { foldBatch } from "../../../src/store/fold-batch.js";
 import { freshId, newEvent } from "../../support/new-event.js";
-
-const eventIds = 0;
-const groups = 1;
-const claims = 2;
-const mcpIds = 3;
-const claimEpochs = 21;
-const claimSequences = 22;
 
 /** Reads a one-dimensional array literal as Postgres does. Source: PostgreSQL manual, section 8.15.6. */
 function elementsOf(literal: string | undefined): readonly (string | null)[] {
@@ -18,42 +12,44 @@ function elementsOf(literal: string | undefined): readonly (string | null)[] {
   );
 }
 
-describe("columnsOf", () => {
-  it("writes literals that read back as the values, whatever the text", () => {
+/** Columns by name. */
+function named<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): Readonly<Record<string, string | undefined>> {
+  const literals = arrays(columns, rows);
+  return Object.fromEntries(columns.map(({ name }, index) => [name, literals[index]]));
+}
+
+describe("the columns of a batch", () => {
+  it("are literals that read back as the values, whatever the text", () => {
     fc.assert(
-      fc.property(fc.array(fc.string({ unit: "binary", minLength: 1 }), { minLength: 1, maxLength: 20 }), (names) => {
-        const { parameters, ordered } = columnsOf(names.map((mcpId) => newEvent({ mcpId })));
-        expect(elementsOf(parameters[mcpIds])).toEqual(ordered.map((event) => event.mcpId));
+      fc.property(fc.array(fc.string({ unit: "binary" }), { minLength: 1, maxLength: 20 }), fc.json(), (names, body) => {
+        const events = names.map((producerId) => newEvent({ producerId, body }));
+        const columns = named(eventColumns, events);
+        expect(elementsOf(columns.producer_id)).toEqual(names);
+        expect(elementsOf(columns.body)).toEqual(names.map(() => body));
       }),
     );
   });
 
-  it("orders events by id, and leaves a batch that is in order as it is", () => {
-    const events = [5, 3, 9, 1].map((ms) => newEvent({ eventId: freshId(ms) }));
-    const { ordered, parameters } = columnsOf(events);
-    expect(elementsOf(parameters[eventIds])).toEqual(events.map((event) => event.eventId).sort());
-    expect(columnsOf(ordered).ordered).toBe(ordered);
+  it("are empty when they have nothing to say, and else say NULL where they do not", () => {
+    const bare = [newEvent(), newEvent({ kind: "complete", interactionId: "other" })];
+    const shares = named(shareColumns, foldBatch(bare));
+    expect(named(eventColumns, bare).raw).toBe("{}");
+    expect(shares.request_type).toBe("{}");
+    expect(shares.error_code).toBe('{NULL,""}');
+    expect(named(eventColumns, [newEvent({ raw: Uint8Array.from([1, 255]) }), newEvent()]).raw).toBe('{"\\\\x01ff",NULL}');
   });
 
-  it("numbers interactions in one order for every batch", () => {
-    const of = (names: readonly string[]) => {
-      const { ordered, parameters } = columnsOf(names.map((interactionId, ms) => newEvent({ interactionId, eventId: freshId(ms) })));
-      return ordered.map((event, index) => [elementsOf(parameters[groups])[index], event.interactionId]);
-    };
-    expect(of(["b", "a", "b", "c"])).toEqual([
-      ["1", "b"],
-      ["0", "a"],
-      ["1", "b"],
-      ["2", "c"],
-    ]);
+  it("say of one row what they say of many", () => {
+    const event = newEvent({ raw: Uint8Array.from([7]), body: '{"a":"\\""}', producerId: 'p"' });
+    const literals = arrays(eventColumns, [event]);
+    expect(scalars(eventColumns, event)).toEqual(literals.map((literal) => elementsOf(literal)[0] ?? null));
   });
 
-  it("claims each producer and epoch once, with its greatest sequence", () => {
+  it("claim each producer and epoch once, with its greatest sequence, by producer; what is not fenced claims nothing", () => {
     const event = (producerId: string, epoch: number, sequence: bigint, ms: number) =>
       newEvent({ producerId, epoch, sequence, eventId: freshId(ms) });
-    const { parameters } = columnsOf([event("p", 1, 5n, 1), event("p", 2, 9n, 2), event("p", 1, 3n, 3), event("", 0, 0n, 4)]);
-    expect(elementsOf(parameters[claims])).toEqual(["1", "2", "1", "3"]);
-    expect(elementsOf(parameters[claimEpochs])).toEqual(["1", "2", "0"]);
-    expect(elementsOf(parameters[claimSequences])).toEqual(["5", "9", "0"]);
+    const events = [event("q", 1, 4n, 0), event("p", 1, 5n, 1), event("q", 1, 9n, 2), event("p", 1, 3n, 3), event("", 0, 0n, 4)];
+    const columns = named(claimColumns, claimsOf(events));
+    expect(columns).toEqual({ producer_id: '{"p","q"}', epoch: "{1,1}", last_sequence: "{5,9}" });
   });
 });
