@@ -56,8 +56,8 @@ export function accept(deps: AcceptDeps, bearer: Bearer, draft: Draft, nowMs: nu
     return refuse(draft, "invalid", { violations: [...named, ...faults].slice(0, limits.violationMaxCount) });
   }
   const occurredAtUs = toMicros(occurredAt);
-  const ahead = (ms: number) => ms - nowMs - deps.maxClockSkewMs;
-  const leadMs = Math.max(ahead(occurredAtUs / 1000), draft.eventId === "" ? -1 : ahead(uuidV7TimeMs(draft.eventId)));
+  const newestMs = draft.eventId === "" ? occurredAtUs / 1000 : Math.max(occurredAtUs / 1000, uuidV7TimeMs(draft.eventId));
+  const leadMs = newestMs - nowMs - deps.maxClockSkewMs;
   if (leadMs > 0) return refuseSkewed(draft, leadMs);
   const raw = rawOf(detail);
   const content = contentText(draft, deps.pseudonym);

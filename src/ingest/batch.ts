@@ -18,17 +18,21 @@ export function takeBatch(queue: PendingQueue, maxEvents: number, maxBytes: numb
   const items: Pending[] = [];
   const events: NewEvent[] = [];
   const decidedBy: number[] = [];
+  /** By id alone, which is nearly always enough; of ids that several MCPs use at once, the first stands here and the others in indexByKey. */
+  const indexById = new Map<string, number>();
   const indexByKey = new Map<string, number>();
   let bytes = 0;
   for (let next = queue.peek(); next !== undefined && items.length < maxEvents; next = queue.peek()) {
     bytes += next.event.costBytes;
     if (items.length > 0 && bytes > maxBytes) break;
     queue.shift();
-    const key = next.event.eventId + next.event.mcpId;
-    let index = indexByKey.get(key);
+    const { eventId, mcpId } = next.event;
+    let index = indexById.get(eventId);
+    if (index !== undefined && events[index]?.mcpId !== mcpId) index = indexByKey.get(`${eventId}${mcpId}`);
     if (index === undefined) {
       index = events.push(next.event) - 1;
-      indexByKey.set(key, index);
+      if (!indexById.has(eventId)) indexById.set(eventId, index);
+      else indexByKey.set(`${eventId}${mcpId}`, index);
     }
     items.push(next);
     decidedBy.push(index);

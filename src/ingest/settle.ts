@@ -28,8 +28,10 @@ export function createSettle(): Settle {
     settle: (batch, outcomes, timing) => {
       const stored: NewEvent[] = [];
       const origins = new Set<Origin>();
-      for (const [i, item] of batch.items.entries()) {
+      let i = 0;
+      for (const item of batch.items) {
         const outcome = outcomeOf(batch, outcomes, i);
+        i += 1;
         counts[statusOf(outcome)] += 1;
         if (outcome.kind === "stored") stored.push(item.event);
         if (outcome.kind === "poison") deadLetters += 1;

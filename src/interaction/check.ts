@@ -46,7 +46,10 @@ export function checkLabels(labels: Readonly<Record<string, string>>, field: str
     count += 1;
     if (key === "") report(field, "REQUIRED", "a label's key must not be empty");
     checkText(key, field, report, limits.labelKeyMaxBytes);
-    checkText(labels[key] ?? "", `${field}[${JSON.stringify(key.slice(0, 64))}]`, report, limits.labelValueMaxBytes);
+    const value = labels[key] ?? "";
+    if (!isSound(value, limits.labelValueMaxBytes)) {
+      checkText(value, `${field}[${JSON.stringify(key.slice(0, 64))}]`, report, limits.labelValueMaxBytes);
+    }
     if (count > limits.labelMaxCount) {
       report(field, "TOO_MANY", `at most ${limits.labelMaxCount} labels`);
       return;
@@ -54,9 +57,12 @@ export function checkLabels(labels: Readonly<Record<string, string>>, field: str
   }
 }
 
+/** Whether a text needs no closer look: nearly always. */
+const isSound = (text: string, maxBytes: number): boolean => text.length === 0 || (text.length * 3 <= maxBytes && !suspicious.test(text));
+
 /** Faults of one short text. */
 export function checkText(text: string, field: string, report: Report, maxBytes: number = limits.idMaxBytes): void {
-  if (text.length === 0) return;
+  if (isSound(text, maxBytes)) return;
   if (text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes) report(field, "TOO_LONG", `at most ${maxBytes} bytes of UTF-8`);
   if (!suspicious.test(text)) return;
   if (text.includes("\0")) report(field, "UNSUPPORTED_CHARACTER", "must not contain NUL");
