@@ -1,57 +1,59 @@
 import type { NewEvent, Outcome } from "../interaction/event.js";
-import { assert } from "../platform/assert.js";
 import type { Pending, PendingQueue } from "./pending.js";
 
-/**
- * What one commit takes from a lane: distinct events for the store, and for every taken item the index of the event that decides it. An event that
- * stands twice in a batch goes to the store once.
- */
-export type Batch = {
-  readonly items: readonly Pending[];
-  readonly events: readonly NewEvent[];
-  /** For items[i], the index into `events`. */
-  readonly decidedBy: readonly number[];
-};
-
-/** Takes the next batch, oldest first.     Bounds: `maxEvents` items and `maxBytes` of cost, but at least one item. */
-export function takeBatch(queue: PendingQueue, maxEvents: number, maxBytes: number): Batch {
+/** Takes the items of the next commit, oldest first.     Bounds: `maxEvents` items and `maxBytes` of cost, but at least one item. */
+export function takeItems(queue: PendingQueue, maxEvents: number, maxBytes: number): readonly Pending[] {
   const items: Pending[] = [];
-  const events: NewEvent[] = [];
-  const decidedBy: number[] = [];
-  /** By id alone, which is nearly always enough; of ids that several MCPs use at once, the first stands here and the others in indexByKey. */
-  const indexById = new Map<string, number>();
-  const indexByKey = new Map<string, number>();
   let bytes = 0;
   for (let next = queue.peek(); next !== undefined && items.length < maxEvents; next = queue.peek()) {
     bytes += next.event.costBytes;
     if (items.length > 0 && bytes > maxBytes) break;
     queue.shift();
-    const { eventId, mcpId } = next.event;
-    let index = indexById.get(eventId);
-    if (index !== undefined && events[index]?.mcpId !== mcpId) index = indexByKey.get(`${eventId}${mcpId}`);
-    if (index === undefined) {
-      index = events.push(next.event) - 1;
-      if (!indexById.has(eventId)) indexById.set(eventId, index);
-      else indexByKey.set(`${eventId}${mcpId}`, index);
-    }
     items.push(next);
-    decidedBy.push(index);
   }
-  return { items, events, decidedBy };
+  return items;
+}
+
+/** Events for one statement, each key once, and for every item the index of the event that speaks for it: the first with its key. */
+export type Distinct = { readonly events: readonly NewEvent[]; readonly spokenForBy: readonly number[] };
+
+export function distinctEvents(items: readonly Pending[]): Distinct {
+  const events: NewEvent[] = [];
+  const spokenForBy: number[] = [];
+  /** By id alone, which is nearly always enough; of ids that several MCPs use at once, the first stands here and the others in indexByKey. */
+  const indexById = new Map<string, number>();
+  const indexByKey = new Map<string, number>();
+  for (const { event } of items) {
+    let index = indexById.get(event.eventId);
+    if (index !== undefined && events[index]?.mcpId !== event.mcpId) index = indexByKey.get(`${event.eventId}${event.mcpId}`);
+    if (index === undefined) {
+      index = events.push(event) - 1;
+      if (!indexById.has(event.eventId)) indexById.set(event.eventId, index);
+      else indexByKey.set(`${event.eventId}${event.mcpId}`, index);
+    }
+    spokenForBy.push(index);
+  }
+  return { events, spokenForBy };
 }
 
 /**
- * The outcome of `items[i]`, given those of `events`: its own, or, where an earlier item of the batch carries the same id, what that leaves for it:
- * a duplicate if the content is equal, a conflict if not.
+ * What the outcome of `speaker` leaves for another event of the same key. Undefined when it proves nothing about it: a speaker whose session was
+ * superseded says nothing of other sessions, a refused content nothing of other content. Then the store is asked about that event itself.
  */
-export function outcomeOf(batch: Batch, outcomes: readonly Outcome[], i: number): Outcome {
-  const index = batch.decidedBy[i];
-  assert(index !== undefined, "every item of a batch is decided by one of its events");
-  const outcome = outcomes[index];
-  const decider = batch.events[index];
-  const own = batch.items[i]?.event;
-  assert(outcome !== undefined && decider !== undefined && own !== undefined, "the store answers every event");
-  if (own === decider) return outcome;
-  if (outcome.kind !== "stored" && outcome.kind !== "duplicate") return outcome;
-  return own.digest === decider.digest ? { kind: "duplicate", storedAtMs: outcome.storedAtMs } : { kind: "conflict" };
+export function outcomeBehind(speaker: NewEvent, outcome: Outcome, event: NewEvent): Outcome | undefined {
+  switch (outcome.kind) {
+    case "stored":
+    case "duplicate":
+      return againstStored(event, speaker.digest, outcome.storedAtMs);
+    case "conflict":
+      return againstStored(event, outcome.storedDigest, outcome.storedAtMs);
+    case "fenced":
+      return event.producerId === speaker.producerId && event.epoch !== 0 && event.epoch <= speaker.epoch ? outcome : undefined;
+    case "poison":
+      return event.digest === speaker.digest ? outcome : undefined;
+  }
+}
+
+function againstStored(event: NewEvent, storedDigest: string, storedAtMs: number): Outcome {
+  return event.digest === storedDigest ? { kind: "duplicate", storedAtMs } : { kind: "conflict", storedDigest, storedAtMs };
 }

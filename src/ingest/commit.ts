@@ -6,7 +6,7 @@ import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
 import type { Rng } from "../platform/rng.js";
 import { StoreFault } from "../store/store.js";
-import { type Batch, takeBatch } from "./batch.js";
+import { distinctEvents, outcomeBehind, takeItems } from "./batch.js";
 import { type CommitTiming, type Pending, PendingQueue } from "./pending.js";
 
 export type CommitDeps = {
@@ -15,8 +15,8 @@ export type CommitDeps = {
   readonly append: (lane: number, events: readonly NewEvent[]) => Promise<readonly Outcome[]>;
   /** Keeps an event that the store refused. Throws StoreFault. */
   readonly setAside: (event: NewEvent, reason: string) => Promise<void>;
-  /** Takes the batch from here; must not throw. */
-  readonly settle: (batch: Batch, outcomes: readonly Outcome[], timing: CommitTiming) => void;
+  /** Takes the items from here, with an outcome for each; must not throw. */
+  readonly settle: (items: readonly Pending[], outcomes: ReadonlyMap<Pending, Outcome>, timing: CommitTiming) => void;
   readonly clock: Clock;
   readonly rng: Rng;
   readonly log: Logger;
@@ -114,18 +114,47 @@ export class CommitQueue {
     if (lane.isBusy) return;
     lane.isBusy = true;
     while (lane.queue.size > 0 && !this.#isClosed) {
-      const batch = takeBatch(lane.queue, limits.commitMaxEvents, limits.commitMaxBytes);
+      const items = takeItems(lane.queue, limits.commitMaxEvents, limits.commitMaxBytes);
       const startedAtMs = this.#deps.clock.monotonicMs();
-      const outcomes = await this.#commit(index, batch.events);
+      const outcomes = await this.#decide(index, items);
       if (outcomes === undefined) break;
       const commitMs = this.#deps.clock.monotonicMs() - startedAtMs;
-      const queueWaitMs = startedAtMs - (batch.items[0]?.receivedAtMs ?? startedAtMs);
-      for (const item of batch.items) this.#pendingBytes -= item.event.costBytes;
-      this.#pendingEvents -= batch.items.length;
-      this.#deps.settle(batch, outcomes, { queueWaitMs, commitMs, batchEvents: batch.items.length });
+      const queueWaitMs = startedAtMs - (items[0]?.receivedAtMs ?? startedAtMs);
+      for (const item of items) this.#pendingBytes -= item.event.costBytes;
+      this.#pendingEvents -= items.length;
+      this.#deps.settle(items, outcomes, { queueWaitMs, commitMs, batchEvents: items.length });
       this.#announceRoom();
     }
     lane.isBusy = false;
+  }
+
+  /**
+   * An outcome for every item. An id that stands more than once goes to the store once; items about which its outcome proves nothing are asked about
+   * after it. Each round decides at least one item of every key, and all that follow from it, so rounds are few: one more for each session or refused
+   * content that shares an id with another.
+   */
+  async #decide(lane: number, items: readonly Pending[]): Promise<ReadonlyMap<Pending, Outcome> | undefined> {
+    const decided = new Map<Pending, Outcome>();
+    let open = items;
+    while (open.length > 0) {
+      const { events, spokenForBy } = distinctEvents(open);
+      const outcomes = await this.#commit(lane, events);
+      if (outcomes === undefined) return undefined;
+      const undecided: Pending[] = [];
+      let next = 0;
+      for (const item of open) {
+        const index = spokenForBy[next] ?? -1;
+        next += 1;
+        const speaker = events[index];
+        const answer = outcomes[index];
+        assert(speaker !== undefined && answer !== undefined, "the store answers every event");
+        const outcome = item.event === speaker ? answer : outcomeBehind(speaker, answer, item.event);
+        if (outcome === undefined) undecided.push(item);
+        else decided.set(item, outcome);
+      }
+      open = undecided;
+    }
+    return decided;
   }
 
   /** Outcomes of all events, however long it takes; undefined only when the queue was closed before. */

@@ -1,6 +1,6 @@
 import type { NewEvent, Outcome } from "../interaction/event.js";
-import { type Batch, outcomeOf } from "./batch.js";
-import type { CommitTiming, Origin } from "./pending.js";
+import { assert } from "../platform/assert.js";
+import type { CommitTiming, Origin, Pending } from "./pending.js";
 import { statusOf, type Verdict, type VerdictStatus } from "./verdict.js";
 
 /** Counts of everything that was answered since the process started. */
@@ -11,7 +11,7 @@ export type Tally = {
 
 export type Settle = {
   /** Hands every outcome of a commit back to who brought the event, then tells the followers what is new in the store. */
-  readonly settle: (batch: Batch, outcomes: readonly Outcome[], timing: CommitTiming) => void;
+  readonly settle: (items: readonly Pending[], outcomes: ReadonlyMap<Pending, Outcome>, timing: CommitTiming) => void;
   /** Counts a verdict that never reached the store. */
   readonly countRefused: (verdict: Verdict) => void;
   /** Calls `seen` with the events that each commit stored. `seen` must not throw. */
@@ -25,13 +25,12 @@ export function createSettle(): Settle {
   let deadLetters = 0;
   const followers: ((events: readonly NewEvent[]) => void)[] = [];
   return {
-    settle: (batch, outcomes, timing) => {
+    settle: (items, outcomes, timing) => {
       const stored: NewEvent[] = [];
       const origins = new Set<Origin>();
-      let i = 0;
-      for (const item of batch.items) {
-        const outcome = outcomeOf(batch, outcomes, i);
-        i += 1;
+      for (const item of items) {
+        const outcome = outcomes.get(item);
+        assert(outcome !== undefined, "every item has an outcome");
         counts[statusOf(outcome)] += 1;
         if (outcome.kind === "stored") stored.push(item.event);
         if (outcome.kind === "poison") deadLetters += 1;

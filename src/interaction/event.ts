@@ -133,7 +133,8 @@ export type NewEvent = {
 export type Outcome =
   | { readonly kind: "stored"; readonly storedAtMs: number }
   | { readonly kind: "duplicate"; readonly storedAtMs: number }
-  | { readonly kind: "conflict" }
+  /** Other content has the id; `storedDigest` and `storedAtMs` are that of it. */
+  | { readonly kind: "conflict"; readonly storedDigest: string; readonly storedAtMs: number }
   | { readonly kind: "fenced" }
   | { readonly kind: "poison"; readonly description: string };
 

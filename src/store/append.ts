@@ -89,8 +89,9 @@ async function sift(pool: Pool, events: readonly NewEvent[], outcomes: Map<NewEv
   for (const event of live) {
     const row = before.get(`${event.eventId} ${event.mcpId}`);
     if (row === undefined) continue;
-    const isSame = row.digest === event.digest;
-    outcomes.set(event, isSame ? { kind: "duplicate", storedAtMs: row.storedAtMs } : { kind: "conflict" });
+    const { digest: storedDigest, storedAtMs } = row;
+    const isSame = storedDigest === event.digest;
+    outcomes.set(event, isSame ? { kind: "duplicate", storedAtMs } : { kind: "conflict", storedDigest, storedAtMs });
   }
   return before.size > 0;
 }

@@ -8,7 +8,7 @@ import { eventOf } from "../../support/event.js";
 const outcomes: Record<string, Outcome> = {
   stored: { kind: "stored", storedAtMs: 1 },
   duplicate: { kind: "duplicate", storedAtMs: 1 },
-  conflict: { kind: "conflict" },
+  conflict: { kind: "conflict", storedDigest: "", storedAtMs: 1 },
 };
 
 const template = eventOf();
@@ -91,7 +91,7 @@ describe("AckLedger", () => {
             if (next === undefined) continue;
             if (next.ordered) truth.set(next.event.sequence, step.outcome);
             if (!next.ordered || step.outcome === "conflict") byId.set(next.event.eventId, step.outcome);
-            ledger.settled(next.event, outcomes[step.outcome] ?? { kind: "conflict" });
+            ledger.settled(next.event, outcomes[step.outcome] ?? { kind: "fenced" });
           }
           if (step.kind === "take") read(ledger.takeFrame());
         }

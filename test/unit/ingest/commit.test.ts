@@ -1,6 +1,5 @@
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
-import { outcomeOf } from "../../../src/ingest/batch.js";
 import { CommitQueue } from "../../../src/ingest/commit.js";
 import type { NewEvent, Outcome } from "../../../src/interaction/event.js";
 import { limits } from "../../../src/platform/limits.js";
@@ -21,8 +20,8 @@ function setUp(laneCount = 1) {
     laneCount,
     append: store.append,
     setAside: store.setAside,
-    settle: (batch, outcomes) => {
-      for (const [i, item] of batch.items.entries()) settled.push([item.event.interactionId, outcomeOf(batch, outcomes, i).kind]);
+    settle: (items, outcomes) => {
+      for (const item of items) settled.push([item.event.interactionId, outcomes.get(item)?.kind ?? "poison"]);
     },
     clock,
     rng: () => 1,
@@ -81,11 +80,45 @@ describe("CommitQueue", () => {
     const event = eventOf({ interactionId: "a" });
     offer(event);
     offer({ ...event });
-    offer({ ...event, digest: "0".repeat(32) });
     await turn();
     expect(store.last.events).toHaveLength(1);
     await store.last.resolve();
-    expect(settled.map(([, kind]) => kind)).toEqual(["stored", "duplicate", "conflict"]);
+    expect(settled.map(([, kind]) => kind)).toEqual(["stored", "duplicate"]);
+  });
+
+  it("knows the stored content behind a conflict again", async () => {
+    const { store, settled, offer } = setUp();
+    const event = eventOf({ interactionId: "a" });
+    offer({ ...event, digest: "0".repeat(32) });
+    offer(event);
+    await turn();
+    expect(store.last.events).toHaveLength(1);
+    await store.last.resolve([{ kind: "conflict", storedDigest: event.digest, storedAtMs: 1 }]);
+    expect(store.calls).toHaveLength(1);
+    expect(settled.map(([, kind]) => kind)).toEqual(["conflict", "duplicate"]);
+  });
+
+  it("calls other content behind a stored one a conflict, and asks the store no more", async () => {
+    const { store, settled, offer } = setUp();
+    const event = eventOf({ interactionId: "a" });
+    offer(event);
+    for (let variant = 0; variant < 9; variant += 1) offer({ ...event, digest: String(variant).repeat(32) });
+    await turn();
+    await store.last.resolve();
+    expect(store.calls).toHaveLength(1);
+    expect(settled.map(([, kind]) => kind)).toEqual(["stored", ...new Array(9).fill("conflict")]);
+  });
+
+  it("never lets the verdict on a fenced session fall upon the session that replaced it", async () => {
+    const { store, settled, offer } = setUp();
+    const event = eventOf({ interactionId: "a", sequence: 7n }, "p-1");
+    offer({ ...event, epoch: 1 });
+    offer({ ...event, epoch: 2 });
+    await turn();
+    await store.last.resolve([{ kind: "fenced" }]);
+    expect(store.last.events.map(({ epoch }) => epoch)).toEqual([2]);
+    await store.last.resolve();
+    expect(settled.map(([, kind]) => kind)).toEqual(["fenced", "stored"]);
   });
 
   it("tries the same batch again through an outage, settles nothing meanwhile, and goes on by itself", async () => {
