@@ -141,7 +141,11 @@ describe.each([
   });
 
   story("tallies the interactions it is asked for, in their order, and refuses more than a thousand", async () => {
-    const events = [makeEvent({ interactionId: "t-1" }), makeEvent({ interactionId: "t-2" }), makeEvent({ interactionId: "t-2", sessionId: "s" })];
+    const events = [
+      makeEvent({ interactionId: "t-1" }),
+      makeEvent({ interactionId: "t-2" }),
+      makeEvent({ interactionId: "t-2", sessionId: "s" }),
+    ];
     await callUnary(client, InteractionService.method.reportInteractions, create(ReportInteractionsRequestSchema, { events }));
     const tally = (interactionIds: readonly string[], mcpId = "demo") =>
       callUnary(
