@@ -11,7 +11,7 @@ export type EndpointOptions = { readonly target: string; readonly keyFile?: stri
 /** Adds `--target`, `--key-file` and `--ca-file`. */
 export function addEndpointFlags(command: Command): Command {
   return command
-    .option("--target <host:port>", "the coordinator's gRPC port", "localhost:50051")
+    .option("--target <host:port>", "the coordinator's gRPC port; streams take several, with commas between", "localhost:50051")
     .option("--key-file <file>", "file with the API key; otherwise MCPC_KEY")
     .option("--ca-file <file>", "PEM of the authorities to trust: speaks TLS, to a proxy in front of the coordinator");
 }
