@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleepFor } from "node:timers/promises";
 import type { Command } from "commander";
+import type { LedgerFile } from "../client/ledger-file.js";
 import { coordinatorVersion } from "../config/version.js";
 import { systemClock } from "../platform/clock.js";
 import { createLog } from "../platform/log.js";
@@ -10,6 +11,7 @@ import { systemRng } from "../platform/rng.js";
 import { createDemoView } from "./demo-view.js";
 import { CliFailure } from "./exit-code.js";
 import { examples } from "./help.js";
+import { ledgerAt } from "./ledger-flag.js";
 import { type CliContext, createOutput, type Output } from "./output.js";
 import { explainStart, type Running, type ServeDeps } from "./serve.js";
 import { addSettingFlags, addTalkFlags, type ParsedOptions, requireConfig } from "./setting-flags.js";
@@ -27,6 +29,7 @@ export function addDemoCommand(program: Command, context: CliContext, deps: Serv
   addTalkFlags(addSettingFlags(program.command("demo")))
     .description("run a coordinator with five simulated MCPs on real streams and watch the weights follow them")
     .option("--for <duration>", "end after this time, for example 60s or 2m, with a summary")
+    .option("--ledger <file>", "append what is sent and acknowledged to this file, for the command verify")
     .addHelpText(
       "before",
       examples([
@@ -44,6 +47,7 @@ export function addDemoCommand(program: Command, context: CliContext, deps: Serv
 async function demo(context: CliContext, deps: ServeDeps, options: ParsedOptions): Promise<void> {
   const output = createOutput(context, options);
   const forMs = typeof options.for === "string" ? parseDuration(options.for) : Number.POSITIVE_INFINITY;
+  using ledger = ledgerAt(typeof options.ledger === "string" ? options.ledger : undefined);
   const ownDir = options.dataDir === undefined ? mkdtempSync(join(tmpdir(), "mcp-coordinator-demo-")) : undefined;
   try {
     const config = requireConfig(context, output, ownDir === undefined ? options : { ...options, dataDir: ownDir });
@@ -56,7 +60,7 @@ async function demo(context: CliContext, deps: ServeDeps, options: ParsedOptions
       throw explainStart(config, thrown);
     });
     const web = config.extensions.web ? `http://${config.server.host}:${coordinator.webPort}` : undefined;
-    await run(context, output, coordinator, `${config.server.host}:${coordinator.grpcPort}`, web, forMs);
+    await run(context, output, coordinator, `${config.server.host}:${coordinator.grpcPort}`, web, forMs, ledger);
   } finally {
     if (ownDir !== undefined) rmSync(ownDir, { recursive: true, force: true });
   }
@@ -69,6 +73,7 @@ async function run(
   grpc: string,
   web: string | undefined,
   forMs: number,
+  ledger: LedgerFile | undefined,
 ): Promise<void> {
   const stop = new AbortController();
   let signals = 0;
@@ -85,7 +90,7 @@ async function run(
       stop.abort();
     },
   );
-  const fleet = new SimulatedFleet(systemClock, systemRng, { target: grpc, key: undefined }, demoFleet);
+  const fleet = new SimulatedFleet({ clock: systemClock, rng: systemRng, ledger }, { target: grpc, key: undefined }, demoFleet);
   const view = createDemoView(context.stderr, output, { grpc, web, storePromise: coordinator.storePromise });
   try {
     for (let step = 0; !stop.signal.aborted && fleet.elapsedMs < forMs; step++) {

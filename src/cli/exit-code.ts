@@ -8,6 +8,7 @@ export const exitCodes = {
   not_found: { code: 3, meaning: "what was asked for does not exist" },
   refused: { code: 4, meaning: "the key is missing, wrong, or not allowed to do this" },
   unavailable: { code: 5, meaning: "the coordinator or its store cannot be reached; try again later" },
+  undecided: { code: 6, meaning: "nothing wrong was found, but not everything could be checked" },
   interrupted: { code: 130, meaning: "ended by Ctrl-C before it was done" },
 } as const;
 

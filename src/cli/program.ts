@@ -12,6 +12,7 @@ import { addMigrateCommand, type MigrateDeps } from "./migrate.js";
 import type { CliContext } from "./output.js";
 import { addReplayCommand } from "./replay.js";
 import { addServeCommand, type ServeDeps } from "./serve.js";
+import { addVerifyCommand } from "./verify.js";
 import { addVersionCommand } from "./version.js";
 
 /** What the commands need of the rest of the house. */
@@ -49,6 +50,7 @@ export function createProgram(context: CliContext, deps: ProgramDeps): Command {
   addServeCommand(program, context, deps);
   addDemoCommand(program, context, deps);
   addReplayCommand(program, context);
+  addVerifyCommand(program, context);
   addConfigCommand(program, context);
   addKeysCommand(program, context, deps.clock);
   addMigrateCommand(program, context, deps);

@@ -1,5 +1,6 @@
 import type { Endpoint } from "../client/connect.js";
 import { createLatencies, type Latencies } from "../client/latencies.js";
+import type { LedgerFile } from "../client/ledger-file.js";
 import type { SessionCounters, Settled } from "../client/options.js";
 import { describeClose } from "../client/session.js";
 import { createStreamSession, type StreamSession } from "../client/stream-session.js";
@@ -25,7 +26,13 @@ export type PlayTask = {
 };
 
 /** What playing needs of the world. `sleep` ends early when the signal aborts, without an error. */
-export type PlayDeps = { readonly clock: Clock; readonly rng: Rng; readonly sleep: (ms: number, signal: AbortSignal) => Promise<void> };
+export type PlayDeps = {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
+  /** Told of every event and every verdict. */
+  readonly ledger: LedgerFile | undefined;
+};
 
 export type PlayedInteraction = { readonly mcpId: string; readonly id: string; readonly endsWell: boolean };
 /** `encoded` is the event without its sequence. */
@@ -165,6 +172,7 @@ class Replay {
   }
 
   #settled(settled: Settled): void {
+    this.#deps.ledger?.settled(settled);
     if (settled.learnt === "ack") this.#latencies.record(settled.latencyMs);
     if (settled.verdict !== "rejected") return;
     this.#rejectedIds.add(settled.eventId);
@@ -209,16 +217,18 @@ class Replay {
   }
 
   async #send(due: Due, dueMs: number, signal: AbortSignal): Promise<void> {
-    const event = eventOf(due.plan, due.planned, due.stream.mcpId, mintUuidV7(), this.#startWallMs + dueMs);
+    const eventId = mintUuidV7();
+    const event = eventOf(due.plan, due.planned, due.stream.mcpId, eventId, this.#startWallMs + dueMs);
     this.#failIfRefused();
+    const encoded = this.#task.keepsEvents || this.#deps.ledger !== undefined ? encodeEvent(event) : undefined;
+    // Before it can be on its way.
+    if (encoded !== undefined) this.#deps.ledger?.sent(eventId, due.stream.mcpId, due.interaction.id, encoded);
     while (due.stream.session.report(event) === undefined && !signal.aborted) {
       await Promise.race([due.stream.session.whenWritable(), this.#deps.sleep(250, signal)]);
       this.#failIfRefused();
       this.#report();
     }
-    if (this.#task.keepsEvents && event.eventId !== undefined) {
-      this.#events.push({ eventId: event.eventId, interaction: due.interaction, encoded: encodeEvent(event) });
-    }
+    if (this.#task.keepsEvents && encoded !== undefined) this.#events.push({ eventId, interaction: due.interaction, encoded });
   }
 
   #report(): void {

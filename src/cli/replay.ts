@@ -1,11 +1,11 @@
-import { readFileSync } from "node:fs";
-import { setTimeout as sleepFor } from "node:timers/promises";
 import type { Command } from "commander";
 import { systemClock } from "../platform/clock.js";
-import { limits } from "../platform/limits.js";
 import { seededRng, systemRng } from "../platform/rng.js";
+import { addEndpointFlags, type EndpointOptions, endpointOf } from "./endpoint.js";
 import { CliFailure } from "./exit-code.js";
 import { examples } from "./help.js";
+import { sleepUnlessAborted } from "./interrupt.js";
+import { ledgerAt } from "./ledger-flag.js";
 import { type CliContext, createOutput, type Output, type TalkOptions } from "./output.js";
 import { createProgress } from "./progress.js";
 import { type Played, type PlayProgress, type PlayTask, playTrace } from "./replay-play.js";
@@ -13,18 +13,18 @@ import { type Verification, verifyPlayed } from "./replay-verify.js";
 import { addTalkFlags } from "./setting-flags.js";
 import { surveyTrace, type TraceSurvey } from "./trace.js";
 
-type ReplayOptions = TalkOptions & {
-  readonly trace: string;
-  readonly target: string;
-  readonly mcps: string;
-  readonly speed: string;
-  readonly mcpId?: string;
-  readonly keyFile?: string;
-  readonly seed?: string;
-  readonly limit?: string;
-  readonly verify?: boolean;
-  readonly skipBadLines?: boolean;
-};
+type ReplayOptions = TalkOptions &
+  EndpointOptions & {
+    readonly trace: string;
+    readonly mcps: string;
+    readonly speed: string;
+    readonly mcpId?: string;
+    readonly seed?: string;
+    readonly limit?: string;
+    readonly verify?: boolean;
+    readonly ledger?: string;
+    readonly skipBadLines?: boolean;
+  };
 
 /** What a replay came to, as `--json` prints it. Times in ms unless named otherwise. */
 type ReplayReport = {
@@ -47,18 +47,17 @@ const speedMax = 1_000_000;
 
 /** `replay`: plays a request trace as interactions over real streams, and can prove afterwards that all of it is stored. */
 export function addReplayCommand(program: Command, context: CliContext): void {
-  addTalkFlags(program.command("replay"))
+  addTalkFlags(addEndpointFlags(program.command("replay")))
     .description("play a request trace against a coordinator as interactions over real streams")
     .requiredOption("--trace <file>", "CSV with the columns TIMESTAMP, ContextTokens, GeneratedTokens")
-    .option("--target <host:port>", "the coordinator's gRPC port", "localhost:50051")
     .option("--mcps <count>", `streams, each an MCP of its own, 1 to ${mcpsMax}`, "5")
     .option("--speed <factor>", "how many times as fast as in the trace", "1")
     .option("--mcp-id <id>", "report everything for this MCP; needed with a key that is bound to one")
-    .option("--key-file <file>", "file with the API key; otherwise MCPC_KEY")
     .option("--seed <number>", "makes the same requests fail in each run")
     .option("--limit <rows>", "play only the first rows")
     .option("--skip-bad-lines", "play the rest of a trace that has bad lines")
     .option("--verify", "afterwards compare every event and interaction with what is stored; exit 1 on any difference")
+    .option("--ledger <file>", "append what is sent and acknowledged to this file, for the command verify")
     .addHelpText(
       "before",
       examples([
@@ -76,11 +75,13 @@ async function replay(context: CliContext, options: ReplayOptions): Promise<void
   const interrupt = new AbortController();
   const stopListening = context.onSignal(() => interrupt.abort());
   const bar = createProgress(context.stderr, "replay", systemClock.monotonicMs);
+  using ledger = ledgerAt(options.ledger);
   try {
     const deps = {
+      ledger,
       clock: systemClock,
       rng: options.seed === undefined ? systemRng : seededRng(count("--seed", options.seed, 0, 2 ** 32 - 1)),
-      sleep,
+      sleep: sleepUnlessAborted,
     };
     const played = await playTrace(deps, task, interrupt.signal, (progress) => bar.update(progress.started, survey.rows, noteOf(progress)));
     bar.clear();
@@ -111,22 +112,9 @@ function taskOf(context: CliContext, options: ReplayOptions): PlayTask {
     speed,
     mcpCount: count("--mcps", options.mcps, 1, mcpsMax),
     mcpId: options.mcpId,
-    endpoint: { target: options.target, key: readKey(context, options.keyFile) },
+    endpoint: endpointOf(context, options),
     keepsEvents: options.verify === true,
   };
-}
-
-function readKey(context: CliContext, keyFile: string | undefined): string | undefined {
-  const fromEnv = context.env.MCPC_KEY;
-  if (keyFile === undefined) return fromEnv === undefined || fromEnv === "" ? undefined : fromEnv;
-  try {
-    const key = readFileSync(keyFile, "utf8").trim();
-    if (key !== "" && Buffer.byteLength(key) <= limits.keyMaxBytes) return key;
-  } catch (thrown) {
-    // Translates: a file that cannot be read is a wrong command line.
-    throw new CliFailure("usage", `--key-file ${keyFile} cannot be read`, thrown);
-  }
-  throw new CliFailure("usage", `--key-file ${keyFile} holds no key of 1 to ${limits.keyMaxBytes} bytes`);
 }
 
 function count(flag: string, text: string, min: number, max: number): number {
@@ -216,14 +204,5 @@ function judge(report: ReplayReport): void {
   if (report.unresolved > 0) throw new CliFailure("failed", `${report.unresolved} events were never acknowledged`);
   if (verification !== undefined && verification.lost + verification.duplicated + verification.differing > 0) {
     throw new CliFailure("failed", "what is stored differs from what was sent");
-  }
-}
-
-async function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await sleepFor(ms, undefined, { signal });
-  } catch (thrown) {
-    // Becomes state: the caller looks at the signal.
-    if (!signal.aborted) throw thrown;
   }
 }

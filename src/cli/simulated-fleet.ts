@@ -1,8 +1,9 @@
 import type { Endpoint } from "../client/connect.js";
 import { createLatencies, type Latencies } from "../client/latencies.js";
+import type { LedgerFile } from "../client/ledger-file.js";
 import type { ClientRoutes } from "../client/routes.js";
 import { createStreamSession, type StreamSession } from "../client/stream-session.js";
-import type { EventInit } from "../client/wire/frames.js";
+import { type EventInit, encodeEvent } from "../client/wire/frames.js";
 import { durationOf, timestampOf } from "../client/wire/time.js";
 import type { Clock } from "../platform/clock.js";
 import type { Rng } from "../platform/rng.js";
@@ -47,6 +48,9 @@ export type FleetTotals = {
   readonly skipped: number;
 };
 
+/** What a fleet needs of the world. `ledger` is told of every event and every verdict. */
+export type FleetDeps = { readonly clock: Clock; readonly rng: Rng; readonly ledger: LedgerFile | undefined };
+
 type Simulated = { readonly character: Character; readonly session: StreamSession; started: number; ended: number; failed: number };
 type Ending = { readonly mcp: Simulated; readonly id: string; readonly tookMs: number; readonly isError: boolean };
 type Mark = { readonly atMs: number; readonly acks: number; readonly mcps: readonly { started: number; ended: number; failed: number }[] };
@@ -64,6 +68,7 @@ const outboxBounds = { maxEvents: 10_000, maxBytes: 16 * 1024 * 1024 };
 export class SimulatedFleet {
   readonly #clock: Clock;
   readonly #rng: Rng;
+  readonly #ledger: LedgerFile | undefined;
   readonly #mcps: readonly Simulated[];
   readonly #endings = new DueHeap<Ending>();
   readonly #startedAtMs: number;
@@ -77,9 +82,10 @@ export class SimulatedFleet {
   #skipped = 0;
   #acks = 0;
 
-  constructor(clock: Clock, rng: Rng, endpoint: Endpoint, characters: readonly Character[]) {
+  constructor({ clock, rng, ledger }: FleetDeps, endpoint: Endpoint, characters: readonly Character[]) {
     this.#clock = clock;
     this.#rng = rng;
+    this.#ledger = ledger;
     this.#startedAtMs = clock.monotonicMs();
     this.#mcps = characters.map((character) => ({
       character,
@@ -181,7 +187,9 @@ export class SimulatedFleet {
       instanceVersion: "demo",
       outbox: outboxBounds,
       closeMaxMs: 3_000,
-      onSettled: ({ learnt, latencyMs }) => {
+      onSettled: (settled) => {
+        const { learnt, latencyMs } = settled;
+        this.#ledger?.settled(settled);
         this.#acks++;
         if (learnt !== "ack") return;
         this.#overall.record(latencyMs);
@@ -233,7 +241,10 @@ export class SimulatedFleet {
 
   #report(mcp: Simulated, interactionId: string, detail: NonNullable<EventInit["detail"]>): boolean {
     const isOver = mcp.session.state.kind === "closed";
-    const event = { interactionId, occurredAt: timestampOf(this.#clock.nowMs()), detail };
+    const eventId = mintUuidV7();
+    const event = { eventId, interactionId, occurredAt: timestampOf(this.#clock.nowMs()), detail };
+    // Before it can be on its way.
+    if (!isOver) this.#ledger?.sent(eventId, mcp.character.mcpId, interactionId, encodeEvent(event));
     if (!isOver && mcp.session.report(event) !== undefined) return true;
     this.#skipped++;
     return false;

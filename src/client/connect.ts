@@ -7,7 +7,10 @@ import { decodeFrame, type EncodedFrame } from "./wire/frames.js";
 
 /** Where a coordinator is and how to be let in. */
 export type Endpoint = {
-  /** "host:port". */
+  /**
+   * "host:port", or several with commas between them: coordinators on one store. A session goes to the next one each time its stream has ended, in
+   * the order given, and begins again after the last; give clients different orders to spread them. Unary calls go to the first.
+   */
   readonly target: string;
   /** Bearer key; undefined where the server runs without keys. */
   readonly key: string | undefined;
@@ -54,10 +57,15 @@ const channelOptions = {
 const streamPath = pathOf(InteractionService, InteractionService.method.streamInteractions.name);
 const identity = (frame: EncodedFrame): Buffer => Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
 
-/** Prepares a connection; nothing is sent before the first call. */
-export function createConnection(endpoint: Endpoint): Connection {
+/** Whether a session that lost its coordinator has another one to go to. */
+export const hasAlternatives = ({ target }: Endpoint): boolean => target.includes(",");
+
+/** Prepares a connection; nothing is sent before the first call. `turn` counts the connections of one owner, and chooses among several targets. */
+export function createConnection(endpoint: Endpoint, turn = 0): Connection {
+  const targets = endpoint.target.split(",").map((target) => target.trim());
+  const target = targets[turn % targets.length] ?? endpoint.target;
   const security = endpoint.caPem === undefined ? credentials.createInsecure() : credentials.createSsl(Buffer.from(endpoint.caPem));
-  const client = new Client(endpoint.target, security, channelOptions);
+  const client = new Client(target, security, channelOptions);
   const metadata = () => {
     const made = new Metadata();
     if (endpoint.key !== undefined) made.set("authorization", `Bearer ${endpoint.key}`);

@@ -6,7 +6,7 @@ import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import { systemRng } from "../platform/rng.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
-import { type Connection, createConnection, type SessionCall } from "./connect.js";
+import { type Connection, createConnection, hasAlternatives, type SessionCall } from "./connect.js";
 import { Ledger } from "./ledger.js";
 import type { SessionCounters, StreamFailure, StreamSessionOptions } from "./options.js";
 import { type FrameBounds, narrower, Outbox, type Window } from "./outbox.js";
@@ -213,9 +213,9 @@ export class StreamSession implements AsyncDisposable {
   }
 
   #open(): void {
-    if (this.#needsConnection) {
+    if (this.#needsConnection || (this.#openedCount > 0 && hasAlternatives(this.#options.endpoint))) {
       this.#connection.close();
-      this.#connection = createConnection(this.#options.endpoint);
+      this.#connection = createConnection(this.#options.endpoint, this.#openedCount);
       this.#needsConnection = false;
     }
     this.#openedCount++;

@@ -28,6 +28,57 @@ export async function verifyEvents(
   });
 }
 
+/** What the store says about an event: this content, another, nothing, or that the coordinator cannot judge it (it breaks a rule of this version). */
+export type LookedUp = StoredAs | "unjudged";
+
+/** Events of one MCP to look up, and interactions of it to tally. An event without `encoded` is looked for by its id only. */
+export type LookUp = {
+  readonly mcpId: string;
+  readonly events: readonly { readonly eventId: string; readonly encoded: Uint8Array | undefined }[];
+  readonly interactionIds: readonly string[];
+};
+
+/** Events of one interaction in the log, and as the merged interaction counts them. */
+export type Tally = { readonly storedEvents: number; readonly mergedEvents: number };
+
+/** Answers in the order of the events. `tallies` by interaction; undefined from a coordinator that does not count. */
+export type LookedUpPage = { readonly events: readonly LookedUp[]; readonly tallies: ReadonlyMap<string, Tally> | undefined };
+
+/**
+ * Asks the store about one page in one call.
+ * Bound: `limits.verifyMaxCount` events and as many interactions; `limits.frameMaxBytes` encoded.     Errors: rejects with grpc-js's ServiceError.
+ */
+export async function lookUp(connection: Connection, page: LookUp, deadlineMs: number): Promise<LookedUpPage> {
+  const { mcpId, interactionIds } = page;
+  const byId = page.events.filter(({ encoded }) => encoded === undefined);
+  const whole = page.events.flatMap(({ encoded }) => (encoded === undefined ? [] : [encoded]));
+  const request = create(VerifyEventsRequestSchema, {
+    mcpId,
+    eventIds: byId.map(({ eventId }) => eventId),
+    events: whole.map(decodeEvent),
+    interactionIds: [...interactionIds],
+  });
+  const { acks, interactions } = await connection.call(InteractionService.method.verifyEvents, request, deadlineMs);
+  let nextById = 0;
+  let nextWhole = byId.length;
+  const events = page.events.map(({ encoded }) => lookedUpOf(acks[encoded === undefined ? nextById++ : nextWhole++]?.status));
+  const doesTally = interactions.length === interactionIds.length;
+  return { events, tallies: doesTally ? new Map(interactions.map((tally) => [tally.interactionId, tally])) : undefined };
+}
+
+function lookedUpOf(status: EventStatus | undefined): LookedUp {
+  switch (status) {
+    case EventStatus.STORED:
+      return "equal";
+    case EventStatus.CONFLICT:
+      return "other";
+    case EventStatus.NOT_FOUND:
+      return "nothing";
+    default:
+      return "unjudged";
+  }
+}
+
 /** The end of an interaction as the store has merged it. */
 export type MergedEnd = { readonly eventCount: number; readonly end: "completed" | "failed" | "none" };
 

@@ -1,10 +1,11 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { type EventAck, type InteractionEvent, InteractionEventSchema } from "../../gen/mcp/coordinator/v1/events_pb.js";
 import {
   type GetInteractionRequest,
   type GetInteractionResponse,
   GetInteractionResponseSchema,
   type InteractionService,
+  type InteractionTallySchema,
   type ReportInteractionsRequest,
   type ReportInteractionsResponse,
   ReportInteractionsResponseSchema,
@@ -34,7 +35,7 @@ import type { CallContext } from "./context.js";
 export type InteractionDeps = {
   readonly ingest: Ingest;
   readonly clock: Clock;
-  readonly store: Pick<Store, "findEvents" | "readProducer" | "readInteraction" | "readEvents">;
+  readonly store: Pick<Store, "findEvents" | "tallyInteractions" | "readProducer" | "readInteraction" | "readEvents">;
 };
 
 /** The unary RPCs of InteractionService. */
@@ -75,9 +76,13 @@ async function verifyEvents(deps: InteractionDeps, request: VerifyEventsRequest,
     const message = `${count} events in one call; at most ${limits.verifyMaxCount} are allowed`;
     throw new CoordinatorError("invalid", message, { reason: "TOO_MANY_EVENTS" });
   }
+  if (request.interactionIds.length > limits.verifyMaxCount) {
+    const message = `${request.interactionIds.length} interactions in one call; at most ${limits.verifyMaxCount} are allowed`;
+    throw new CoordinatorError("invalid", message, { reason: "TOO_MANY_EVENTS" });
+  }
   const mcpId = scopeTo(context.principal, request.mcpId) ?? "";
-  if (request.eventIds.length > 0 && mcpId === "") {
-    throw invalid([{ field: "mcp_id", reason: "REQUIRED", description: "must name the MCP of event_ids" }]);
+  if (request.eventIds.length + request.interactionIds.length > 0 && mcpId === "") {
+    throw invalid([{ field: "mcp_id", reason: "REQUIRED", description: "must name the MCP of event_ids and interaction_ids" }]);
   }
   const bearer = bearerOf(context, mcpId, "");
   const judged = request.events.map((event) => deps.ingest.compare(bearer, draftFromProto(event, encodedBytesOf(event))));
@@ -94,7 +99,22 @@ async function verifyEvents(deps: InteractionDeps, request: VerifyEventsRequest,
   ];
   const resumeAfter =
     request.producerId === "" ? undefined : await deps.store.readProducer(request.producerId, boundMcpId(context.principal));
-  return create(VerifyEventsResponseSchema, { acks, resumeAfterSequence: resumeAfter ?? 0n });
+  const interactions = await tallyInteractions(deps, mcpId, request.interactionIds);
+  return create(VerifyEventsResponseSchema, { acks, resumeAfterSequence: resumeAfter ?? 0n, interactions });
+}
+
+async function tallyInteractions(
+  deps: InteractionDeps,
+  mcpId: string,
+  interactionIds: readonly string[],
+): Promise<MessageInitShape<typeof InteractionTallySchema>[]> {
+  const faults: FieldFault[] = [];
+  for (const id of interactionIds) {
+    checkText(id, "interaction_ids", (field, reason, description) => faults.push({ field, reason, description }));
+    if (faults.length > 0) throw invalid(faults);
+  }
+  const tallies = new Map((await deps.store.tallyInteractions(mcpId, interactionIds)).map((tally) => [tally.interactionId, tally]));
+  return interactionIds.map((interactionId) => tallies.get(interactionId) ?? { interactionId });
 }
 
 async function findStored(

@@ -18,6 +18,7 @@ import { openProducer, readProducer } from "./producers.js";
 import { acquireTerm, publish, readPublication } from "./publications.js";
 import { readEvents, readInteraction } from "./read-interaction.js";
 import { type Store, StoreFault } from "./store.js";
+import { tallyInteractions } from "./tally-interactions.js";
 import { connectError, describeTarget, parseTarget, type Target } from "./target.js";
 import { vacuum } from "./vacuum.js";
 
@@ -120,6 +121,7 @@ function createStore(options: StoreOptions, parts: Parts): Store {
     readProducer: (producerId, mcpId) => readProducer(queries, producerId, mcpId),
     setAside: (event, reason) => setAside(queries, event, reason),
     findEvents: (mcpId, eventIds) => findEvents(queries, mcpId, eventIds),
+    tallyInteractions: (mcpId, interactionIds) => tallyInteractions(queries, mcpId, interactionIds),
     readInteraction: (mcpId, interactionId) => readInteraction(queries, mcpId, interactionId),
     readEvents: (mcpId, interactionId, maxCount) => readEvents(queries, mcpId, interactionId, maxCount),
     listInteractions: (filter, count, cursor) => listInteractions(queries, filter, count, cursor),

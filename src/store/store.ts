@@ -29,6 +29,9 @@ export type ProducerOpened = { readonly epoch: number; readonly resumeSequence: 
 /** An id looked up by verify; `digest` as in NewEvent. */
 export type StoredEventRef = { readonly eventId: string; readonly digest: string; readonly storedAtMs: number };
 
+/** Events of one interaction: rows of the log, and what the merged interaction counts (0 without one). */
+export type InteractionTally = { readonly interactionId: string; readonly storedEvents: number; readonly mergedEvents: number };
+
 /** One stored event as read back. `body` is the JSON value of NewEvent.body. */
 export type StoredEvent = {
   readonly eventId: string;
@@ -144,6 +147,8 @@ export type Store = {
   /** Keeps an event that the store refused. */
   readonly setAside: (event: NewEvent, reason: string) => Promise<void>;
   readonly findEvents: (mcpId: string, eventIds: readonly string[]) => Promise<readonly StoredEventRef[]>;
+  /** Tallies of some interactions of one MCP, of one moment, in any order; those with neither events nor a merged row are missing. */
+  readonly tallyInteractions: (mcpId: string, interactionIds: readonly string[]) => Promise<readonly InteractionTally[]>;
   readonly readInteraction: (mcpId: string, interactionId: string) => Promise<Interaction | undefined>;
   /** Oldest event_id first, at most `maxCount`. */
   readonly readEvents: (mcpId: string, interactionId: string, maxCount: number) => Promise<readonly StoredEvent[]>;

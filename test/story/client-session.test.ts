@@ -95,6 +95,35 @@ test("after a lost connection only what lies above the resume point is sent agai
   expect(session.counters.reconnects).toBe(1);
 });
 
+test("with several targets each stream that ends sends the session to the next one, and after the last to the first again", async () => {
+  const visited: string[] = [];
+  const script = (name: string) => (call: ScriptedCall, frame: Frame) => {
+    if (frame?.case === "hello") {
+      visited.push(name);
+      welcome(call);
+    }
+    for (const sequence of sequencesOf(frame)) {
+      if (visited.length < 4) call.fail(status.UNAVAILABLE, "gone");
+      else ack(call, sequence);
+    }
+    if (frame === undefined) call.end();
+  };
+  const others = [await startScriptedCoordinator(script("b")), await startScriptedCoordinator(script("c"))];
+  const a = await startScriptedCoordinator(script("a"));
+  opened.coordinator = a;
+  const session = createStreamSession({
+    endpoint: { target: [a, ...others].map(({ target }) => target).join(", "), key: undefined },
+    mcpId: "ocr",
+    rng: () => 0,
+  });
+  opened.sessions.push(session);
+  session.report(event("e"));
+  expect(await session.flush()).toBe(true);
+  await session.close();
+  expect(visited).toEqual(["a", "b", "c", "a"]);
+  for (const other of others) other.stop();
+});
+
 test("never more events are unacknowledged than the window allows, and a smaller window is honoured as soon as it comes", async () => {
   let unacked: bigint[] = [];
   const peaks = { before: 0, after: 0 };

@@ -50,6 +50,24 @@ describe.each(storeKinds)("reading from the $kind store", ({ kind, skip }) => {
     expect(seen).toEqual(expected.map((event) => event.interactionId));
   });
 
+  story("tallies interactions: rows of the log beside what was merged, for one MCP, repeated events once", async () => {
+    const mcpId = freshName("mcp");
+    const twice = newEvent({ mcpId, interactionId: "two", kind: "start" });
+    await appendAll([
+      twice,
+      newEvent({ mcpId, interactionId: "two", kind: "complete" }),
+      newEvent({ mcpId, interactionId: 'one, "odd" \\ name\n' }),
+      newEvent({ mcpId: freshName("mcp"), interactionId: "two" }),
+    ]);
+    await appendAll([twice]);
+    const tallies = await store.tallyInteractions(mcpId, ["two", "none", 'one, "odd" \\ name\n', "two"]);
+    expect([...tallies].sort((a, b) => (a.interactionId < b.interactionId ? -1 : 1))).toEqual([
+      { interactionId: 'one, "odd" \\ name\n', storedEvents: 1, mergedEvents: 1 },
+      { interactionId: "two", storedEvents: 2, mergedEvents: 2 },
+    ]);
+    expect(await store.tallyInteractions(mcpId, [])).toEqual([]);
+  });
+
   story("filters by state, request type and session", async () => {
     const mcpId = freshName("mcp");
     const start = (requestType: string, sessionId: string) => ({ kind: "start", requestType, sessionId, userPseudonym: "" }) as const;

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { status } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EventStatus } from "../../gen/mcp/coordinator/v1/events_pb.js";
 import {
@@ -137,6 +138,29 @@ describe.each([
       EventStatus.STORED,
       EventStatus.CONFLICT,
     ]);
+  });
+
+  story("tallies the interactions it is asked for, in their order, and refuses more than a thousand", async () => {
+    const events = [
+      makeEvent({ interactionId: "t-1" }),
+      makeEvent({ interactionId: "t-2" }),
+      makeEvent({ interactionId: "t-2", sessionId: "s" }),
+    ];
+    await callUnary(client, InteractionService.method.reportInteractions, create(ReportInteractionsRequestSchema, { events }));
+    const tally = (interactionIds: readonly string[], mcpId = "demo") =>
+      callUnary(
+        client,
+        InteractionService.method.verifyEvents,
+        create(VerifyEventsRequestSchema, { mcpId, interactionIds: [...interactionIds] }),
+      );
+    const { response } = await tally(["t-2", "t-0", "t-1"]);
+    expect(response?.interactions).toMatchObject([
+      { interactionId: "t-2", storedEvents: 2, mergedEvents: 2 },
+      { interactionId: "t-0", storedEvents: 0, mergedEvents: 0 },
+      { interactionId: "t-1", storedEvents: 1, mergedEvents: 1 },
+    ]);
+    expect((await tally(Array.from({ length: 1_001 }, (_, i) => `t-${i}`))).end.code).toBe(status.INVALID_ARGUMENT);
+    expect((await tally(["t-1"], "")).end.code).toBe(status.INVALID_ARGUMENT);
   });
 
   story("judges without storing when asked to validate only", async () => {

@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { settings } from "../../../src/config/settings.js";
 import { limits } from "../../../src/platform/limits.js";
+import { limitEffects, settingEffects } from "./limit-effects.js";
 import { readBounds, renderLimitsDoc } from "./render-limits.js";
 
 test("docs/limits.md has every bound with its value and reason; after a change, run vitest with -u", async () => {
@@ -13,4 +15,39 @@ test("the comments that are read out of the source stand above their own bounds"
   expect(bounds.get("keyMaxBytes")).toBe("Longest bearer key.");
   expect(bounds.get("frameMaxBytes")).toMatch(/^Largest gRPC message; .*setting\.$/);
   expect(bounds.get("http2ConnectionWindowBytes")).toBe("");
+});
+
+test("every bound has a unit, one reason, and what the peer sees when it is reached", () => {
+  const bounds = readBounds(readFileSync("src/platform/limits.ts", "utf8"));
+  expect(Object.keys(limitEffects).sort()).toEqual(bounds.map(({ name }) => name as string).sort());
+  const wrong = bounds.flatMap(({ name, comment }) => {
+    const { unit, reached, why } = limitEffects[name];
+    // A reason in both places would drift apart.
+    const hasOneReason = (comment === "") !== (why === undefined);
+    return unit !== "" && reached !== "" && hasOneReason ? [] : [name];
+  });
+  expect(wrong).toEqual([]);
+});
+
+test("names of bounds end with the unit that the page gives them", () => {
+  const expected = [
+    ["Bytes", "bytes"],
+    ["Ms", "ms"],
+    ["Days", "days"],
+    ["Rows", "rows"],
+    ["Chars", "characters"],
+  ] as const;
+  for (const [ending, unit] of expected) {
+    const units = Object.entries(limitEffects).flatMap(([name, effect]) => (name.endsWith(ending) ? [effect.unit] : []));
+    expect(new Set(units)).toEqual(new Set([unit]));
+  }
+});
+
+test("every setting that is a number says what the peer sees when it is reached", () => {
+  expect(Object.keys(settingEffects).sort()).toEqual(
+    settings
+      .filter(({ kind }) => kind === "number")
+      .map(({ tomlPath }) => tomlPath)
+      .sort(),
+  );
 });

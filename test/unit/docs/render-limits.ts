@@ -1,52 +1,71 @@
 import { readFileSync } from "node:fs";
 import { settings } from "../../../src/config/settings.js";
 import { limits } from "../../../src/platform/limits.js";
+import { limitEffects, settingEffects } from "./limit-effects.js";
 
 /** One bound with what its source says about it. */
-type Bound = { readonly name: string; readonly value: unknown; readonly comment: string };
+type Bound = { readonly name: keyof typeof limits; readonly value: unknown; readonly comment: string };
 
-/** docs/limits.md. Values come from the running code, comments from its source. */
+/** docs/limits.md. Values come from the running code, reasons from the comments of its source, the rest from limit-effects.ts. */
 export function renderLimitsDoc(source: string = readFileSync("src/platform/limits.ts", "utf8")): string {
-  const rows = readBounds(source).map(
-    ({ name, value, comment }) => `| \`${name}\` | ${showValue(name, value)} | ${comment.replaceAll("|", "\\|")} |`,
-  );
+  const rows = readBounds(source).map(({ name, value, comment }) => {
+    const { unit, reached, why } = limitEffects[name];
+    return `| \`${name}\` | ${showValue(unit, value)} | ${cell(why ?? comment)} | ${cell(reached)} |`;
+  });
   const settable = settings
     .filter(({ kind }) => kind === "number")
-    .map(({ tomlPath, fallback, unit, doc }) => `| \`${tomlPath}\` | ${String(fallback)} | ${unit ?? ""} | ${doc} |`);
+    .map(
+      ({ tomlPath, fallback, unit, doc }) =>
+        `| \`${tomlPath}\` | ${[String(fallback), unit ?? ""].join(" ").trim()} | ${cell(doc)} | ${cell(settingEffects[tomlPath] ?? "")} |`,
+    );
   return `${[
     "# Limits",
     "",
-    "Written by the tests from `src/platform/limits.ts` and `src/config/schema.ts`; change it there.",
+    "Written by the tests from `src/platform/limits.ts`, `src/config/schema.ts` and `test/unit/docs/limit-effects.ts`; change it there.",
+    "",
+    "Everything that grows with what others send has a bound. Reaching one never loses what was acknowledged.",
     "",
     "## Fixed",
     "",
-    "The unit is in the name: `Ms` milliseconds, `Bytes`, `Days`, `Rows`; a `Count` or a plain plural is a number of things.",
-    "",
-    "| name | value | meaning and reason |",
-    "|---|---|---|",
+    "| name | value | why | what the peer sees when it is reached |",
+    "|---|---|---|---|",
     ...rows,
     "",
     "## Settable",
     "",
-    "| setting | default | unit | meaning |",
+    "| setting | default | meaning | what the peer sees when it is reached |",
     "|---|---|---|---|",
     ...settable,
   ].join("\n")}\n`;
 }
 
+function cell(text: string): string {
+  return text.replaceAll("|", "\\|");
+}
+
 /** The bounds in the order of their source, each with the comment above it; one without a comment belongs to the bound before it. */
 export function readBounds(source: string): readonly Bound[] {
-  return Object.entries<unknown>(limits).map(([name, value]) => {
+  // Object.keys gives strings; these are the keys of the object it was given.
+  return (Object.keys(limits) as (keyof typeof limits)[]).map((name) => {
+    const value: unknown = limits[name];
     const found = new RegExp(`(?:/\\*\\*((?:[^*]|\\*(?!/))*)\\*/\\s*)?\\b${name}:`).exec(source);
     const comment = (found?.[1] ?? "").replaceAll(/\s*\n\s*\*\s?/g, " ").trim();
     return { name, value, comment };
   });
 }
 
-function showValue(name: string, value: unknown): string {
-  if (typeof value !== "number") return `\`${JSON.stringify(value)}\``;
-  if (name.endsWith("Bytes") && value >= 1024 && value % 1024 === 0) {
-    return value % (1024 * 1024) === 0 ? `${value / (1024 * 1024)} MiB` : `${value / 1024} KiB`;
+/** "4 MiB", "5 s", "50 and 2 000 ms, first and longest": as short as it stays exact. */
+function showValue(unit: string, value: unknown): string {
+  if (typeof value === "object" && value !== null) return `${Object.values(value).map(grouped).join(" and ")} ${unit}`;
+  const number = Number(value);
+  if (unit === "bytes" && number >= 1024 && number % 1024 === 0) {
+    return number % (1024 * 1024) === 0 ? `${number / (1024 * 1024)} MiB` : `${number / 1024} KiB`;
   }
-  return value.toLocaleString("en-US").replaceAll(",", " ");
+  if (unit === "ms" && number >= 60_000 && number % 60_000 === 0) return `${grouped(number / 60_000)} min`;
+  if (unit === "ms" && number >= 1_000 && number % 1_000 === 0) return `${number / 1_000} s`;
+  return `${grouped(number)} ${unit}`;
+}
+
+function grouped(value: unknown): string {
+  return Number(value).toLocaleString("en-US").replaceAll(",", " ");
 }

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mcp/coordinator/v1/interaction_service.proto.
  */
 export const file_mcp_coordinator_v1_interaction_service: GenFile = /*@__PURE__*/
-  fileDesc("CixtY3AvY29vcmRpbmF0b3IvdjEvaW50ZXJhY3Rpb25fc2VydmljZS5wcm90bxISbWNwLmNvb3JkaW5hdG9yLnYxIqkCChlTdHJlYW1JbnRlcmFjdGlvbnNSZXF1ZXN0EioKBWhlbGxvGAEgASgLMhkubWNwLmNvb3JkaW5hdG9yLnYxLkhlbGxvSAASNQoFZXZlbnQYAiABKAsyJC5tY3AuY29vcmRpbmF0b3IudjEuSW50ZXJhY3Rpb25FdmVudEgAEjUKC2V2ZW50X2JhdGNoGAMgASgLMh4ubWNwLmNvb3JkaW5hdG9yLnYxLkV2ZW50QmF0Y2hIABIyCgloZWFydGJlYXQYBCABKAsyHS5tY3AuY29vcmRpbmF0b3IudjEuSGVhcnRiZWF0SAASNQoLcm91dGluZ19hY2sYBSABKAsyHi5tY3AuY29vcmRpbmF0b3IudjEuUm91dGluZ0Fja0gAQgcKBWZyYW1lIusDChpTdHJlYW1JbnRlcmFjdGlvbnNSZXNwb25zZRIuCgd3ZWxjb21lGAEgASgLMhsubWNwLmNvb3JkaW5hdG9yLnYxLldlbGNvbWVIABIxCglldmVudF9hY2sYAiABKAsyHC5tY3AuY29vcmRpbmF0b3IudjEuRXZlbnRBY2tIABI8Cg9ldmVudF9hY2tfYmF0Y2gYAyABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuRXZlbnRBY2tCYXRjaEgAEjcKDGZsb3dfY29udHJvbBgEIAEoCzIfLm1jcC5jb29yZGluYXRvci52MS5GbG93Q29udHJvbEgAEjsKDnJvdXRpbmdfdXBkYXRlGAUgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdVcGRhdGVIABI3CgxkcmFpbl9ub3RpY2UYByABKAsyHy5tY3AuY29vcmRpbmF0b3IudjEuRHJhaW5Ob3RpY2VIABI5Cg1oZWFydGJlYXRfYWNrGAggASgLMiAubWNwLmNvb3JkaW5hdG9yLnYxLkhlYXJ0YmVhdEFja0gAEjkKDXNlcnZlcl9ub3RpY2UYCSABKAsyIC5tY3AuY29vcmRpbmF0b3IudjEuU2VydmVyTm90aWNlSABCBwoFZnJhbWUijQEKGVJlcG9ydEludGVyYWN0aW9uc1JlcXVlc3QSDgoGbWNwX2lkGAEgASgJEhMKC3Byb2R1Y2VyX2lkGAIgASgJEjQKBmV2ZW50cxgDIAMoCzIkLm1jcC5jb29yZGluYXRvci52MS5JbnRlcmFjdGlvbkV2ZW50EhUKDXZhbGlkYXRlX29ubHkYBCABKAgiSAoaUmVwb3J0SW50ZXJhY3Rpb25zUmVzcG9uc2USKgoEYWNrcxgBIAMoCzIcLm1jcC5jb29yZGluYXRvci52MS5FdmVudEFjayKDAQoTVmVyaWZ5RXZlbnRzUmVxdWVzdBIRCglldmVudF9pZHMYASADKAkSEwoLcHJvZHVjZXJfaWQYAiABKAkSDgoGbWNwX2lkGAQgASgJEjQKBmV2ZW50cxgFIAMoCzIkLm1jcC5jb29yZGluYXRvci52MS5JbnRlcmFjdGlvbkV2ZW50ImEKFFZlcmlmeUV2ZW50c1Jlc3BvbnNlEioKBGFja3MYASADKAsyHC5tY3AuY29vcmRpbmF0b3IudjEuRXZlbnRBY2sSHQoVcmVzdW1lX2FmdGVyX3NlcXVlbmNlGAIgASgEIlcKFUdldEludGVyYWN0aW9uUmVxdWVzdBIOCgZtY3BfaWQYASABKAkSFgoOaW50ZXJhY3Rpb25faWQYAiABKAkSFgoOaW5jbHVkZV9ldmVudHMYAyABKAgihAEKFkdldEludGVyYWN0aW9uUmVzcG9uc2USNAoLaW50ZXJhY3Rpb24YASABKAsyHy5tY3AuY29vcmRpbmF0b3IudjEuSW50ZXJhY3Rpb24SNAoGZXZlbnRzGAIgAygLMiQubWNwLmNvb3JkaW5hdG9yLnYxLkludGVyYWN0aW9uRXZlbnQyzgMKEkludGVyYWN0aW9uU2VydmljZRJ3ChJTdHJlYW1JbnRlcmFjdGlvbnMSLS5tY3AuY29vcmRpbmF0b3IudjEuU3RyZWFtSW50ZXJhY3Rpb25zUmVxdWVzdBouLm1jcC5jb29yZGluYXRvci52MS5TdHJlYW1JbnRlcmFjdGlvbnNSZXNwb25zZSgBMAEScwoSUmVwb3J0SW50ZXJhY3Rpb25zEi0ubWNwLmNvb3JkaW5hdG9yLnYxLlJlcG9ydEludGVyYWN0aW9uc1JlcXVlc3QaLi5tY3AuY29vcmRpbmF0b3IudjEuUmVwb3J0SW50ZXJhY3Rpb25zUmVzcG9uc2USYQoMVmVyaWZ5RXZlbnRzEicubWNwLmNvb3JkaW5hdG9yLnYxLlZlcmlmeUV2ZW50c1JlcXVlc3QaKC5tY3AuY29vcmRpbmF0b3IudjEuVmVyaWZ5RXZlbnRzUmVzcG9uc2USZwoOR2V0SW50ZXJhY3Rpb24SKS5tY3AuY29vcmRpbmF0b3IudjEuR2V0SW50ZXJhY3Rpb25SZXF1ZXN0GioubWNwLmNvb3JkaW5hdG9yLnYxLkdldEludGVyYWN0aW9uUmVzcG9uc2VCOAoSbWNwLmNvb3JkaW5hdG9yLnYxUAFaIG1jcC9jb29yZGluYXRvci92MTtjb29yZGluYXRvcnYxYgZwcm90bzM", [file_mcp_coordinator_v1_events, file_mcp_coordinator_v1_routes, file_mcp_coordinator_v1_session]);
+  fileDesc("CixtY3AvY29vcmRpbmF0b3IvdjEvaW50ZXJhY3Rpb25fc2VydmljZS5wcm90bxISbWNwLmNvb3JkaW5hdG9yLnYxIqkCChlTdHJlYW1JbnRlcmFjdGlvbnNSZXF1ZXN0EioKBWhlbGxvGAEgASgLMhkubWNwLmNvb3JkaW5hdG9yLnYxLkhlbGxvSAASNQoFZXZlbnQYAiABKAsyJC5tY3AuY29vcmRpbmF0b3IudjEuSW50ZXJhY3Rpb25FdmVudEgAEjUKC2V2ZW50X2JhdGNoGAMgASgLMh4ubWNwLmNvb3JkaW5hdG9yLnYxLkV2ZW50QmF0Y2hIABIyCgloZWFydGJlYXQYBCABKAsyHS5tY3AuY29vcmRpbmF0b3IudjEuSGVhcnRiZWF0SAASNQoLcm91dGluZ19hY2sYBSABKAsyHi5tY3AuY29vcmRpbmF0b3IudjEuUm91dGluZ0Fja0gAQgcKBWZyYW1lIusDChpTdHJlYW1JbnRlcmFjdGlvbnNSZXNwb25zZRIuCgd3ZWxjb21lGAEgASgLMhsubWNwLmNvb3JkaW5hdG9yLnYxLldlbGNvbWVIABIxCglldmVudF9hY2sYAiABKAsyHC5tY3AuY29vcmRpbmF0b3IudjEuRXZlbnRBY2tIABI8Cg9ldmVudF9hY2tfYmF0Y2gYAyABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuRXZlbnRBY2tCYXRjaEgAEjcKDGZsb3dfY29udHJvbBgEIAEoCzIfLm1jcC5jb29yZGluYXRvci52MS5GbG93Q29udHJvbEgAEjsKDnJvdXRpbmdfdXBkYXRlGAUgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdVcGRhdGVIABI3CgxkcmFpbl9ub3RpY2UYByABKAsyHy5tY3AuY29vcmRpbmF0b3IudjEuRHJhaW5Ob3RpY2VIABI5Cg1oZWFydGJlYXRfYWNrGAggASgLMiAubWNwLmNvb3JkaW5hdG9yLnYxLkhlYXJ0YmVhdEFja0gAEjkKDXNlcnZlcl9ub3RpY2UYCSABKAsyIC5tY3AuY29vcmRpbmF0b3IudjEuU2VydmVyTm90aWNlSABCBwoFZnJhbWUijQEKGVJlcG9ydEludGVyYWN0aW9uc1JlcXVlc3QSDgoGbWNwX2lkGAEgASgJEhMKC3Byb2R1Y2VyX2lkGAIgASgJEjQKBmV2ZW50cxgDIAMoCzIkLm1jcC5jb29yZGluYXRvci52MS5JbnRlcmFjdGlvbkV2ZW50EhUKDXZhbGlkYXRlX29ubHkYBCABKAgiSAoaUmVwb3J0SW50ZXJhY3Rpb25zUmVzcG9uc2USKgoEYWNrcxgBIAMoCzIcLm1jcC5jb29yZGluYXRvci52MS5FdmVudEFjayKcAQoTVmVyaWZ5RXZlbnRzUmVxdWVzdBIRCglldmVudF9pZHMYASADKAkSEwoLcHJvZHVjZXJfaWQYAiABKAkSDgoGbWNwX2lkGAQgASgJEjQKBmV2ZW50cxgFIAMoCzIkLm1jcC5jb29yZGluYXRvci52MS5JbnRlcmFjdGlvbkV2ZW50EhcKD2ludGVyYWN0aW9uX2lkcxgGIAMoCSKdAQoUVmVyaWZ5RXZlbnRzUmVzcG9uc2USKgoEYWNrcxgBIAMoCzIcLm1jcC5jb29yZGluYXRvci52MS5FdmVudEFjaxIdChVyZXN1bWVfYWZ0ZXJfc2VxdWVuY2UYAiABKAQSOgoMaW50ZXJhY3Rpb25zGAMgAygLMiQubWNwLmNvb3JkaW5hdG9yLnYxLkludGVyYWN0aW9uVGFsbHkiWAoQSW50ZXJhY3Rpb25UYWxseRIWCg5pbnRlcmFjdGlvbl9pZBgBIAEoCRIVCg1zdG9yZWRfZXZlbnRzGAIgASgNEhUKDW1lcmdlZF9ldmVudHMYAyABKA0iVwoVR2V0SW50ZXJhY3Rpb25SZXF1ZXN0Eg4KBm1jcF9pZBgBIAEoCRIWCg5pbnRlcmFjdGlvbl9pZBgCIAEoCRIWCg5pbmNsdWRlX2V2ZW50cxgDIAEoCCKEAQoWR2V0SW50ZXJhY3Rpb25SZXNwb25zZRI0CgtpbnRlcmFjdGlvbhgBIAEoCzIfLm1jcC5jb29yZGluYXRvci52MS5JbnRlcmFjdGlvbhI0CgZldmVudHMYAiADKAsyJC5tY3AuY29vcmRpbmF0b3IudjEuSW50ZXJhY3Rpb25FdmVudDLOAwoSSW50ZXJhY3Rpb25TZXJ2aWNlEncKElN0cmVhbUludGVyYWN0aW9ucxItLm1jcC5jb29yZGluYXRvci52MS5TdHJlYW1JbnRlcmFjdGlvbnNSZXF1ZXN0Gi4ubWNwLmNvb3JkaW5hdG9yLnYxLlN0cmVhbUludGVyYWN0aW9uc1Jlc3BvbnNlKAEwARJzChJSZXBvcnRJbnRlcmFjdGlvbnMSLS5tY3AuY29vcmRpbmF0b3IudjEuUmVwb3J0SW50ZXJhY3Rpb25zUmVxdWVzdBouLm1jcC5jb29yZGluYXRvci52MS5SZXBvcnRJbnRlcmFjdGlvbnNSZXNwb25zZRJhCgxWZXJpZnlFdmVudHMSJy5tY3AuY29vcmRpbmF0b3IudjEuVmVyaWZ5RXZlbnRzUmVxdWVzdBooLm1jcC5jb29yZGluYXRvci52MS5WZXJpZnlFdmVudHNSZXNwb25zZRJnCg5HZXRJbnRlcmFjdGlvbhIpLm1jcC5jb29yZGluYXRvci52MS5HZXRJbnRlcmFjdGlvblJlcXVlc3QaKi5tY3AuY29vcmRpbmF0b3IudjEuR2V0SW50ZXJhY3Rpb25SZXNwb25zZUI4ChJtY3AuY29vcmRpbmF0b3IudjFQAVogbWNwL2Nvb3JkaW5hdG9yL3YxO2Nvb3JkaW5hdG9ydjFiBnByb3RvMw", [file_mcp_coordinator_v1_events, file_mcp_coordinator_v1_routes, file_mcp_coordinator_v1_session]);
 
 /**
  * One frame from a client. A frame with no known member is ignored, with a ServerNotice.
@@ -261,6 +261,13 @@ export type VerifyEventsRequest = Message<"mcp.coordinator.v1.VerifyEventsReques
    * @generated from field: repeated mcp.coordinator.v1.InteractionEvent events = 5;
    */
   events: InteractionEvent[];
+
+  /**
+   * Interactions of mcp_id whose events are to be counted, at most 1 000. A coordinator that does not know this field answers without `interactions`.
+   *
+   * @generated from field: repeated string interaction_ids = 6;
+   */
+  interactionIds: string[];
 };
 
 /**
@@ -289,6 +296,13 @@ export type VerifyEventsResponse = Message<"mcp.coordinator.v1.VerifyEventsRespo
    * @generated from field: uint64 resume_after_sequence = 2;
    */
   resumeAfterSequence: bigint;
+
+  /**
+   * One for each of interaction_ids, in the order of the request.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.InteractionTally interactions = 3;
+   */
+  interactions: InteractionTally[];
 };
 
 /**
@@ -297,6 +311,41 @@ export type VerifyEventsResponse = Message<"mcp.coordinator.v1.VerifyEventsRespo
  */
 export const VerifyEventsResponseSchema: GenMessage<VerifyEventsResponse> = /*@__PURE__*/
   messageDesc(file_mcp_coordinator_v1_interaction_service, 5);
+
+/**
+ * How many events of one interaction there are, counted twice: both figures are of one moment and differ only if an event was merged twice or not at all.
+ *
+ * @generated from message mcp.coordinator.v1.InteractionTally
+ */
+export type InteractionTally = Message<"mcp.coordinator.v1.InteractionTally"> & {
+  /**
+   * Its id, as asked.
+   *
+   * @generated from field: string interaction_id = 1;
+   */
+  interactionId: string;
+
+  /**
+   * Events in the log. 0 when there are none.
+   *
+   * @generated from field: uint32 stored_events = 2;
+   */
+  storedEvents: number;
+
+  /**
+   * Events that the merged interaction has counted. 0 when there is no merged interaction: unknown, or deleted by store.max_records.
+   *
+   * @generated from field: uint32 merged_events = 3;
+   */
+  mergedEvents: number;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.InteractionTally.
+ * Use `create(InteractionTallySchema)` to create a new message.
+ */
+export const InteractionTallySchema: GenMessage<InteractionTally> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_interaction_service, 6);
 
 /**
  * Names one interaction.
@@ -331,7 +380,7 @@ export type GetInteractionRequest = Message<"mcp.coordinator.v1.GetInteractionRe
  * Use `create(GetInteractionRequestSchema)` to create a new message.
  */
 export const GetInteractionRequestSchema: GenMessage<GetInteractionRequest> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_interaction_service, 6);
+  messageDesc(file_mcp_coordinator_v1_interaction_service, 7);
 
 /**
  * One interaction.
@@ -359,7 +408,7 @@ export type GetInteractionResponse = Message<"mcp.coordinator.v1.GetInteractionR
  * Use `create(GetInteractionResponseSchema)` to create a new message.
  */
 export const GetInteractionResponseSchema: GenMessage<GetInteractionResponse> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_interaction_service, 7);
+  messageDesc(file_mcp_coordinator_v1_interaction_service, 8);
 
 /**
  * Takes interaction events from MCPs, acknowledges each one after it is committed, and pushes routing weights.
