@@ -1,4 +1,6 @@
+import { eventDrills } from "./event-drills.js";
 import type { Drill } from "./fault.js";
+import { peerDrills } from "./peer-drills.js";
 
 /** Faults with a scene of their own, in the order of a whole run. */
-export const drills: readonly Drill[] = [];
+export const drills: readonly Drill[] = [...eventDrills, ...peerDrills];

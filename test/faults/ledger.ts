@@ -67,8 +67,12 @@ export class EventLedger {
     this.verdicts.set(name, (this.verdicts.get(name) ?? 0) + 1);
   }
 
-  countAck(ack: Pick<EventAck, "status">): void {
-    this.count(statusName(ack.status));
+  /** Books a verdict that came without a session: from a unary call or a stream held by hand. */
+  settleAck(ack: EventAck, nowMs: number): void {
+    const isSuccess = ack.status === EventStatus.STORED || ack.status === EventStatus.DUPLICATE;
+    const verdict = isSuccess ? (ack.status === EventStatus.STORED ? "stored" : "duplicate") : "rejected";
+    if (!isSuccess && ack.retryable) this.count(statusName(ack.status));
+    else this.settle({ eventId: ack.eventId, verdict, learnt: "ack", latencyMs: 0, ack }, nowMs);
   }
 
   /** Gives the entries away and begins a new page: the round they belong to is over. */

@@ -23,6 +23,8 @@ export type Figures = {
 export type Seat = {
   readonly name: string;
   readonly port: number;
+  /** `http://127.0.0.1:<port>`; another after each restart. */
+  readonly webUrl: string;
   readonly pid: number;
   readonly log: () => string;
   /** Whether the front sends new connections here. */
@@ -119,6 +121,9 @@ async function openSeat(name: string, options: CoordinatorOptions, nodeOptions =
     isInService: true,
     get port() {
       return port;
+    },
+    get webUrl() {
+      return coordinator.webUrl;
     },
     get pid() {
       return coordinator.pid;
