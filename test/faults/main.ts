@@ -169,4 +169,5 @@ async function runDrill(
   );
 }
 
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 process.exitCode = await main(readSettings(process.env));

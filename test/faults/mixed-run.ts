@@ -1,10 +1,11 @@
 import { seededRng } from "../../src/platform/rng.js";
-import { addAudits, claim, emptyAudit } from "./audit.js";
+import { type Audit, addAudits, claim, emptyAudit } from "./audit.js";
 import type { Disturbance } from "./fault.js";
 import { type Gap, Load } from "./load.js";
 import { keepsCommitTimes } from "./read-store.js";
 import type { Baseline, Report } from "./report.js";
 import { type Site, sleep } from "./site.js";
+import { Witness } from "./witness.js";
 
 export type MixedOptions = {
   readonly site: Site;
@@ -51,16 +52,26 @@ export async function startMixedRun(options: MixedOptions): Promise<MixedRun> {
     name: options.name,
     admin: site.admin,
   });
+  const witness = new Witness(site.target, options.name, options.seed);
   const hasCommitTimes = await keepsCommitTimes(site.admin);
   const killGaps: Gap[] = [];
   const heapSamples: (readonly [number, number])[] = [];
   const startedMs = performance.now();
   let rowsHeld = 0;
+  const settleAndAudit = async (): Promise<Audit> => {
+    const isSettled = await load.settle(settleMaxMs);
+    const isWitnessSettled = await witness.settle(settleMaxMs);
+    const found = addAudits(
+      await load.auditRound(site.admin, hasCommitTimes, isSettled),
+      await witness.auditRound(site.admin, hasCommitTimes),
+    );
+    return addAudits(found, claim("I8", isWitnessSettled ? undefined : "the stream held by hand did not come back"));
+  };
   const warmUp = async (): Promise<void> => {
     load.start();
+    witness.start();
     await sleep(3_000);
-    const isSettled = await load.settle(settleMaxMs);
-    const found = await load.auditRound(site.admin, hasCommitTimes, isSettled);
+    const found = await settleAndAudit();
     const acked = load.ledger.ackedTotal;
     report.add(
       { id: "warm", title: "traffic without a fault", seed: options.seed, what: "no fault", seconds: 3, injected: 0, acked, figures: {} },
@@ -72,12 +83,12 @@ export async function startMixedRun(options: MixedOptions): Promise<MixedRun> {
     const ackedBefore = load.ledger.ackedTotal;
     load.gaps.splice(0);
     load.start();
+    witness.start();
     await sleep(300);
     const injected = await fault.strike({ site, load, rng: seededRng(seed), scale: options.scale, say: options.say });
     // New traffic must flow again before the round ends: I8 without an operator.
     await untilAcked(load, load.ledger.ackedTotal + 50, settleMaxMs);
-    const isSettled = await load.settle(settleMaxMs);
-    const found = await load.auditRound(site.admin, hasCommitTimes, isSettled);
+    const found = await settleAndAudit();
     const gaps = load.gaps.map((gap) => gap.lossToAckMs);
     if (fault.id === "F1") killGaps.push(...load.gaps);
     const acked = load.ledger.ackedTotal - ackedBefore;
@@ -89,7 +100,7 @@ export async function startMixedRun(options: MixedOptions): Promise<MixedRun> {
       addAudits(found, injected.audit ?? emptyAudit),
     );
     rowsHeld += acked;
-    if (rowsHeld > rowsMax && isSettled) {
+    if (rowsHeld > rowsMax && load.unresolvedCount === 0) {
       await load.forgetRows(site.admin);
       rowsHeld = 0;
     }
@@ -109,7 +120,7 @@ export async function startMixedRun(options: MixedOptions): Promise<MixedRun> {
           { id: "all", title: "every row", seed: options.seed, what: "rows in all", seconds: 0, injected: 0, acked: 0, figures: {} },
           total,
         );
-      await load[Symbol.asyncDispose]();
+      await Promise.all([load[Symbol.asyncDispose](), witness[Symbol.asyncDispose]()]);
     },
   };
 }

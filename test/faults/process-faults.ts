@@ -16,8 +16,14 @@ export const processFaults: readonly Disturbance[] = [
       // At a chosen phase the append is cut at the same moment: before anyone can know its outcome, or after its commit.
       if (phase === "any") await sleep(between(rng, 10, 400));
       else await Promise.race([site.link.cutNextAppend(phase), sleep(1_000)]);
+      const startMs = performance.now();
       await seat.killAndRestart();
-      return { what: `${seat.name} killed, ${phase === "any" ? "at any moment" : `append ${phase}`}, and started again`, injected: 1 };
+      const figures = { restartMs: Math.round(performance.now() - startMs) };
+      return {
+        what: `${seat.name} killed, ${phase === "any" ? "at any moment" : `append ${phase}`}, and listening again after ${figures.restartMs} ms`,
+        injected: 1,
+        figures,
+      };
     },
   },
   {

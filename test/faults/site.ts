@@ -101,20 +101,23 @@ export function openAdmin(url: string): postgres.Sql {
 async function openSeat(name: string, options: CoordinatorOptions, nodeOptions = ""): Promise<Seat & AsyncDisposable> {
   const scratch = mkdtempSync(join(tmpdir(), "mcpc-seat-"));
   let life = 0;
-  let coordinator: RunningCoordinator;
   let port = 0;
   const socketPath = (): string => join(scratch, `probe-${life}`);
-  const start = async (): Promise<void> => {
+  const start = async (): Promise<RunningCoordinator> => {
     life += 1;
     const env = {
       MCPC_FAULTS_PROBE: socketPath(),
       NODE_OPTIONS: `--import=${probeFile} ${nodeOptions}`.trim(),
       MCPC_SERVER__COORDINATOR_ID: `${name}-life-${life}`,
     };
-    coordinator = await startCoordinatorProcess({ ...options, env, flags: port === 0 ? [] : ["--grpc-port", String(port)] });
-    port = Number(coordinator.target.split(":")[1]);
+    const started = await startCoordinatorProcess({ ...options, env, flags: port === 0 ? [] : ["--grpc-port", String(port)] });
+    port = Number(started.target.split(":")[1]);
+    return started;
   };
-  await start();
+  let coordinator = await start();
+  // Whatever ends this process: nothing may stay behind.
+  const sweep = (): void => coordinator.signal("SIGKILL");
+  process.once("exit", sweep);
   const ask = (request: Readonly<Record<string, unknown>>): Promise<unknown> => askProbe(socketPath(), request);
   const seat = {
     name,
@@ -133,7 +136,7 @@ async function openSeat(name: string, options: CoordinatorOptions, nodeOptions =
     killAndRestart: async () => {
       await coordinator.stop();
       seat.isInService = false;
-      await start();
+      coordinator = await start();
       seat.isInService = true;
     },
     figures: async () => {
@@ -143,6 +146,7 @@ async function openSeat(name: string, options: CoordinatorOptions, nodeOptions =
     stall: async (ms: number) => void (await ask({ ask: "stall", ms })),
     setClockAheadMs: async (ms: number) => void (await ask({ ask: "clock", ms })),
     [Symbol.asyncDispose]: async () => {
+      process.off("exit", sweep);
       await coordinator.stop();
       rmSync(scratch, { recursive: true, force: true });
     },
