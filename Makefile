@@ -5,7 +5,7 @@ STAMP := node_modules/.installed
 # Room for young objects: events on their way to the store live for a few collections, and copying them is a fifth of the work otherwise.
 NODE := node --max-semi-space-size=64
 
-.PHONY: help run demo test check bench drill gen build matrix clean
+.PHONY: help run demo test check bench drill faults gen build matrix clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ bench: build ## Compare with baselines in one run; writes bench/results (LONG=1 
 
 drill: build ## Large fleets against real processes: NAME=rolling, idle or storm (bench/README.md)
 	npm run --silent drill -- $(NAME)
+
+faults: build ## Hurt a real deployment and audit what it kept (SEED=, MINUTES=, ONLY=F1,F7, RATE=, SESSIONS=, KILLS=; docs/faults.md)
+	@SEED=$(SEED) MINUTES=$(MINUTES) ONLY=$(ONLY) RATE=$(RATE) SESSIONS=$(SESSIONS) SEATS=$(SEATS) KILLS=$(KILLS) SCALE=$(SCALE) OUT=$(or $(OUT),bench/results/faults.json) npx tsx test/faults/main.ts
 
 gen: $(STAMP) ## Generate gen/ from proto/; leaves a clean diff
 	npm run --silent gen

@@ -18,7 +18,8 @@ const unordered = -1n;
 
 /**
  * What a session has yet to acknowledge, kept as little as it can be said with: runs of sequences and full verdicts, never as messages.
- * Bound: as many entries as the session may have unacknowledged events.
+ * Bound: `unwrittenCount` is the session's to keep, by not reading while it is high: a verdict costs no window, so a peer that does not read
+ * its verdicts could otherwise pile them up.
  *
  * Relies on one order: the events of a session are settled in the order they were accepted, because they take one lane.
  */
@@ -40,6 +41,11 @@ export class AckLedger {
   /** Highest sequence such that everything received up to it is resolved. */
   get resolvedThrough(): bigint {
     return this.#resolvedThrough;
+  }
+
+  /** Runs and verdicts that no frame has taken yet. */
+  get unwrittenCount(): number {
+    return this.#ranges.length + this.#exceptions.length;
   }
 
   get isEmpty(): boolean {

@@ -114,6 +114,7 @@ export class StreamSession implements Origin {
     this.#isWritable = true;
     this.#apply({ kind: "unblocked" });
     this.#writeAcks();
+    if (this.#hasRoom) this.#apply({ kind: "room" });
     this.#pushRoutes();
   }
 
@@ -160,7 +161,7 @@ export class StreamSession implements Origin {
     this.#settledBytes = 0;
     this.#timing = timing;
     this.#writeAcks();
-    this.#apply({ kind: "settled", count, bytes, hasRoom: this.#deps.ingest.queue.hasRoom });
+    this.#apply({ kind: "settled", count, bytes, hasRoom: this.#hasRoom });
   }
 
   #greet(greeting: Greeting): void {
@@ -199,8 +200,13 @@ export class StreamSession implements Origin {
         bytes += judged.event.encodedBytes;
       }
     }
-    this.#apply({ kind: "events", count, bytes, hasRoom: ingest.queue.hasRoom });
+    this.#apply({ kind: "events", count, bytes, hasRoom: this.#hasRoom });
     if (refused) this.#writeAcks();
+  }
+
+  /** Room for more: in the queue, and for verdicts of a peer that does not read those it has. */
+  get #hasRoom(): boolean {
+    return this.#deps.ingest.queue.hasRoom && this.#ledger.unwrittenCount <= limits.windowMaxEvents;
   }
 
   #apply(event: SessionEvent): void {
@@ -221,7 +227,7 @@ export class StreamSession implements Origin {
         this.#transport.pause();
         this.#stopWaitingForRoom ??= this.#deps.ingest.queue.whenRoom(() => {
           this.#stopWaitingForRoom = undefined;
-          this.#apply({ kind: "room" });
+          if (this.#hasRoom) this.#apply({ kind: "room" });
         });
         break;
       case "resume":

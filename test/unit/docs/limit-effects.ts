@@ -22,6 +22,8 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   batchMaxEvents: { unit: "events", reached: "a stream ends with RESOURCE_EXHAUSTED, a call with INVALID_ARGUMENT: TOO_MANY_EVENTS" },
   commitMaxEvents: { unit: "events", reached: "nothing: the rest goes into the next commit" },
   commitMaxBytes: { unit: bytes, reached: "nothing: the rest goes into the next commit" },
+  appendMaxAttempts: { unit: "statements", reached: "nothing: the batch is tried again after a pause" },
+  siftAfterRepeatBatches: { unit: "batches", reached: "nothing" },
   violationMaxCount: { unit: "faults", reached: "the first ones are named, the rest is left out" },
   skewRetryMaxMs: { unit: ms, reached: "CLOCK_SKEW that is not retryable" },
   pendingMaxEvents: {

@@ -236,6 +236,29 @@ describe("a session", () => {
     expect(tape.frames[2]?.frame).toMatchObject({ value: { resolvedThroughSequence: 91n, ranges: [{ first: 52n, last: 91n }] } });
   });
 
+  it.each(["coalesced", "each"] as const)(
+    "reads no more of a peer that leaves its verdicts unread (%s acks), until they are written",
+    async (ackMode) => {
+      const { open } = setUp();
+      const { tape, session } = open();
+      session.received(greeting({ ackMode }));
+      await turn();
+      tape.log.length = 0;
+      tape.hasRoom = false;
+      // Refused events need no window: their verdicts are all that they leave behind.
+      const refused = events(...Array.from({ length: 400 }, () => ({ interactionId: "" })));
+      for (let batch = 0; batch < 4; batch += 1) session.received(refused);
+      expect(tape.log).toEqual(["pause"]);
+      tape.hasRoom = true;
+      session.unblocked();
+      expect(tape.log).toEqual(["pause", "resume"]);
+      const verdicts = tape.frames.flatMap(({ frame }) =>
+        frame.case === "eventAckBatch" ? frame.value.exceptions : frame.case === "eventAck" ? [frame.value] : [],
+      );
+      expect(verdicts).toHaveLength(1_600);
+    },
+  );
+
   it("flushes every outstanding ack after a half-close, then ends", async () => {
     const { store, open } = setUp();
     const { tape, session } = open();

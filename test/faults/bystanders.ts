@@ -1,0 +1,92 @@
+import { type Audit, addAudits, claim } from "./audit.js";
+import type { DrillContext } from "./fault.js";
+import { Load } from "./load.js";
+import { keepsCommitTimes } from "./read-store.js";
+import { percentile } from "./report.js";
+import { residentBytes, type Site, sleep } from "./site.js";
+
+/** What healthy sessions felt while something was done to the coordinator beside them. */
+export type Beside = {
+  readonly figures: Readonly<Record<string, number>>;
+  readonly audit: Audit;
+  readonly acked: number;
+};
+
+const mib = 1024 * 1024;
+const quietMs = 3_000;
+
+/**
+ * Measures ack latencies of a small, orderly load, first alone, then during `abuse`; audits what it was told; and reads the memory of the coordinators
+ * before, during and after. It is a violation when the healthy sessions get nothing, or when descriptors are left behind.
+ */
+export async function measureBeside(
+  context: Pick<DrillContext, "site" | "seed">,
+  name: string,
+  abuse: () => Promise<void>,
+): Promise<Beside> {
+  const { site } = context;
+  const shares = { shuffled: 0, repeated: 0, rivalled: 0, invalid: 0, twoEnds: 0, headless: 0 };
+  await using load = new Load({
+    target: site.target,
+    sessions: 6,
+    perSecond: 500,
+    seed: context.seed,
+    name: `beside-${name}-${context.seed.toString(36)}`,
+    shares,
+    admin: site.admin,
+  });
+  load.start();
+  await sleep(quietMs);
+  const quiet = load.takeLatencies();
+  const before = await figuresOf(site);
+  let peak = before.rss;
+  const watching = setInterval(() => {
+    peak = Math.max(peak, rssOf(site));
+  }, 100);
+  const ackedBefore = load.ledger.ackedTotal;
+  await abuse();
+  clearInterval(watching);
+  const beside = load.takeLatencies();
+  const ackedBeside = load.ledger.ackedTotal - ackedBefore;
+  const isSettled = await load.settle(45_000);
+  let audit = await load.auditRound(site.admin, await keepsCommitTimes(site.admin), isSettled);
+  audit = addAudits(audit, await load.auditTotal(site.admin));
+  await sleep(1_500);
+  const after = await figuresOf(site);
+  const quietP99 = percentile(quiet, 0.99);
+  const besideP99 = percentile(beside, 0.99);
+  audit = addAudits(audit, claim("I8", ackedBeside > 0 ? undefined : "healthy sessions got no ack beside it"));
+  audit = addAudits(audit, claim("I7", after.fds <= before.fds + 10 ? undefined : `descriptors went from ${before.fds} to ${after.fds}`));
+  const figures = {
+    ...{
+      quietP50: percentile(quiet, 0.5),
+      quietP99,
+      besideP50: percentile(beside, 0.5),
+      besideP99,
+      ratioP99: Math.round((besideP99 / Math.max(1, quietP99)) * 10) / 10,
+    },
+    ...{
+      rssPeakGrowthMib: mibOf(peak - before.rss),
+      rssAfterMib: mibOf(after.rss - before.rss),
+      heapAfterMib: mibOf(after.heap - before.heap),
+    },
+  };
+  return { figures, audit, acked: load.ledger.ackedTotal };
+}
+
+/** The middle of a line of the report: what the others felt. */
+export function describeBeside({ figures }: Beside): string {
+  return `others p99 ${figures.quietP99} → ${figures.besideP99} ms (×${figures.ratioP99}), memory +${figures.rssPeakGrowthMib} MiB at its peak, heap ${figures.heapAfterMib} MiB after`;
+}
+
+const mibOf = (bytes: number): number => Math.round((bytes / mib) * 10) / 10;
+const rssOf = (site: Site): number => site.seats.reduce((sum, seat) => sum + residentBytes(seat.pid), 0);
+
+async function figuresOf(site: Site): Promise<{ readonly rss: number; readonly heap: number; readonly fds: number }> {
+  const figures = await Promise.all(site.seats.map((seat) => seat.figures()));
+  return {
+    rss: figures.reduce((sum, one) => sum + one.rss, 0),
+    heap: figures.reduce((sum, one) => sum + one.heapUsed, 0),
+    fds: figures.reduce((sum, one) => sum + one.fds, 0),
+  };
+}

@@ -1,0 +1,388 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Settled } from "../../src/client/options.js";
+import { createStreamSession } from "../../src/client/stream-session.js";
+import { makeEvent } from "../support/make-event.js";
+import { type Audit, addAudits, claim } from "./audit.js";
+import type { Drill } from "./fault.js";
+import { statusName } from "./ledger.js";
+import { Load } from "./load.js";
+import { plannedId } from "./plan.js";
+import { keepsCommitTimes } from "./read-store.js";
+import { openSite, residentBytes, sleep } from "./site.js";
+
+const mib = 1024 * 1024;
+/** Room for an empty database and some thousand events. */
+const smallDiskMib = 96;
+const memoryMib = 256;
+
+/** Faults that need something of the machine: a small disk, a network of its own, a bound on memory, two processes with one name. */
+export const machineDrills: readonly Drill[] = [
+  {
+    kind: "drill",
+    id: "F10",
+    title: "the disk of the database is full",
+    run: async ({ site: host, seed }) => {
+      const disk = mountSmallDisk();
+      if (disk === undefined)
+        return { what: "", injected: 0, skipped: "mounting a small tmpfs needs root; the read-only half of this fault (F10r) ran without" };
+      const name = `full_${seed}`;
+      try {
+        await host.admin.unsafe(`CREATE TABLESPACE "${name}" LOCATION '${disk.dir}'`);
+        await host.admin.unsafe(`CREATE DATABASE "${name}" TABLESPACE "${name}"`);
+        const databaseUrl = host.server.url.replace(/postgres$/, name);
+        let found: Audit;
+        let acked = 0;
+        let silentMs = 0;
+        {
+          await using site = await openSite({ seats: 1, server: host.server, databaseUrl });
+          await using load = new Load({ target: site.target, sessions: 8, perSecond: 800, seed, name: "full", admin: site.admin });
+          load.start();
+          await sleep(2_000);
+          const filler = join(disk.dir, "filler");
+          fill(filler);
+          let quietSinceMs = performance.now();
+          for (
+            let last = load.ledger.ackedTotal, untilMs = performance.now() + 20_000;
+            performance.now() < untilMs && performance.now() - quietSinceMs < 3_000;
+            await sleep(50)
+          ) {
+            if (load.ledger.ackedTotal !== last) quietSinceMs = performance.now();
+            last = load.ledger.ackedTotal;
+          }
+          silentMs = performance.now() - quietSinceMs;
+          rmSync(filler);
+          const isSettled = await load.settle(60_000);
+          found = await load.auditRound(site.admin, await keepsCommitTimes(site.admin), isSettled);
+          acked = load.ledger.ackedTotal;
+        }
+        found = addAudits(found, claim("I8", silentMs >= 3_000 ? undefined : "the disk was full and acks went on"));
+        return {
+          what: `a disk of ${smallDiskMib} MiB was full; no acks for ${Math.round(silentMs)} ms, then recovered by itself`,
+          injected: 1,
+          acked,
+          audit: found,
+        };
+      } finally {
+        await host.admin.unsafe(`DROP DATABASE IF EXISTS "${name}" WITH (FORCE)`);
+        await host.admin.unsafe(`DROP TABLESPACE IF EXISTS "${name}"`);
+        disk.unmount();
+      }
+    },
+  },
+  {
+    kind: "drill",
+    id: "F12n",
+    title: "partition in a network namespace: packets vanish, one way and the other, longer than a heartbeat notices",
+    run: async ({ site: host, seed, scale }) => {
+      const network = await openNetwork(seed);
+      if (network === undefined)
+        return {
+          what: "",
+          injected: 0,
+          skipped: "making a network namespace needs root and ip(8); the same fault ran through a proxy as F12",
+        };
+      try {
+        const config = `[server]\nhost = "${network.hostAddress}"\nallow_insecure_bind = true\n`;
+        const name = `netns_${seed}`;
+        const databaseUrl = await host.server.createDatabase(name);
+        await using site = await openSite({ seats: 1, server: host.server, databaseUrl, config });
+        await network.relayTo(site.seats[0]?.port ?? 0);
+        await using load = new Load({
+          target: `unix:${network.socketPath}`,
+          sessions: 6,
+          perSecond: 300,
+          seed,
+          name: "netns",
+          admin: site.admin,
+        });
+        const parts: string[] = [];
+        const figures: Record<string, number> = {};
+        let injected = 0;
+        load.start();
+        for (const [way, ms] of [
+          ["up", 3_000],
+          ["down", 3_000],
+          ["both", 2_000],
+          ["down", 20_000 * scale],
+        ] as const) {
+          await sleep(1_000);
+          const healed = network.drop(way);
+          await sleep(ms);
+          healed();
+          const before = load.ledger.ackedTotal;
+          const healedMs = performance.now();
+          while (load.ledger.ackedTotal <= before && performance.now() - healedMs < 90_000) await sleep(20);
+          figures[`${way}${ms}FirstAckMs`] = Math.round(performance.now() - healedMs);
+          parts.push(`${way} ${ms / 1_000} s (first ack after ${((performance.now() - healedMs) / 1_000).toFixed(1)} s)`);
+          injected += 1;
+        }
+        const isSettled = await load.settle(90_000);
+        const found = await load.auditRound(site.admin, await keepsCommitTimes(site.admin), isSettled);
+        return {
+          what: `packets dropped ${parts.join(", ")}; ${load.reconnects} reconnects`,
+          injected,
+          acked: load.ledger.ackedTotal,
+          figures,
+          audit: found,
+        };
+      } finally {
+        network.close();
+      }
+    },
+  },
+  {
+    kind: "drill",
+    id: "F21",
+    title: "two processes with one producer_id, on one coordinator and on two",
+    run: async ({ site, rng, seed }) => {
+      const verdicts = new Map<string, number>();
+      let found: Audit = claim("I6", undefined, 0);
+      let injected = 0;
+      for (const isSame of [true, false]) {
+        const [first, second] = isSame ? [site.seats[0], site.seats[0]] : [site.seats[0], site.seats.at(-1)];
+        const producerId = `clone-${seed.toString(36)}-${injected}`;
+        const mcpId = `clones-${seed.toString(36)}`;
+        const note = ({ verdict, ack }: Settled): void => {
+          const name = ack === undefined ? verdict.toUpperCase() : statusName(ack.status);
+          verdicts.set(name, (verdicts.get(name) ?? 0) + 1);
+        };
+        const open = (port = 0) =>
+          createStreamSession({
+            endpoint: { target: `127.0.0.1:${port}`, key: undefined },
+            mcpId,
+            producerId,
+            onSettled: note,
+            closeMaxMs: 1_000,
+          });
+        const older = open(first?.port);
+        const reporting = setInterval(() => {
+          for (let count = 0; count < 20; count += 1) {
+            if (older.state.kind !== "closed")
+              older.report(makeEvent({ mcpId, interactionId: `older-${injected}`, eventId: plannedId(rng, Date.now()) }));
+          }
+        }, 5);
+        await sleep(700);
+        const newer = open(second?.port);
+        const newerMs = await untilActive(newer);
+        await sleep(300);
+        // The clone finds out at its next commit at the latest. From then on it must be over for good, not come back and fence the other.
+        for (const untilMs = performance.now() + 15_000; older.state.kind !== "closed" && performance.now() < untilMs; ) await sleep(20);
+        clearInterval(reporting);
+        const why = older.state.kind === "closed" ? older.state.why.kind : older.state.kind;
+        newer.report(makeEvent({ mcpId, interactionId: `newer-${injected}`, eventId: plannedId(rng, Date.now()) }));
+        const isFlushed = await newer.flush();
+        const [row] = await site.admin<{ late: number; epoch: number }[]>`
+          SELECT (SELECT count(*)::int FROM interaction_event WHERE mcp_id = ${mcpId} AND interaction_id = ${`older-${injected}`}
+            AND pg_xact_commit_timestamp(xmin) > to_timestamp(${newerMs / 1_000}::float8)) AS late,
+            (SELECT epoch::int FROM producer WHERE producer_id = ${producerId}) AS epoch`;
+        const where = isSame ? "on one coordinator" : "on two coordinators";
+        found = addAudits(
+          found,
+          claim(
+            "I6",
+            row?.late === 0 ? undefined : `${row?.late} events of the fenced clone were committed after the newer Welcome, ${where}`,
+          ),
+        );
+        found = addAudits(
+          found,
+          claim(
+            "I8",
+            why === "fenced" && isFlushed
+              ? undefined
+              : `the older clone is ${why}, the newer ${isFlushed ? "works" : "is stuck"}, ${where}`,
+          ),
+        );
+        found = addAudits(
+          found,
+          claim("I6", row?.epoch === 2 ? undefined : `the producer has epoch ${row?.epoch} after two Hellos, ${where}`),
+        );
+        await Promise.all([older.close(), newer.close()]);
+        injected += 1;
+      }
+      return { what: "the older one was fenced for good, the newer one went on", injected, audit: found, verdicts };
+    },
+  },
+  {
+    kind: "drill",
+    id: "F22",
+    title: "little memory, many streams, and the store down",
+    run: async ({ site: host, seed, scale }) => {
+      const databaseUrl = await host.server.createDatabase(`memory_${seed}`);
+      await using site = await openSite({ seats: 1, server: host.server, databaseUrl, nodeOptions: "--max-old-space-size=128" });
+      const seat = site.seats[0];
+      if (seat === undefined) throw new Error("a site has a coordinator at least");
+      const group = boundMemory(seat.pid, memoryMib);
+      try {
+        const sessions = 200;
+        await using load = new Load({ target: site.target, sessions, perSecond: 6_000, seed, name: "memory", admin: site.admin });
+        load.start();
+        await sleep(3_000);
+        const before = residentBytes(seat.pid);
+        const { pid } = seat;
+        site.link.set("hold");
+        let peak = before;
+        for (const untilMs = performance.now() + 20_000 * scale; performance.now() < untilMs; await sleep(100))
+          peak = Math.max(peak, residentBytesOf(pid) ?? 0);
+        const isAlive = residentBytesOf(pid) !== undefined;
+        site.link.reset();
+        site.link.set("pass");
+        const isSettled = await load.settle(90_000);
+        let found = await load.auditRound(site.admin, await keepsCommitTimes(site.admin), isSettled);
+        found = addAudits(found, claim("I7", isAlive ? undefined : "the coordinator was killed for its memory"));
+        const figures = { sessions, beforeMib: Math.round(before / mib), peakMib: Math.round(peak / mib) };
+        const bound = group === undefined ? "heap of 128 MiB (no cgroup: that needs root)" : `cgroup of ${memoryMib} MiB, heap of 128 MiB`;
+        const what = `${bound}: ${sessions} streams against a store that does not answer; RSS ${figures.beforeMib} → ${figures.peakMib} MiB`;
+        return { what, injected: 1, acked: load.ledger.ackedTotal, figures, audit: found };
+      } finally {
+        await site.seats[0]?.killAndRestart();
+        group?.remove();
+      }
+    },
+  },
+];
+
+/** Wall time at which a session got its Welcome. */
+async function untilActive(session: { readonly state: { readonly kind: string } }): Promise<number> {
+  for (const untilMs = performance.now() + 20_000; session.state.kind !== "active" && performance.now() < untilMs; ) await sleep(1);
+  return Date.now();
+}
+
+/** RSS of a process; undefined when there is none. */
+function residentBytesOf(pid: number): number | undefined {
+  try {
+    return residentBytes(pid);
+  } catch {
+    // The process is gone: the caller's state says so.
+    return undefined;
+  }
+}
+
+const isRoot = (): boolean => process.getuid?.() === 0;
+
+/** Runs a program; false when it is not there or fails. */
+function attempt(program: string, args: readonly string[]): boolean {
+  try {
+    execFileSync(program, args, { stdio: "ignore" });
+    return true;
+  } catch {
+    // The caller takes it as "this machine does not allow it".
+    return false;
+  }
+}
+
+/** A tmpfs of `smallDiskMib` that Postgres may write; undefined where that is not allowed. */
+function mountSmallDisk(): { readonly dir: string; readonly unmount: () => void } | undefined {
+  const dir = mkdtempSync(join(tmpdir(), "mcpc-disk-"));
+  const isMounted = isRoot() && attempt("mount", ["-t", "tmpfs", "-o", `size=${smallDiskMib}m,mode=0777`, "mcpc-faults", dir]);
+  if (!isMounted) {
+    rmdirSync(dir);
+    return undefined;
+  }
+  attempt("chown", ["postgres", dir]) || attempt("chown", ["nobody", dir]);
+  return {
+    dir,
+    unmount: () => {
+      attempt("umount", [dir]);
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Writes until the disk is full. */
+function fill(file: string): void {
+  const block = Buffer.alloc(64 * 1024);
+  try {
+    for (;;) writeFileSync(file, block, { flag: "a" });
+  } catch (thrown) {
+    if (!(thrown instanceof Error) || !("code" in thrown) || thrown.code !== "ENOSPC") throw thrown;
+  }
+}
+
+/** Puts a process into a memory cgroup, version 1 or 2; undefined where that is not allowed. */
+function boundMemory(pid: number, boundMib: number): { readonly remove: () => void } | undefined {
+  const kinds = [
+    ["/sys/fs/cgroup/memory", "memory.limit_in_bytes"],
+    ["/sys/fs/cgroup", "memory.max"],
+  ] as const;
+  for (const [root, file] of kinds) {
+    const dir = join(root, `mcpc-faults-${process.pid}`);
+    try {
+      mkdirSync(dir);
+      writeFileSync(join(dir, file), String(boundMib * mib));
+      writeFileSync(join(dir, "cgroup.procs"), String(pid));
+      return { remove: () => void attempt("rmdir", [dir]) };
+    } catch {
+      // Not this kind, or not allowed: the next.
+      attempt("rmdir", [dir]);
+    }
+  }
+  return undefined;
+}
+
+type Network = {
+  readonly hostAddress: string;
+  /** A relay inside the namespace listens here: a path is not bound to any network. */
+  readonly socketPath: string;
+  readonly relayTo: (port: number) => Promise<void>;
+  /** Drops what clients send (`up`), what they are sent (`down`), or both. Returns the cure. */
+  readonly drop: (way: "up" | "down" | "both") => () => void;
+  readonly close: () => void;
+};
+
+/** A namespace joined to this one by a pair of interfaces; undefined where that is not allowed. Packets are dropped by black-hole routes. */
+async function openNetwork(seed: number): Promise<Network | undefined> {
+  const name = `mcpcf${process.pid % 10_000}`;
+  const [hostAddress, otherAddress] = [`10.199.${seed % 250}.1`, `10.199.${seed % 250}.2`];
+  const inside = ["netns", "exec", name];
+  const steps = [
+    ["netns", "add", name],
+    ["link", "add", `${name}a`, "type", "veth", "peer", "name", `${name}b`],
+    ["link", "set", `${name}b`, "netns", name],
+    ["addr", "add", `${hostAddress}/30`, "dev", `${name}a`],
+    ["link", "set", `${name}a`, "up"],
+    ["-n", name, "addr", "add", `${otherAddress}/30`, "dev", `${name}b`],
+    ["-n", name, "link", "set", `${name}b`, "up"],
+  ];
+  const remove = (): void => {
+    attempt("ip", ["link", "del", `${name}a`]);
+    attempt("ip", ["netns", "del", name]);
+  };
+  if (!isRoot() || !steps.every((step) => attempt("ip", step))) {
+    remove();
+    return undefined;
+  }
+  const socketPath = join(mkdtempSync(join(tmpdir(), "mcpc-net-")), "relay");
+  let relay: ChildProcess | undefined;
+  return {
+    hostAddress,
+    socketPath,
+    relayTo: async (port) => {
+      const script = `const net=require("net");net.createServer((a)=>{const b=net.connect(${port},"${hostAddress}");a.on("error",()=>b.destroy());b.on("error",()=>a.destroy());a.pipe(b).pipe(a)}).listen(${JSON.stringify(socketPath)},()=>console.log("up"))`;
+      relay = spawn("ip", [...inside, process.execPath, "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+      if (relay.stdout !== null) await once(relay.stdout, "data");
+    },
+    drop: (way) => {
+      const routes = [
+        ...(way === "down" ? [] : [["-n", name, "route", "add", "blackhole", `${hostAddress}/32`]]),
+        ...(way === "up" ? [] : [["route", "add", "blackhole", `${otherAddress}/32`]]),
+      ];
+      for (const route of routes) attempt("ip", route);
+      return () => {
+        for (const route of routes)
+          attempt(
+            "ip",
+            route.map((word) => (word === "add" ? "del" : word)),
+          );
+      };
+    },
+    close: () => {
+      relay?.kill("SIGKILL");
+      remove();
+      rmSync(join(socketPath, ".."), { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,173 @@
+// The fault suite: `make faults`. Real processes, a real Postgres, a seed for everything that can be decided. See docs/faults.md.
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { seededRng } from "../../src/platform/rng.js";
+import { postgresSkipReason } from "../support/postgres.js";
+import { addAudits, emptyAudit } from "./audit.js";
+import { missingOf } from "./coverage.js";
+import { drills } from "./drills.js";
+import { type Disturbance, type Drill, oneOf } from "./fault.js";
+import { linkFaults } from "./link-faults.js";
+import { compareBaselines, type MixedRun, startMixedRun } from "./mixed-run.js";
+import { processFaults } from "./process-faults.js";
+import { Report, slopeOf, spreadOf, type Totals } from "./report.js";
+import { openSite, sleep } from "./site.js";
+import { storeFaults } from "./store-faults.js";
+
+const disturbances: readonly Disturbance[] = [...processFaults, ...storeFaults, ...linkFaults];
+
+type Settings = {
+  readonly seed: number;
+  /** Length of the mixed run; undefined runs every fault once instead. */
+  readonly minutes: number | undefined;
+  readonly only: ReadonlySet<string> | undefined;
+  readonly kills: number;
+  readonly sessions: number;
+  readonly perSecond: number;
+  readonly scale: number;
+  readonly seats: number;
+  readonly out: string | undefined;
+};
+
+function readSettings(env: NodeJS.ProcessEnv): Settings {
+  const number = (name: string, fallback: number): number => (env[name] === undefined || env[name] === "" ? fallback : Number(env[name]));
+  const minutes = number("MINUTES", 0);
+  const only = env.ONLY === undefined || env.ONLY === "" ? undefined : new Set(env.ONLY.split(","));
+  const known = new Set([...disturbances, ...drills].map(({ id }) => id));
+  const unknown = [...(only ?? [])].filter((id) => !known.has(id));
+  if (unknown.length > 0) throw new Error(`ONLY names ${unknown.join(", ")}; there are ${[...known].join(", ")}`);
+  return {
+    seed: number("SEED", Math.floor(Math.random() * 2 ** 31)),
+    minutes: minutes > 0 ? minutes : undefined,
+    only,
+    kills: number("KILLS", 200),
+    sessions: number("SESSIONS", 20),
+    perSecond: number("RATE", 2_000),
+    scale: number("SCALE", 1),
+    seats: number("SEATS", 2),
+    out: env.OUT === "" ? undefined : env.OUT,
+  };
+}
+
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
+
+async function main(settings: Settings): Promise<number> {
+  const missingPostgres = postgresSkipReason();
+  if (missingPostgres !== undefined) {
+    print(`the fault suite needs a Postgres that it can hurt: ${missingPostgres}`);
+    return 1;
+  }
+  const { seed, minutes, only } = settings;
+  print(
+    `SEED=${seed}${minutes === undefined ? "" : ` MINUTES=${minutes}`}${only === undefined ? "" : ` ONLY=${[...only].join(",")}`} · Node ${process.version}`,
+  );
+  const startedMs = performance.now();
+  const report = new Report(print);
+  const verdicts = new Map<string, number>();
+  const chosen = disturbances.filter(({ id }) => only?.has(id) ?? true);
+  const chosenDrills = drills.filter(({ id }) => only?.has(id) ?? minutes === undefined);
+  const site = await openSite({ seats: settings.seats });
+  let totals: Pick<Totals, "before" | "after" | "heapSlopeMibPerHour" | "killGap">;
+  try {
+    const run = await startMixedRun({ site, report, ...settings, say: print, name: `load-${seed.toString(36)}` });
+    totals = await runMixed(run, report, settings, chosen);
+    await run.close();
+    for (const [name, count] of run.load.ledger.verdicts) verdicts.set(name, (verdicts.get(name) ?? 0) + count);
+    for (const drill of chosenDrills) await runDrill(drill, site, report, settings, verdicts);
+  } finally {
+    await site[Symbol.asyncDispose]();
+  }
+  const isWhole = only === undefined && minutes === undefined;
+  const missing = isWhole ? missingOf(verdicts, report.rows, [...disturbances, ...drills]) : [];
+  const violations = report.rows.flatMap((row) => row.violations.map((what) => `${row.id} seed ${row.seed}: ${what}`));
+  if (settings.out !== undefined) mkdirSync(dirname(settings.out), { recursive: true });
+  report.close(
+    {
+      ...{ seed, minutes: (performance.now() - startedMs) / 60_000, acked: report.acked, injected: report.injected },
+      ...{
+        counts: report.audit.counts,
+        checked: report.audit.checked,
+        verdicts: Object.fromEntries([...verdicts].sort()),
+        missing,
+        violations,
+      },
+      ...totals,
+    },
+    settings.out,
+  );
+  return violations.length === 0 && missing.length === 0 ? 0 : 1;
+}
+
+/** Rounds at random for the given minutes, or each fault once and F1 as often as asked for. */
+async function runMixed(
+  run: MixedRun,
+  report: Report,
+  settings: Settings,
+  chosen: readonly Disturbance[],
+): Promise<Pick<Totals, "before" | "after" | "heapSlopeMibPerHour" | "killGap">> {
+  const killGap = () => ({
+    lossToAck: spreadOf(run.killGaps.map((gap) => gap.lossToAckMs)),
+    reconnectToAck: spreadOf(run.killGaps.map((gap) => gap.reconnectToAckMs)),
+  });
+  if (chosen.length === 0) return { before: undefined, after: undefined, heapSlopeMibPerHour: undefined, killGap: killGap() };
+  await run.warmUp();
+  const before = await run.baseline();
+  const seeds = seededRng(settings.seed ^ 0x5eed);
+  const next = (): number => Math.floor(seeds() * 2 ** 31);
+  if (settings.minutes === undefined) {
+    for (const fault of chosen)
+      for (let turns = fault.id === "F1" ? settings.kills : 1; turns > 0; turns -= 1) await run.round(fault, next());
+  } else {
+    const untilMs = performance.now() + settings.minutes * 60_000;
+    const choose = seededRng(settings.seed ^ 0xc0de);
+    while (performance.now() < untilMs) await run.round(oneOf(choose, chosen), next());
+  }
+  await sleep(Math.min(60_000, 2_000 + (settings.minutes ?? 1) * 2_000));
+  const after = await run.baseline();
+  const compared = addAudits(emptyAudit, compareBaselines(before, after));
+  report.add(
+    {
+      id: "rest",
+      title: "what is left behind",
+      seed: settings.seed,
+      what: "handles, descriptors and connections after a rest",
+      seconds: 0,
+      injected: 0,
+      acked: 0,
+      figures: {},
+    },
+    compared,
+  );
+  return { before, after, heapSlopeMibPerHour: slopeOf(run.heapSamples), killGap: killGap() };
+}
+
+async function runDrill(
+  drill: Drill,
+  site: Awaited<ReturnType<typeof openSite>>,
+  report: Report,
+  settings: Settings,
+  verdicts: Map<string, number>,
+): Promise<void> {
+  const startedMs = performance.now();
+  const result = await drill.run({ site, seed: settings.seed, rng: seededRng(settings.seed), scale: settings.scale, say: print });
+  for (const [name, count] of result.verdicts ?? []) verdicts.set(name, (verdicts.get(name) ?? 0) + count);
+  const { id, title } = drill;
+  const skipped = result.skipped === undefined ? {} : { skipped: result.skipped };
+  report.add(
+    {
+      id,
+      title,
+      seed: settings.seed,
+      what: result.what,
+      seconds: (performance.now() - startedMs) / 1_000,
+      injected: result.injected,
+      acked: result.acked ?? 0,
+      figures: result.figures ?? {},
+      ...skipped,
+    },
+    result.audit ?? emptyAudit,
+  );
+}
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
+process.exitCode = await main(readSettings(process.env));

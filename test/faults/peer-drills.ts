@@ -1,0 +1,77 @@
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import type { Abused, abuses } from "./abuses.js";
+import { type Audit, addAudits, claim } from "./audit.js";
+import { type Beside, describeBeside, measureBeside } from "./bystanders.js";
+import type { Drill, DrillResult } from "./fault.js";
+
+const processFile = fileURLToPath(new URL("./abuse-process.ts", import.meta.url));
+
+/** What a bad peer may leave in the heap of a coordinator, and how it must have been answered. */
+type Judge = (abused: Abused, beside: Beside) => Audit;
+
+const kept =
+  (most: number): Judge =>
+  (_, { figures }) =>
+    claim("I7", Number(figures.heapAfterMib) <= most ? undefined : `the heap kept ${figures.heapAfterMib} MiB, more than ${most}`);
+
+/** Peers that behave badly: how much of it is felt by those who do not, and what is left behind. */
+export const peerDrills: readonly Drill[] = [
+  // Past slowConsumerMaxMs, so that they are ended. A session may hold two windows of events; verdicts of refused ones come on top.
+  peerDrill("F14", "slow consumers: they send and never read", "slowConsumers", 40_000, kept(16)),
+  peerDrill("F15", "a window violator: as many events as the wire takes", "windowViolator", 6_000, kept(16)),
+  peerDrill("F25", "gzip bombs, nested bombs, and messages that only claim to be compressed", "gzipBombs", 6_000, (abused, beside) => {
+    const wrong = abused.answers?.bomb === "8" ? undefined : `a bomb ended with grpc-status ${abused.answers?.bomb}, not 8`;
+    return addAudits(claim("I10", wrong), kept(16)(abused, beside));
+  }),
+  peerDrill("F26a", "HTTP/2 rapid reset", "rapidReset", 6_000, kept(16)),
+  peerDrill("F26b", "HTTP/2 CONTINUATION flood", "continuationFlood", 6_000, kept(16)),
+  peerDrill("F26c", "HTTP/2 SETTINGS and PING floods from peers that do not read", "controlFlood", 6_000, kept(16)),
+  peerDrill("F26d", "HTTP/2 zero window: answers that can never leave", "zeroWindow", 6_000, kept(16)),
+  peerDrill("F26e", "HTTP/2 slow-loris: headers a byte at a time", "slowLoris", 6_000, kept(16)),
+  peerDrill("F26f", "HTTP/2 WINDOW_UPDATE overflow and streams reset by provoked errors", "windowOverflow", 6_000, kept(16)),
+];
+
+function peerDrill(id: string, title: string, name: keyof typeof abuses, ms: number, judge: Judge): Drill {
+  return {
+    kind: "drill",
+    id,
+    title,
+    run: async (context): Promise<DrillResult> => {
+      const port = context.site.seats[0]?.port ?? 0;
+      let abused: Abused = { what: "", sent: 0 };
+      const beside = await measureBeside(context, id, async () => {
+        abused = await runAbuse(name, port, ms);
+      });
+      const answers = Object.entries(abused.answers ?? {}).map(([what, answer]) => `, ${what} ${answer}`);
+      return {
+        what: `${abused.what}${answers.join("")}; ${describeBeside(beside)}`,
+        injected: 1,
+        acked: beside.acked,
+        figures: { ...beside.figures, sent: abused.sent, ...abused.answers },
+        audit: addAudits(beside.audit, judge(abused, beside)),
+      };
+    },
+  };
+}
+
+/** Runs a bad peer to its end. Errors: with what it wrote to stderr when it fails. */
+function runAbuse(name: string, port: number, ms: number): Promise<Abused> {
+  const child = spawn(process.execPath, ["--import", "tsx", processFile, name, String(port), String(ms)], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let out = "";
+  let err = "";
+  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+    out += chunk;
+  });
+  child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
+    err += chunk;
+  });
+  return new Promise((resolve, reject) => {
+    child.once("close", (code) => {
+      if (code === 0) resolve(JSON.parse(out) as Abused);
+      else reject(new Error(`${name} ended with ${code}: ${err}`));
+    });
+  });
+}
