@@ -3,8 +3,9 @@ import { assert } from "../platform/assert.js";
 import type { Pending, PendingQueue } from "./pending.js";
 
 /**
- * What one commit takes from a lane: distinct events for the store, and for every taken item the index of the event that decides it. An event that
- * stands twice in a batch goes to the store once.
+ * What one commit takes from a lane: distinct events for the store, and for every taken item the index of the event that decides it. A repetition of
+ * an event in the batch goes to the store once; the same id with other content, or from another session, begins the next batch, because what the store
+ * says of one proves nothing about the other.
  */
 export type Batch = {
   readonly items: readonly Pending[];
@@ -23,9 +24,11 @@ export function takeBatch(queue: PendingQueue, maxEvents: number, maxBytes: numb
   for (let next = queue.peek(); next !== undefined && items.length < maxEvents; next = queue.peek()) {
     bytes += next.event.costBytes;
     if (items.length > 0 && bytes > maxBytes) break;
-    queue.shift();
     const key = next.event.eventId + next.event.mcpId;
     let index = indexByKey.get(key);
+    const decider = index === undefined ? undefined : events[index];
+    if (decider !== undefined && !isRepetition(decider, next.event)) break;
+    queue.shift();
     if (index === undefined) {
       index = events.push(next.event) - 1;
       indexByKey.set(key, index);
@@ -36,18 +39,17 @@ export function takeBatch(queue: PendingQueue, maxEvents: number, maxBytes: numb
   return { items, events, decidedBy };
 }
 
-/**
- * The outcome of `items[i]`, given those of `events`: its own, or, where an earlier item of the batch carries the same id, what that leaves for it:
- * a duplicate if the content is equal, a conflict if not.
- */
+/** Whether the store must say the same of both, given that they have one id: equal content, under the same right to be stored. */
+function isRepetition(one: NewEvent, other: NewEvent): boolean {
+  return one.digest === other.digest && one.epoch === other.epoch && one.producerId === other.producerId;
+}
+
+/** The outcome of `items[i]`, given those of `events`: that of the event that decides it, and a duplicate where this was stored by an earlier item. */
 export function outcomeOf(batch: Batch, outcomes: readonly Outcome[], i: number): Outcome {
   const index = batch.decidedBy[i];
   assert(index !== undefined, "every item of a batch is decided by one of its events");
   const outcome = outcomes[index];
-  const decider = batch.events[index];
-  const own = batch.items[i]?.event;
-  assert(outcome !== undefined && decider !== undefined && own !== undefined, "the store answers every event");
-  if (own === decider) return outcome;
-  if (outcome.kind !== "stored" && outcome.kind !== "duplicate") return outcome;
-  return own.digest === decider.digest ? { kind: "duplicate", storedAtMs: outcome.storedAtMs } : { kind: "conflict" };
+  assert(outcome !== undefined, "the store answers every event");
+  const isFirst = batch.items[i]?.event === batch.events[index];
+  return outcome.kind === "stored" && !isFirst ? { kind: "duplicate", storedAtMs: outcome.storedAtMs } : outcome;
 }

@@ -81,11 +81,35 @@ describe("CommitQueue", () => {
     const event = eventOf({ interactionId: "a" });
     offer(event);
     offer({ ...event });
-    offer({ ...event, digest: "0".repeat(32) });
     await turn();
     expect(store.last.events).toHaveLength(1);
     await store.last.resolve();
-    expect(settled.map(([, kind]) => kind)).toEqual(["stored", "duplicate", "conflict"]);
+    expect(settled.map(([, kind]) => kind)).toEqual(["stored", "duplicate"]);
+  });
+
+  it("asks the store about an id again when it comes with other content: a conflict of the one is none of the other", async () => {
+    const { store, settled, offer } = setUp();
+    const event = eventOf({ interactionId: "a" });
+    offer({ ...event, digest: "0".repeat(32) });
+    offer(event);
+    await turn();
+    expect(store.last.events).toHaveLength(1);
+    await store.last.resolve([{ kind: "conflict" }]);
+    await store.last.resolve([{ kind: "duplicate", storedAtMs: 1 }]);
+    expect(store.calls).toHaveLength(2);
+    expect(settled.map(([, kind]) => kind)).toEqual(["conflict", "duplicate"]);
+  });
+
+  it("never lets the verdict on a fenced session fall upon the session that replaced it", async () => {
+    const { store, settled, offer } = setUp();
+    const event = eventOf({ interactionId: "a", sequence: 7n }, "p-1");
+    offer({ ...event, epoch: 1 });
+    offer({ ...event, epoch: 2 });
+    await turn();
+    await store.last.resolve([{ kind: "fenced" }]);
+    expect(store.last.events.map(({ epoch }) => epoch)).toEqual([2]);
+    await store.last.resolve();
+    expect(settled.map(([, kind]) => kind)).toEqual(["fenced", "stored"]);
   });
 
   it("tries the same batch again through an outage, settles nothing meanwhile, and goes on by itself", async () => {
