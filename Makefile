@@ -5,7 +5,7 @@ STAMP := node_modules/.installed
 # Room for young objects: events on their way to the store live for a few collections, and copying them is a fifth of the work otherwise.
 NODE := node --max-semi-space-size=64
 
-.PHONY: help run demo test check bench gen build matrix clean
+.PHONY: help run demo test check bench fuzz gen build matrix clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ check: build ## Contract, format, types, lint, dead code, unit tests, house rule
 
 bench: build ## Compare with baselines in one run; writes bench/results (LONG=1 for the long rows)
 	npm run --silent bench
+
+fuzz: $(STAMP) ## Feed the decoder and the session CASES frames of SEED (CASES=1000000 SEED=1); exits 1 with the frame that breaks a promise
+	@$(NODE) --expose-gc --import tsx test/fuzz/main.ts
 
 gen: $(STAMP) ## Generate gen/ from proto/; leaves a clean diff
 	npm run --silent gen
