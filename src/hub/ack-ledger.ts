@@ -90,8 +90,8 @@ export class AckLedger {
     this.#ranges = [];
     const exceptions = this.#exceptions.slice(0, limits.exceptionsPerFrameMax);
     this.#exceptions = this.#exceptions.slice(limits.exceptionsPerFrameMax);
-    this.#announcedThrough = this.#resolvedThrough;
-    return { resolvedThrough: this.#resolvedThrough, ranges, exceptions };
+    this.#announcedThrough = this.#announceable();
+    return { resolvedThrough: this.#announcedThrough, ranges, exceptions };
   }
 
   /** The next verdicts for ACK_MODE_EACH, oldest first, at most `count`. */
@@ -103,6 +103,14 @@ export class AckLedger {
       return all;
     }
     return this.#exceptions.splice(0, count);
+  }
+
+  /** A client forgets what is resolved, so nothing is announced whose verdict waits for another frame. Never less than before. */
+  #announceable(): bigint {
+    let through = this.#resolvedThrough;
+    for (const { sequence } of this.#exceptions) if (sequence !== 0n && sequence <= through) through = sequence - 1n;
+    if (through < this.#announcedThrough) return this.#announcedThrough;
+    return through;
   }
 
   /** Notes that a sequence was received. Returns the one before it, or `unordered`. */

@@ -9,7 +9,10 @@ import type { SessionDeps, Transport } from "./surroundings.js";
 /** How often every session is told that time passes. Unit: ms. */
 const tickMs = 1_000;
 
-export type FleetDeps = Omit<SessionDeps, "greeted" | "released">;
+export type FleetDeps = Omit<SessionDeps, "greeted" | "released"> & {
+  /** Names of sessions, UUIDs version 7 unless given. They decide the lane of a session without a producer, so a repeatable run needs repeatable ones. */
+  readonly mintSessionId?: () => string;
+};
 
 /**
  * All sessions of this process. Bound: `limits.sessionsMax`.
@@ -63,7 +66,7 @@ export class Fleet {
       greeted: (session) => this.#fenceOlder(session),
       released: (session) => this.#release(session),
     };
-    const session = new StreamSession(deps, mintUuidV7(), principal, transport);
+    const session = new StreamSession(deps, (this.#deps.mintSessionId ?? mintUuidV7)(), principal, transport);
     this.#sessions.add(session);
     return session;
   }

@@ -210,9 +210,10 @@ export class StreamSession implements Origin {
   }
 
   #apply(event: SessionEvent): void {
-    const { next, effects } = step(this.#session, event, this.#deps.clock.monotonicMs());
-    this.#session = next;
-    for (const effect of effects) this.#perform(effect);
+    const taken = step(this.#session, event, this.#deps.clock.monotonicMs());
+    this.#deps.stepped?.(this.#session, event, taken);
+    this.#session = taken.next;
+    for (const effect of taken.effects) this.#perform(effect);
   }
 
   #perform(effect: Effect): void {

@@ -6,6 +6,7 @@ import type { Rng } from "../platform/rng.js";
 import type { PublishedRoutes, RoutingAck } from "../smart-router/table.js";
 import type { ProducerOpened } from "../store/store.js";
 import type { ServerFrame, SessionSettings } from "../wire/frame.js";
+import type { Session, SessionEvent, Step } from "./session.js";
 import type { StreamSession } from "./stream-session.js";
 
 /**
@@ -38,6 +39,8 @@ export type SessionDeps = {
   /** The session has a producer: fences an older session of the same one. */
   readonly greeted: (session: StreamSession) => void;
   readonly released: (session: StreamSession) => void;
+  /** Sees every step of every session before its effects are carried out: for measuring which edges of the table a run has taken. Must not throw. */
+  readonly stepped?: (before: Session, event: SessionEvent, step: Step) => void;
   readonly coordinatorId: string;
   readonly settings: SessionSettings;
   readonly clock: Clock;

@@ -26,6 +26,11 @@ export class ManualClock implements Clock {
     return this.#timers.length;
   }
 
+  /** Time passes and nothing runs, as when the event loop stands still; what was due meanwhile runs at the next `advance`. */
+  stall(ms: number): void {
+    this.#nowMs += ms;
+  }
+
   /** Moves time on, and lets what was promised happen between two timers. */
   async advance(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;

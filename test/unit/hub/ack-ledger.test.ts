@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type AckFrame, AckLedger } from "../../../src/hub/ack-ledger.js";
 import { createVerdict } from "../../../src/ingest/verdict.js";
 import type { NewEvent, Outcome } from "../../../src/interaction/event.js";
+import { limits } from "../../../src/platform/limits.js";
 import { eventOf } from "../../support/event.js";
 
 const outcomes: Record<string, Outcome> = {
@@ -116,6 +117,21 @@ describe("AckLedger", () => {
     for (let i = 1; i <= 1000; i += 1) ledger.accepted(BigInt(i));
     for (let i = 1; i <= 1000; i += 1) ledger.settled(eventAt(BigInt(i), i), { kind: "stored", storedAtMs: 1 });
     expect(ledger.takeFrame()).toEqual({ resolvedThrough: 1000n, ranges: [{ first: 1n, last: 1000n, status: "stored" }], exceptions: [] });
+    expect(ledger.takeFrame()).toBeUndefined();
+  });
+
+  it("announces nothing as resolved whose verdict waits for the next frame", () => {
+    const ledger = new AckLedger("coalesced");
+    const count = limits.exceptionsPerFrameMax + 100;
+    for (let i = 1; i <= count; i += 1) ledger.accepted(BigInt(i));
+    for (let i = 1; i <= count; i += 1) ledger.settled(eventAt(BigInt(i), i), { kind: "fenced" });
+    const first = ledger.takeFrame();
+    expect([first?.resolvedThrough, first?.exceptions.length]).toEqual([
+      BigInt(limits.exceptionsPerFrameMax),
+      limits.exceptionsPerFrameMax,
+    ]);
+    const second = ledger.takeFrame();
+    expect([second?.resolvedThrough, second?.exceptions.length]).toEqual([BigInt(count), 100]);
     expect(ledger.takeFrame()).toBeUndefined();
   });
 
