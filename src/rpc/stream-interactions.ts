@@ -77,7 +77,7 @@ function createTransport(log: Logger, call: StreamCall, requestId: string): Tran
 /**
  * The HTTP/2 stream under a call. grpc-js shows neither it nor its connection, and has no way to reset a stream whose peer reads nothing, to tell two
  * streams on one connection from two connections, or to retire a connection by itself (node-grpc.md rows 2, 7, 16). So this reaches for the two private
- * fields between, and gives nothing where they have moved: test/story/slow-consumer.test.ts and session-age.test.ts would tell.
+ * fields between, and gives nothing where they have moved: test/story/slow-consumer.test.ts and session-life.test.ts would tell.
  */
 function http2StreamOf(call: StreamCall): ServerHttp2Stream | undefined {
   const inner = call as unknown as { readonly call?: { readonly stream?: ServerHttp2Stream } }; // private in grpc-js's types
