@@ -1,13 +1,16 @@
+import { isDeepStrictEqual } from "node:util";
 import { InteractionService } from "../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import { QueryService } from "../gen/mcp/coordinator/v1/query_service_pb.js";
 import { RoutingService } from "../gen/mcp/coordinator/v1/routing_service_pb.js";
-import { createKeyRing } from "./auth/api-key.js";
+import { createKeyRing, type KeyRing } from "./auth/api-key.js";
 import type { Config } from "./config/schema.js";
+import { configuredValue, settings } from "./config/settings.js";
 import { Fleet } from "./hub/fleet.js";
 import { createIngest, type Ingest } from "./ingest/ingest.js";
 import { type Clock, systemClock } from "./platform/clock.js";
 import { limits } from "./platform/limits.js";
 import type { Logger } from "./platform/log.js";
+import { memoryShare } from "./platform/memory.js";
 import { type Rng, systemRng } from "./platform/rng.js";
 import { createPseudonym } from "./privacy/pseudonym.js";
 import { grpcService } from "./rpc/adapt-grpc.js";
@@ -30,6 +33,7 @@ import { keepMaintained } from "./store/keep-maintained.js";
 import { openStore } from "./store/open.js";
 import { probeStore } from "./store/probe.js";
 import type { Store } from "./store/store.js";
+import type { SessionSettings } from "./wire/session-terms.js";
 
 export type StartOptions = {
   readonly config: Config;
@@ -45,6 +49,8 @@ export type Coordinator = {
   readonly webPort: number;
   /** One line: which store, and what it promises. */
   readonly storePromise: string;
+  /** Puts what may change at run time in force: the times and sizes of `[session]`. Says in the log which other changes wait for a restart. */
+  readonly reconfigure: (config: Config) => void;
   /** Ends in good order: streams are told, everything committed is acknowledged, then the ports close and the store. Idempotent. */
   readonly drain: () => Promise<void>;
   /** Ends at once: streams are cut; what was acknowledged is stored. Idempotent. */
@@ -97,17 +103,31 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
     log,
   });
   ends.add(() => ingest.queue.close());
-  const { fleet, publisher } = startRouting(machine, store, ingest, ends);
-  const ports = await startPorts(machine, { store, ingest, fleet, publisher }, ends);
+  const keys = createKeyRing(config.auth.keys, clock);
+  const { fleet, publisher } = startRouting(machine, keys, store, ingest, ends);
+  const ports = await startPorts(machine, { keys, store, ingest, fleet, publisher }, ends);
   const life = createLife(machine, ends, fleet, ports);
   onFatal = life.fail;
-  return { grpcPort: ports.grpcPort, webPort: ports.webPort, storePromise: store.promise, ...life.coordinator };
+  const reconfigure = createReconfigure(machine, fleet);
+  return { grpcPort: ports.grpcPort, webPort: ports.webPort, storePromise: store.promise, reconfigure, ...life.coordinator };
 }
 
 const dayMs = 86_400_000;
 
+/** What sessions are told of the configuration. `[session]` may change while the process runs; the other groups are read once. */
+function sessionSettingsOf(config: Config): Omit<SessionSettings, "version"> {
+  return {
+    maxBatchEvents: config.session.maxBatchEvents,
+    maxEventBytes: limits.eventMaxBytes,
+    heartbeatIntervalMs: config.session.heartbeatIntervalSeconds * 1000,
+    dedupeHorizonMs: config.store.dedupeHorizonDays * dayMs,
+    maxClockSkewMs: config.ingest.maxClockSkewSeconds * 1000,
+    maxSessionAgeMs: config.session.maxAgeSeconds * 1000,
+  };
+}
+
 /** The fleet of sessions, and the publisher that weighs what they report. */
-function startRouting(machine: Machine, store: Store, ingest: Ingest, ends: Ends): { fleet: Fleet; publisher: Publisher } {
+function startRouting(machine: Machine, keys: KeyRing, store: Store, ingest: Ingest, ends: Ends): { fleet: Fleet; publisher: Publisher } {
   const { config, log, clock, rng } = machine;
   const settings = { ...routerDefaults, ...config.routing };
   const signals = createSignals(settings);
@@ -120,17 +140,15 @@ function startRouting(machine: Machine, store: Store, ingest: Ingest, ends: Ends
   const fleet: Fleet = new Fleet({
     ingest,
     openProducer: (producerId, mcpId, sessionId) => store.openProducer(producerId, mcpId, sessionId, config.server.coordinatorId),
+    // The lock of the embedded store's directory admits one process: nobody else could fence a session there.
+    readEpochs: store.kind === "postgres" ? store.readEpochs : undefined,
     currentRoutes: () => publisher.current(),
     recordRoutingAck: ({ producerId, mcpId, ack }) => acks.add(ackRow(producerId, mcpId, ack, clock.nowMs())),
     coordinatorId: config.server.coordinatorId,
-    settings: {
-      version: 1,
-      maxBatchEvents: limits.batchMaxEvents,
-      maxEventBytes: limits.eventMaxBytes,
-      heartbeatIntervalMs: limits.heartbeatIntervalMs,
-      dedupeHorizonMs: config.store.dedupeHorizonDays * dayMs,
-      maxClockSkewMs: config.ingest.maxClockSkewSeconds * 1000,
-    },
+    authenticate: keys.authenticate,
+    memoryShare,
+    caps: { perProcess: config.session.maxSessions, perKey: config.session.maxPerKey },
+    settings: { version: 1, ...sessionSettingsOf(config) },
     clock,
     rng,
     log,
@@ -155,7 +173,13 @@ function startRouting(machine: Machine, store: Store, ingest: Ingest, ends: Ends
   return { fleet, publisher };
 }
 
-type Parts = { readonly store: Store; readonly ingest: Ingest; readonly fleet: Fleet; readonly publisher: Publisher };
+type Parts = {
+  readonly keys: KeyRing;
+  readonly store: Store;
+  readonly ingest: Ingest;
+  readonly fleet: Fleet;
+  readonly publisher: Publisher;
+};
 
 type Ports = {
   readonly grpcPort: number;
@@ -167,9 +191,8 @@ type Ports = {
 /** Both servers, over the same handlers. */
 async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<Ports> {
   const { config, log, clock } = machine;
-  const { store, ingest, fleet, publisher } = parts;
+  const { keys, store, ingest, fleet, publisher } = parts;
   const lifetime = createLifetime();
-  const keys = createKeyRing(config.auth.keys, clock);
   const deps: CallDeps = { authenticate: keys.authenticate, lifetime, log, coordinatorId: config.server.coordinatorId };
   const interaction = createInteractionHandlers({ ingest, store, clock });
   const query = createQueryHandlers({ store, clock, readCoordinator: figuresOf(machine, parts) });
@@ -208,6 +231,31 @@ async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<P
   return { grpcPort, webPort, grpc, web };
 }
 
+/** Compares each configuration with the one before, and takes over what a running process can. */
+function createReconfigure(machine: Machine, fleet: Fleet): (config: Config) => void {
+  let current = machine.config;
+  return (config) => {
+    const changed = settings
+      .filter((one) => !isDeepStrictEqual(configuredValue(config, one), configuredValue(current, one)))
+      .map(({ tomlPath }) => tomlPath);
+    const waiting = changed.filter((path) => !reloadable.has(path) && path !== "server.coordinator_id");
+    if (changed.some((path) => reloadable.has(path))) {
+      const { store, ingest } = machine.config;
+      const version = fleet.reconfigure(sessionSettingsOf({ ...config, store, ingest }));
+      machine.log.info({ version, changed: changed.filter((path) => reloadable.has(path)) }, "settings of sessions changed");
+    } else machine.log.info("no setting that may change at run time has changed");
+    if (waiting.length > 0) machine.log.warn({ waiting }, "these settings changed too and wait for a restart");
+    current = config;
+  };
+}
+
+/** Settings that a running process takes over, by their TOML path. */
+const reloadable: ReadonlySet<string> = new Set([
+  "session.heartbeat_interval_seconds",
+  "session.max_age_seconds",
+  "session.max_batch_events",
+]);
+
 /** What GetStats tells of this process. */
 function figuresOf(machine: Machine, parts: Parts): () => CoordinatorFigures {
   const startedAtMs = machine.clock.nowMs();
@@ -222,6 +270,7 @@ function figuresOf(machine: Machine, parts: Parts): () => CoordinatorFigures {
       storeAvailable: parts.ingest.queue.isAvailable,
       events: counts,
       deadLetters,
+      sessions: parts.fleet.figures(),
     };
   };
 }

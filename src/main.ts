@@ -18,6 +18,10 @@ const context: CliContext = {
       for (const signal of signals) process.off(signal, listener);
     };
   },
+  onReload: (listener) => {
+    process.on("SIGHUP", listener);
+    return () => process.off("SIGHUP", listener);
+  },
 };
 
 // A reader that has gone away, as in `| head`, has had enough; that is no failure.

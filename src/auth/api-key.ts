@@ -45,7 +45,8 @@ export function createKeyRing(keys: readonly StaticKey[], clock: Pick<Clock, "no
       if (key.expiresAtMs !== undefined && clock.nowMs() >= key.expiresAtMs) {
         throw new CoordinatorError("unauthenticated", `key "${key.id}" has expired`, { reason: "KEY_EXPIRED", metadata });
       }
-      return { kind: "key", keyId: key.id, mcpId: key.mcpId };
+      const principal = { kind: "key", keyId: key.id, mcpId: key.mcpId } as const;
+      return key.expiresAtMs === undefined ? principal : { ...principal, expiresAtMs: key.expiresAtMs };
     },
   };
 }

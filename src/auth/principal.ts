@@ -9,6 +9,8 @@ export type Principal =
       readonly keyId: string;
       /** The MCP it is bound to, or "*" for any. */
       readonly mcpId: string;
+      /** Milliseconds since the Unix epoch; absent means never. */
+      readonly expiresAtMs?: number;
     };
 
 /** Whether `who` may report or read for `mcpId`. */

@@ -10,6 +10,8 @@ export type CliContext = {
   readonly stderr: TextSink;
   /** Calls `listener` at each SIGINT and SIGTERM. Returns how to stop. */
   readonly onSignal: (listener: (signal: "SIGINT" | "SIGTERM") => void) => () => void;
+  /** Calls `listener` at each SIGHUP, which then no longer ends the process. Returns how to stop. */
+  readonly onReload: (listener: () => void) => () => void;
 };
 
 /** Data goes to stdout, talk to stderr, so that a pipe gets data only. */

@@ -1,14 +1,15 @@
 import type { Command } from "commander";
 import type { startCoordinator } from "../compose.js";
 import { isLoopback } from "../config/load.js";
+import { describeRemark } from "../config/place.js";
 import type { Config } from "../config/schema.js";
 import { coordinatorVersion } from "../config/version.js";
 import { CoordinatorError } from "../platform/errors.js";
-import { createLog } from "../platform/log.js";
+import { createLog, type Logger } from "../platform/log.js";
 import { CliFailure, type ExitName, exitOf } from "./exit-code.js";
 import { examples } from "./help.js";
 import { type CliContext, createOutput, type Output } from "./output.js";
-import { addSettingFlags, addTalkFlags, type ParsedOptions, requireConfig } from "./setting-flags.js";
+import { addSettingFlags, addTalkFlags, loadFor, type ParsedOptions, requireConfig } from "./setting-flags.js";
 
 export type ServeDeps = { readonly startCoordinator: typeof startCoordinator };
 
@@ -29,12 +30,12 @@ export function addServeCommand(program: Command, context: CliContext, deps: Ser
     )
     .addHelpText(
       "after",
-      "\nSIGTERM or Ctrl-C drains: streams are told, acks are flushed, then exit 0. A second one closes at once: exit 0 after SIGTERM, 130 after Ctrl-C.\nThe log goes to stderr, one JSON object a line.",
+      "\nSIGTERM or Ctrl-C drains: streams are told, acks are flushed, then exit 0. A second one closes at once: exit 0 after SIGTERM, 130 after Ctrl-C.\nSIGHUP reads the configuration again: the times and sizes of [session] change at once, everything else at the next start.\nThe log goes to stderr, one JSON object a line.",
     )
     .action(async (options: ParsedOptions) => {
       const output = createOutput(context, options);
       const config = requireConfig(context, output, options);
-      const exit = await serve(context, deps, output, config);
+      const exit = await serve(context, deps, output, options, config);
       if (exit !== "ok")
         throw new CliFailure(
           exit,
@@ -43,7 +44,7 @@ export function addServeCommand(program: Command, context: CliContext, deps: Ser
     });
 }
 
-async function serve(context: CliContext, deps: ServeDeps, output: Output, config: Config): Promise<ExitName> {
+async function serve(context: CliContext, deps: ServeDeps, output: Output, options: ParsedOptions, config: Config): Promise<ExitName> {
   const log = createLog(config.logging.level, { coordinator_id: config.server.coordinatorId, version: coordinatorVersion });
   let coordinator: Running;
   try {
@@ -53,7 +54,19 @@ async function serve(context: CliContext, deps: ServeDeps, output: Output, confi
     throw explainStart(config, thrown);
   }
   announce(output, config, coordinator);
-  return supervise(coordinator, context.onSignal, (line) => output.talk(line));
+  const stopReloading = context.onReload(() => reload(context, options, coordinator, log));
+  try {
+    return await supervise(coordinator, context.onSignal, (line) => output.talk(line));
+  } finally {
+    stopReloading();
+  }
+}
+
+/** Reads the configuration again, from the same places. A faulty one changes nothing, and every fault is logged. */
+export function reload(context: CliContext, options: ParsedOptions, coordinator: Pick<Running, "reconfigure">, log: Logger): void {
+  const loaded = loadFor(context, options);
+  if (loaded.kind === "loaded") coordinator.reconfigure(loaded.config);
+  else log.error({ faults: loaded.faults.map(describeRemark) }, "the configuration was read again and is faulty: nothing changes");
 }
 
 /** Waits for the end of a coordinator. The first signal drains it, a second one closes it at once; without any it should not end. */

@@ -21,6 +21,8 @@ export type LedgerDeps = {
 export class Ledger {
   readonly outbox: Outbox;
   readonly #deps: LedgerDeps;
+  /** Of the newest Welcome. */
+  #epoch = 0n;
   readonly #counters = { reported: 0, sent: 0, stored: 0, duplicate: 0, rejected: 0, deferred: 0 };
 
   constructor(outbox: Outbox, deps: LedgerDeps) {
@@ -53,8 +55,11 @@ export class Ledger {
     return entries.map((entry) => entry.encoded);
   }
 
-  /** Begins anew on a fresh stream; what the resume point covers counts as stored. */
-  resume(resumeAfter: number): void {
+  /** Begins anew on a fresh stream; what the resume point covers counts as stored, unless the `epoch` says that somebody else used the producer_id between; a coordinator that gives none says 0. */
+  resume(resumeAfter: number, epoch: bigint): void {
+    const isSuccessor = epoch === 0n || this.#epoch === 0n || epoch === this.#epoch + 1n;
+    if (!isSuccessor) this.outbox.doubt();
+    this.#epoch = epoch;
     for (const entry of this.outbox.resume(resumeAfter)) {
       this.#counters.stored++;
       this.#deps.onSettled?.({ eventId: entry.eventId, verdict: "stored", learnt: "resume", latencyMs: 0, ack: undefined });
@@ -72,7 +77,8 @@ export class Ledger {
     const entry = this.outbox.flying(Number(ack.sequence));
     if (entry === undefined) return;
     const success = successOf(ack.status);
-    if (success === undefined && ack.retryable) this.#defer(entry, ack);
+    if (ack.status === EventStatus.FENCED) this.#keep(entry);
+    else if (success === undefined && ack.retryable) this.#defer(entry, ack);
     else this.#settle(entry, success ?? "rejected", ack);
   }
 
@@ -81,6 +87,12 @@ export class Ledger {
     // The contract allows only successes here; anything else is not a verdict we may act on, and the events stay.
     if (verdict === undefined) return;
     for (const entry of this.outbox.flyingBetween(Number(range.first), Number(range.last))) this.#settle(entry, verdict, undefined);
+  }
+
+  /** A verdict about the session, not about the event: it goes out again with the next one. */
+  #keep(entry: OutboxEntry): void {
+    this.#counters.deferred++;
+    this.outbox.rest(entry, this.#deps.clock.monotonicMs());
   }
 
   #defer(entry: OutboxEntry, ack: EventAck): void {

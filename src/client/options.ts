@@ -5,6 +5,7 @@ import type { Endpoint } from "./connect.js";
 import type { OutboxBounds, Window } from "./outbox.js";
 import type { ClientRoutes } from "./routes.js";
 import type { SessionState } from "./session.js";
+import type { ClientLoad } from "./wire/control.js";
 
 /** How one event ended. `learnt` says how we know: by an ack, or because the coordinator's resume point covers it (then the verdict itself is lost). */
 export type Settled = {
@@ -37,7 +38,7 @@ export type StreamFailure = { readonly code: number; readonly details: string };
 export type StreamSessionOptions = {
   readonly endpoint: Endpoint;
   readonly mcpId: string;
-  /** Fences older sessions of the same name. Default: a fresh one, as the outbox lives in memory only. */
+  /** Fences older sessions of the same name: one process at a time may use it. Default: a fresh one, as the outbox lives in memory only. */
   readonly producerId?: string;
   readonly instanceVersion?: string;
   readonly labels?: Readonly<Record<string, string>>;
@@ -53,6 +54,13 @@ export type StreamSessionOptions = {
   readonly closeMaxMs?: number;
   readonly clock?: Clock;
   readonly rng?: Rng;
+  /**
+   * Another key for the same MCP: asked for when the coordinator says that the one in use is about to expire, and when it refuses it. Undefined when
+   * there is none yet. Default: the endpoint's key for ever. A rejection counts as undefined.
+   */
+  readonly renewKey?: () => Promise<string | undefined>;
+  /** What the MCP has to do right now; asked with each heartbeat and sent for routing. Must not throw. */
+  readonly load?: () => ClientLoad;
   /** Called for every event exactly once. Must not throw. */
   readonly onSettled?: (settled: Settled) => void;
   /** Called with each table that came into force, and with undefined when it ran out. Must not throw. */

@@ -26,8 +26,8 @@ export type OutboxEntry = {
   /** Monotonic time of the newest sending; 0 while never sent. */
   sentAtMs: number;
   sendCount: number;
-  /** The coordinator said "not stored, try again": a resume point above it proves nothing about this event. */
-  wasRefused: boolean;
+  /** A resume point above it proves nothing about this event: it was refused for now, or another process used the producer_id since it was sent. */
+  isDoubtful: boolean;
   /** Monotonic time from which a resting entry may be sent again. */
   dueMs: number;
 };
@@ -88,7 +88,7 @@ export class Outbox {
   add(eventId: string, encoded: Uint8Array): OutboxEntry {
     assert(this.hasRoom, "callers ask hasRoom first");
     const sequence = this.#nextSequence++;
-    const entry: OutboxEntry = { eventId, sequence, encoded, stage: "waiting", sentAtMs: 0, sendCount: 0, wasRefused: false, dueMs: 0 };
+    const entry: OutboxEntry = { eventId, sequence, encoded, stage: "waiting", sentAtMs: 0, sendCount: 0, isDoubtful: false, dueMs: 0 };
     this.#held.set(sequence, entry);
     this.#heldBytes += encoded.length;
     this.#queue.push(entry);
@@ -154,9 +154,14 @@ export class Outbox {
   rest(entry: OutboxEntry, dueMs: number): void {
     this.#land(entry);
     entry.stage = "resting";
-    entry.wasRefused = true;
+    entry.isDoubtful = true;
     entry.dueMs = dueMs;
     this.#resting.add(entry);
+  }
+
+  /** Another process has used, or may have used, the sequences of this outbox: what was sent has to be sent again, whatever a resume point says. */
+  doubt(): void {
+    for (const entry of this.#held.values()) if (entry.sendCount > 0) entry.isDoubtful = true;
   }
 
   /** Puts resting entries that are due by `nowMs` in front of the queue. */
@@ -172,7 +177,7 @@ export class Outbox {
   }
 
   /**
-   * Begins anew on a fresh stream: what was sent, was never refused, and lies at or below the coordinator's resume point is resolved and returned;
+   * Begins anew on a fresh stream: what was sent, is not doubtful, and lies at or below the coordinator's resume point is resolved and returned;
    * everything else waits again, in order. Resting entries keep resting.
    */
   resume(resumeAfter: number): OutboxEntry[] {
@@ -181,7 +186,7 @@ export class Outbox {
     this.#flyingEvents = 0;
     this.#flyingBytes = 0;
     for (const entry of this.#held.values()) {
-      if (entry.sendCount > 0 && !entry.wasRefused && entry.sequence <= resumeAfter) resolved.push(entry);
+      if (entry.sendCount > 0 && !entry.isDoubtful && entry.sequence <= resumeAfter) resolved.push(entry);
       else if (entry.stage !== "resting") {
         entry.stage = "waiting";
         again.push(entry);

@@ -1,5 +1,6 @@
 import { unreachable } from "../platform/assert.js";
 import { type BackoffLimits, backoffMs } from "../platform/backoff.js";
+import { limits } from "../platform/limits.js";
 import type { Rng } from "../platform/rng.js";
 
 /** Why a session is over for good. `refused` carries the gRPC status that says so. */
@@ -9,12 +10,16 @@ export type CloseReason =
   | { readonly kind: "fenced" }
   | { readonly kind: "refused"; readonly code: number; readonly details: string };
 
-/** `attempt` counts reconnects since the session last proved itself; `isClosing` means that the owner wants to leave once all is acked. */
-type Alive = { readonly attempt: number; readonly isClosing: boolean };
+/**
+ * `attempt` counts reconnects since the session last proved itself; `isClosing` means that the owner wants to leave once all is acked; `fenceCount` how
+ * often in a row another process took the producer_id away.
+ */
+type Alive = { readonly attempt: number; readonly isClosing: boolean; readonly fenceCount: number };
 
 /** Where a client session stands. */
 export type SessionState =
-  | ({ readonly kind: "disconnected" } & Alive)
+  /** `isFenced`: another process has the producer_id; this one waits long before it takes it back. */
+  | ({ readonly kind: "disconnected"; readonly isFenced: boolean } & Alive)
   | ({ readonly kind: "connecting" } & Alive)
   | ({ readonly kind: "handshake" } & Alive)
   | ({ readonly kind: "active"; readonly unansweredCount: number } & Alive)
@@ -43,24 +48,42 @@ export type SessionEvent =
 export type SessionEffect =
   | { readonly kind: "open" }
   | { readonly kind: "retryIn"; readonly delayMs: number }
+  /** The coordinator refuses the key: ask for another before the retry. */
+  | { readonly kind: "renewKey" }
   | { readonly kind: "startSending" }
   | { readonly kind: "sendHeartbeat" }
   | { readonly kind: "halfClose" }
   | { readonly kind: "cancel" }
   | { readonly kind: "finish"; readonly why: CloseReason };
 
-export type SessionRules = { readonly backoff: BackoffLimits; readonly heartbeatMissesMax: number; readonly rng: Rng };
+export type SessionRules = {
+  readonly backoff: BackoffLimits;
+  /** Waited after a fencing: `floorMs`, and on top a backoff that grows with each in a row. Two twins must not chase each other. */
+  readonly fencedBackoff: BackoffLimits & { readonly floorMs: number };
+  readonly heartbeatMissesMax: number;
+  /** Whether a refused key can be replaced. */
+  readonly canRenewKey: boolean;
+  readonly rng: Rng;
+};
+
+/** The rules of every session of ours. */
+export function sessionRules(rng: Rng, canRenewKey: boolean): SessionRules {
+  const { reconnectBackoff: backoff, fencedBackoff, heartbeatMissesMax } = limits;
+  return { backoff, fencedBackoff, heartbeatMissesMax, canRenewKey, rng };
+}
 
 export type Step = { readonly next: SessionState; readonly effects: readonly SessionEffect[] };
 
 /** A session that has not yet tried; `retryDue` starts it. */
-export const freshSession: SessionState = { kind: "disconnected", attempt: 0, isClosing: false };
+export const freshSession: SessionState = { kind: "disconnected", attempt: 0, isClosing: false, fenceCount: 0, isFenced: false };
 
 /**
  * gRPC statuses after which reconnecting cannot help: INVALID_ARGUMENT, PERMISSION_DENIED, FAILED_PRECONDITION, UNIMPLEMENTED, UNAUTHENTICATED.
  * Everything else means "reconnect and resume", which is always safe.     Source: protocol design, section 6.
  */
 const refusals: ReadonlySet<number> = new Set([3, 7, 9, 12, 16]);
+/** The one of them that another key may mend. */
+const unauthenticated = 16;
 
 /** One sentence about the end of a session, for people. */
 export function describeClose(why: CloseReason): string {
@@ -97,7 +120,7 @@ export function step(state: SessionState, event: SessionEvent, rules: SessionRul
     case "active":
       return stepActive(state, event, rules);
     case "draining":
-      return stepDraining(state, event);
+      return stepDraining(state, event, rules);
     case "finishing":
       return event.kind === "ended" ? stepFinished(state, event, rules) : stay(state);
     default:
@@ -109,9 +132,10 @@ function stepDisconnected(state: Extract<SessionState, { kind: "disconnected" }>
   switch (event.kind) {
     case "retryDue":
       if (state.isClosing && event.isEmpty) return finish(done, false);
-      return { next: { kind: "connecting", attempt: state.attempt, isClosing: state.isClosing }, effects: [{ kind: "open" }] };
+      return { next: { kind: "connecting", ...aliveOf(state) }, effects: [{ kind: "open" }] };
     case "close":
-      return event.isEmpty ? finish(done, false) : stay({ ...state, isClosing: true });
+      if (event.isEmpty) return finish(done, false);
+      return state.isFenced ? finish({ kind: "fenced" }, false) : stay({ ...state, isClosing: true });
     default:
       return stay(state);
   }
@@ -161,7 +185,7 @@ function stepActive(state: Extract<SessionState, { kind: "active" }>, event: Ses
   }
 }
 
-function stepDraining(state: Extract<SessionState, { kind: "draining" }>, event: SessionEvent): Step {
+function stepDraining(state: Extract<SessionState, { kind: "draining" }>, event: SessionEvent, rules: SessionRules): Step {
   switch (event.kind) {
     case "settled":
     case "emptied":
@@ -171,10 +195,10 @@ function stepDraining(state: Extract<SessionState, { kind: "draining" }>, event:
     case "overdue":
       return { next: state, effects: [{ kind: "cancel" }] };
     case "ended":
-      if (state.isFenced) return finish({ kind: "fenced" }, false);
       if (state.isClosing && event.isEmpty) return finish(done, false);
+      if (state.isFenced) return waitFenced(state, rules);
       return {
-        next: { kind: "disconnected", attempt: state.attempt, isClosing: state.isClosing },
+        next: { kind: "disconnected", ...aliveOf(state), isFenced: false },
         effects: [{ kind: "retryIn", delayMs: state.reconnectMs }],
       };
     case "close":
@@ -192,12 +216,14 @@ function stepFinished(
   return event.isEmpty ? finish(done, false) : reconnect(state, event, rules);
 }
 
+function aliveOf({ attempt, isClosing, fenceCount }: Alive): Alive {
+  return { attempt, isClosing, fenceCount };
+}
+
 function beginDrain(state: Alive, event: Extract<SessionEvent, { kind: "drain" }>): Step {
-  const { attempt, isClosing } = state;
   const next: SessionState = {
     kind: "draining",
-    attempt,
-    isClosing,
+    ...aliveOf(state),
     reconnectMs: event.reconnectMs,
     isFenced: event.isFenced,
     isHalfClosed: event.isSettled,
@@ -205,12 +231,24 @@ function beginDrain(state: Alive, event: Extract<SessionEvent, { kind: "drain" }
   return { next, effects: event.isSettled ? [{ kind: "halfClose" }] : [] };
 }
 
+/** What was sent stays in the outbox; a session that is closing has nobody to wait for it. */
+function waitFenced(state: Alive, { fencedBackoff, rng }: SessionRules): Step {
+  if (state.isClosing) return finish({ kind: "fenced" }, false);
+  const delayMs = fencedBackoff.floorMs + backoffMs(fencedBackoff, state.fenceCount, rng);
+  const next: SessionState = { kind: "disconnected", attempt: 0, isClosing: false, fenceCount: state.fenceCount + 1, isFenced: true };
+  return { next, effects: [{ kind: "retryIn", delayMs }] };
+}
+
 function reconnect(state: Alive, event: Extract<SessionEvent, { kind: "ended" }>, rules: SessionRules): Step {
-  if (refusals.has(event.code)) return finish({ kind: "refused", code: event.code, details: event.details }, false);
+  const mustRenew = event.code === unauthenticated && rules.canRenewKey;
+  if (refusals.has(event.code) && !mustRenew) return finish({ kind: "refused", code: event.code, details: event.details }, false);
   if (state.isClosing && event.isEmpty) return finish(done, false);
+  // A session that proved itself and ended otherwise has no twin any more.
+  const fenceCount = state.attempt === 0 ? 0 : state.fenceCount;
+  const retry: SessionEffect = { kind: "retryIn", delayMs: backoffMs(rules.backoff, state.attempt, rules.rng) };
   return {
-    next: { kind: "disconnected", attempt: state.attempt + 1, isClosing: state.isClosing },
-    effects: [{ kind: "retryIn", delayMs: backoffMs(rules.backoff, state.attempt, rules.rng) }],
+    next: { kind: "disconnected", attempt: state.attempt + 1, isClosing: state.isClosing, fenceCount, isFenced: false },
+    effects: mustRenew ? [{ kind: "renewKey" }, retry] : [retry],
   };
 }
 

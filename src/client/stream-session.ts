@@ -1,15 +1,17 @@
 import type { StreamInteractionsResponse } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
-import { Capability, type DrainNotice, DrainReason, type FlowControl, type Welcome } from "../../gen/mcp/coordinator/v1/session_pb.js";
+import { type DrainNotice, DrainReason, type Welcome } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import { unreachable } from "../platform/assert.js";
 import { type Clock, systemClock } from "../platform/clock.js";
 import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import { systemRng } from "../platform/rng.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
-import { type Connection, createConnection, hasAlternatives, type SessionCall } from "./connect.js";
+import { type Connection, createConnection, type Endpoint, hasAlternatives, type SessionCall } from "./connect.js";
+import { FrameWriter } from "./frame-writer.js";
+import { KeyRenewal } from "./key-renewal.js";
 import { Ledger } from "./ledger.js";
 import type { SessionCounters, StreamFailure, StreamSessionOptions } from "./options.js";
-import { type FrameBounds, narrower, Outbox, type Window } from "./outbox.js";
+import { narrower, Outbox } from "./outbox.js";
 import type { ClientRoutes } from "./routes.js";
 import { RoutesInForce } from "./routes-in-force.js";
 import {
@@ -20,18 +22,16 @@ import {
   type SessionEvent,
   type SessionRules,
   type SessionState,
+  sessionRules,
   step,
 } from "./session.js";
+import { Terms } from "./terms.js";
 import { Timers } from "./timers.js";
-import { heartbeatFrame, helloFrame } from "./wire/control.js";
+import { Waiters } from "./waiters.js";
+import { credentialRefreshFrame, heartbeatFrame, helloFrame, loadReportFrame } from "./wire/control.js";
 import { type EncodedFrame, type EventInit, encodeEventFrame } from "./wire/frames.js";
 import { msOf } from "./wire/time.js";
 
-const noWindow: Window = { maxEvents: 0, maxBytes: 0 };
-/** Of a coordinator that does not do flow control. */
-const openWindow: Window = { maxEvents: limits.windowMaxEvents, maxBytes: limits.windowMaxBytes };
-/** A frame of 64 ordinary events is some 16 KiB: most of the saving per message, little delay. */
-const batchDefaultEvents = 64;
 /** Time that the end of a drained stream may take beyond its deadline. */
 const drainGraceMs = 1_000;
 
@@ -53,36 +53,38 @@ export class StreamSession implements AsyncDisposable {
   readonly #ledger: Ledger;
   readonly #routes: RoutesInForce;
   readonly #timers: Timers<"retry" | "overdue" | "heartbeat" | "rest" | "close">;
-  readonly #waiters = new Set<() => void>();
+  readonly #waiters = new Waiters();
+  readonly #writer = new FrameWriter();
+  readonly #terms: Terms;
+  readonly #keys: KeyRenewal;
   #state: SessionState = freshSession;
+  #endpoint: Endpoint;
   #connection: Connection;
   #needsConnection = false;
   #call: SessionCall | undefined;
   #openedCount = 0;
   #lastFailure: StreamFailure | undefined;
-  #isWritable = true;
   #isPumpScheduled = false;
-  #serverWindow: Window = noWindow;
-  #windowVersion = -1n;
-  #frame: FrameBounds;
-  #pendingControl: EncodedFrame | undefined;
   #heartbeatId = 0n;
+  #sessionId = "";
 
   constructor(options: StreamSessionOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#timers = new Timers(this.#clock);
-    this.#rules = { backoff: limits.reconnectBackoff, heartbeatMissesMax: limits.heartbeatMissesMax, rng: options.rng ?? systemRng };
+    this.#rules = sessionRules(options.rng ?? systemRng, options.renewKey !== undefined);
     this.#outbox = new Outbox(options.outbox ?? { maxEvents: limits.outboxMaxEvents, maxBytes: limits.outboxMaxBytes });
     this.#ledger = new Ledger(this.#outbox, { clock: this.#clock, rng: this.#rules.rng, onSettled: options.onSettled });
     this.#routes = new RoutesInForce({
       clock: this.#clock,
       onRoutes: options.onRoutes,
       writeAck: (frame) => {
-        if (this.#state.kind === "active") this.#writeControl(frame);
+        if (this.#state.kind === "active") this.#writer.writeControl("routingAck", frame);
       },
     });
-    this.#frame = { maxEvents: options.batchEvents ?? batchDefaultEvents, maxBytes: limits.clientFrameMaxBytes };
+    this.#terms = new Terms(options.batchEvents);
+    this.#keys = new KeyRenewal(options.renewKey, (key) => this.#keyRenewed(key));
+    this.#endpoint = options.endpoint;
     this.producerId = options.producerId ?? mintUuidV7();
     this.#connection = createConnection(options.endpoint);
     // In the next turn, so that callbacks never run before the caller holds the session.
@@ -155,15 +157,7 @@ export class StreamSession implements AsyncDisposable {
 
   /** Waits until `condition` holds or the session is over. */
   async #until(condition: () => boolean): Promise<void> {
-    while (this.#state.kind !== "closed" && !condition()) {
-      await new Promise<void>((resolve) => this.#waiters.add(resolve));
-    }
-  }
-
-  #wakeWaiters(): void {
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const wake of waiters) wake();
+    await this.#waiters.until(() => this.#state.kind === "closed" || condition());
   }
 
   /** Advances the machine and carries out its effects. */
@@ -187,8 +181,10 @@ export class StreamSession implements AsyncDisposable {
         this.#schedulePump();
         break;
       case "sendHeartbeat":
-        this.#heartbeatId += 1n;
-        this.#writeControl(heartbeatFrame(this.#heartbeatId, this.#clock.nowMs(), this.#outbox.heldEvents, this.#routes.current));
+        this.#sendHeartbeat();
+        break;
+      case "renewKey":
+        void this.#keys.request();
         break;
       case "halfClose":
         this.#call?.end();
@@ -209,33 +205,36 @@ export class StreamSession implements AsyncDisposable {
     this.#routes.release();
     this.#call = undefined;
     this.#connection.close();
-    this.#wakeWaiters();
+    this.#waiters.wake();
   }
 
   #open(): void {
     if (this.#needsConnection || (this.#openedCount > 0 && hasAlternatives(this.#options.endpoint))) {
       this.#connection.close();
-      this.#connection = createConnection(this.#options.endpoint, this.#openedCount);
+      this.#connection = createConnection(this.#endpoint, this.#openedCount);
       this.#needsConnection = false;
     }
     this.#openedCount++;
     const call = this.#connection.openSession();
     this.#call = call;
-    this.#isWritable = true;
-    this.#serverWindow = noWindow;
-    this.#windowVersion = -1n;
-    this.#pendingControl = undefined;
+    this.#writer.attach(call);
+    this.#terms.forget();
     // Every listener checks that its call is still the current one: a cancelled call may speak once more.
     const ifCurrent = (task: () => void) => {
       if (this.#call === call) task();
     };
     call.on("metadata", () => ifCurrent(() => this.#apply({ kind: "headers" })));
     call.on("data", (frame: StreamInteractionsResponse) => ifCurrent(() => this.#receive(frame)));
-    call.on("drain", () => ifCurrent(() => this.#writableAgain()));
+    call.on("drain", () =>
+      ifCurrent(() => {
+        this.#writer.writableAgain();
+        this.#pump();
+      }),
+    );
     // The failure becomes state through `status`, which always follows `error`; without a listener it would end the process.
     call.on("error", () => undefined);
     call.on("status", (status) => ifCurrent(() => this.#ended(status.code, status.details)));
-    this.#write(this.#hello());
+    this.#writer.write(this.#hello());
     this.#timers.set("overdue", limits.helloMaxMs, () => this.#apply({ kind: "overdue" }));
   }
 
@@ -248,34 +247,32 @@ export class StreamSession implements AsyncDisposable {
       labels: labels ?? {},
       ackMode: ackMode ?? "coalesced",
       firstHeldSequence: this.#outbox.firstHeldSequence,
+      resumeSessionId: this.#sessionId,
+      reportsLoad: this.#options.load !== undefined,
     });
   }
 
   #ended(code: number, details: string): void {
     this.#call = undefined;
+    this.#writer.attach(undefined);
     if (code !== 0) this.#lastFailure = { code, details };
     this.#timers.clear("overdue", "heartbeat", "rest");
     this.#apply({ kind: "ended", code, details, isEmpty: this.#isEmpty });
   }
 
-  /** Writes a frame; afterwards nothing may follow until the call is writable again. */
-  #write(frame: EncodedFrame): void {
-    if (this.#call === undefined) return;
-    this.#isWritable = this.#call.write(frame);
+  #sendHeartbeat(): void {
+    this.#heartbeatId += 1n;
+    const frame = heartbeatFrame(this.#heartbeatId, this.#clock.nowMs(), this.#outbox.heldEvents, this.#routes.current);
+    this.#writer.writeControl("heartbeat", frame);
+    const load = this.#options.load?.();
+    if (load !== undefined) this.#writer.writeControl("load", loadReportFrame(load));
   }
 
-  /** Writes a control frame now, or keeps the newest one until the call is writable: a peer that does not read cannot make us pile them up. */
-  #writeControl(frame: EncodedFrame): void {
-    if (this.#isWritable) this.#write(frame);
-    else this.#pendingControl = frame;
-  }
-
-  #writableAgain(): void {
-    this.#isWritable = true;
-    const frame = this.#pendingControl;
-    this.#pendingControl = undefined;
-    if (frame !== undefined && this.#state.kind === "active") this.#write(frame);
-    this.#pump();
+  /** The key of the next connection, and of the session that is up. */
+  #keyRenewed(key: string): void {
+    this.#endpoint = { ...this.#endpoint, key };
+    this.#needsConnection = true;
+    if (this.#state.kind === "active") this.#writer.writeControl("credential", credentialRefreshFrame(key));
   }
 
   /** Events reported in one turn of the loop travel together. */
@@ -289,10 +286,10 @@ export class StreamSession implements AsyncDisposable {
   }
 
   #pump(): void {
-    while (this.#state.kind === "active" && this.#isWritable && this.#call !== undefined) {
-      const events = this.#ledger.take(narrower(this.#serverWindow, this.#options.window), this.#frame);
+    while (this.#state.kind === "active" && this.#writer.isWritable) {
+      const events = this.#ledger.take(narrower(this.#terms.window, this.#options.window), this.#terms.frame);
       if (events.length === 0) return;
-      this.#write(encodeEventFrame(events));
+      this.#writer.write(encodeEventFrame(events));
     }
   }
 
@@ -311,25 +308,30 @@ export class StreamSession implements AsyncDisposable {
         this.#afterVerdicts();
         break;
       case "flowControl":
-        this.#setWindow(body.value);
+        this.#terms.setWindow(body.value);
         this.#pump();
         break;
       case "routingUpdate":
         this.#routes.receive(body.value);
         break;
+      case "configUpdate":
+        this.#writer.writeControl("configAck", this.#terms.configured(body.value));
+        this.#beat();
+        break;
       case "drainNotice":
         this.#beginDrain(body.value);
         break;
       case "heartbeatAck":
-        this.#setWindow(body.value.flowControl);
+        this.#terms.setWindow(body.value.flowControl);
         this.#apply({ kind: "heartbeatAnswered" });
         this.#pump();
         break;
       case "serverNotice":
         this.#options.onNotice?.(body.value.code, body.value.message);
         break;
-      case undefined:
-        break; // a newer coordinator may send what we do not know
+      case "credentialRefreshAck": // refused or not: a key that is refused goes on until it expires, and then another is asked for
+      case undefined: // a newer coordinator may send what we do not know
+        break;
       default:
         unreachable(body);
     }
@@ -338,24 +340,25 @@ export class StreamSession implements AsyncDisposable {
   #welcome(welcome: Welcome): void {
     if (this.#state.kind !== "connecting" && this.#state.kind !== "handshake") return;
     this.#timers.clear("overdue");
-    this.#ledger.resume(Number(welcome.resumeAfterSequence));
-    const allowed = welcome.config?.maxBatchEvents ?? 0;
-    const wanted = this.#options.batchEvents ?? batchDefaultEvents;
-    this.#frame = { ...this.#frame, maxEvents: Math.min(wanted, allowed > 0 ? allowed : limits.batchMaxEvents) };
-    if (welcome.flowControl === undefined) this.#serverWindow = openWindow;
-    else this.#setWindow(welcome.flowControl);
-    if (welcome.capabilities.includes(Capability.HEARTBEAT)) {
-      this.#beatEvery(Math.max(1, msOf(welcome.config?.heartbeatInterval, limits.heartbeatIntervalMs)));
-    }
+    this.#sessionId = welcome.sessionId;
+    this.#ledger.resume(Number(welcome.resumeAfterSequence), welcome.producerEpoch);
+    this.#terms.welcomed(welcome);
     this.#apply({ kind: "welcome", isEmpty: this.#isEmpty });
+    this.#beat();
     if (welcome.routing !== undefined) this.#routes.receive(welcome.routing);
     if (this.#isEmpty) this.#apply({ kind: "emptied" });
     this.#restUntilDue();
-    this.#wakeWaiters();
+    this.#waiters.wake();
   }
 
   #beginDrain(notice: DrainNotice): void {
-    this.#needsConnection = notice.newConnection;
+    // Nothing to drain for: with another key the session goes on, and without one a new stream would fare no better.
+    if (notice.reason === DrainReason.CREDENTIAL_EXPIRY) {
+      void this.#keys.request();
+      return;
+    }
+    if (notice.reason === DrainReason.FENCED) this.#outbox.doubt();
+    this.#needsConnection ||= notice.newConnection;
     const overdueMs = msOf(notice.deadline, limits.clientCloseMaxMs) + drainGraceMs;
     this.#timers.set("overdue", overdueMs, () => this.#apply({ kind: "overdue" }));
     this.#apply({
@@ -366,16 +369,13 @@ export class StreamSession implements AsyncDisposable {
     });
   }
 
-  #setWindow(flow: FlowControl | undefined): void {
-    if (flow === undefined || flow.version < this.#windowVersion) return;
-    this.#windowVersion = flow.version;
-    this.#serverWindow = { maxEvents: flow.maxUnackedEvents, maxBytes: Number(flow.maxUnackedBytes) };
-  }
-
-  #beatEvery(intervalMs: number): void {
+  /** Sends heartbeats as often as the coordinator wants them, as long as the session is up. */
+  #beat(): void {
+    const intervalMs = this.#terms.heartbeatMs;
+    if (intervalMs === undefined || this.#state.kind !== "active") return;
     this.#timers.set("heartbeat", intervalMs, () => {
       this.#apply({ kind: "heartbeatDue" });
-      if (this.#state.kind === "active") this.#beatEvery(intervalMs);
+      this.#beat();
     });
   }
 
@@ -384,7 +384,7 @@ export class StreamSession implements AsyncDisposable {
     if (this.#outbox.flyingEvents === 0) this.#apply({ kind: "settled" });
     if (this.#isEmpty) this.#apply({ kind: "emptied" });
     this.#restUntilDue();
-    if (this.#waiters.size > 0) this.#wakeWaiters();
+    this.#waiters.wake();
     this.#pump();
   }
 

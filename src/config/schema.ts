@@ -115,6 +115,34 @@ const ingest = z.strictObject({
   }),
 });
 
+const session = z.strictObject({
+  heartbeatIntervalSeconds: whole(1, 3_600).default(15).register(settingNotes, {
+    doc: "How often a client that promised heartbeats sends one; it is taken for dead after three missed. Read again at SIGHUP",
+    reason: "a dead MCP is found in 45 s, and 10 000 idle sessions cost some 700 small frames a second",
+    unit: "seconds",
+  }),
+  maxAgeSeconds: whole(10, 2_592_000).default(3_600).register(settingNotes, {
+    doc: "Sessions are drained in good order before they get older, each up to a tenth earlier. Read again at SIGHUP",
+    reason: "connections spread over coordinators again within the hour after one was added",
+    unit: "seconds",
+  }),
+  maxBatchEvents: whole(1, limits.batchMaxEvents).default(limits.batchMaxEvents).register(settingNotes, {
+    doc: "Most events that clients are asked to put into one frame. Read again at SIGHUP",
+    reason: "a frame of ordinary events then stays below 1 MiB",
+    unit: "events",
+  }),
+  maxPerKey: whole(1, 1_000_000).default(2_000).register(settingNotes, {
+    doc: "Sessions of one key on this coordinator; one more is refused with KEY_SESSIONS_EXHAUSTED",
+    reason: "a fleet behind one key fits, and cannot take a fifth of what a coordinator holds",
+    unit: "sessions",
+  }),
+  maxSessions: whole(1, 1_000_000).default(limits.sessionsMax).register(settingNotes, {
+    doc: "Sessions on this coordinator; one more is refused with SESSIONS_EXHAUSTED",
+    reason: "about 60 KiB each",
+    unit: "sessions",
+  }),
+});
+
 const routing = z.strictObject({
   blackoutPeriodMs: whole(0, 3_600_000).default(10_000).register(settingNotes, {
     doc: "An MCP that has just appeared gets the mean weight for this long, until its own figures count",
@@ -193,7 +221,7 @@ const extensions = z.strictObject({
 });
 
 /** The groups, in the order of the documentation. A key here is a TOML table, camelCase turned into snake_case. */
-export const sections = { server, store, ingest, routing, auth, security, logging, extensions } as const;
+export const sections = { server, store, ingest, session, routing, auth, security, logging, extensions } as const;
 
 /** The one schema of the configuration: types, defaults, checks and documentation all come from it. */
 export const configSchema = z.strictObject(sections);

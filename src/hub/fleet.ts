@@ -3,26 +3,45 @@ import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
 import type { PublishedRoutes } from "../smart-router/table.js";
+import type { Store } from "../store/store.js";
+import type { Greeting } from "../wire/frame.js";
+import type { SessionSettings } from "../wire/session-terms.js";
+import { Admission, type SessionCaps } from "./admission.js";
+import { FenceWatch } from "./fence-watch.js";
+import { type FleetFigures, figuresOf } from "./figures.js";
 import { StreamSession } from "./stream-session.js";
 import type { SessionDeps, Transport } from "./surroundings.js";
+import { relaxed, type Squeeze, squeeze } from "./window.js";
 
 /** How often every session is told that time passes. Unit: ms. */
 const tickMs = 1_000;
 
-export type FleetDeps = Omit<SessionDeps, "greeted" | "released"> & {
+export type FleetDeps = Omit<SessionDeps, "greeted" | "released" | "resumes" | "credentialChanged" | "grant" | "settings"> & {
+  /** Epochs in force; undefined where no other coordinator can be on the store. */
+  readonly readEpochs: Store["readEpochs"] | undefined;
+  /** Share of the memory that the process may have which it uses, 0 to 1. */
+  readonly memoryShare: () => number;
+  readonly caps: SessionCaps;
+  /** What sessions are given at the start; `reconfigure` gives them others. */
+  readonly settings: SessionSettings;
   /** Names of sessions, UUIDs version 7 unless given. They decide the lane of a session without a producer, so a repeatable run needs repeatable ones. */
   readonly mintSessionId?: () => string;
 };
 
 /**
- * All sessions of this process. Bound: `limits.sessionsMax`.
- * An older session of a producer that says Hello again is fenced here at once; one on another coordinator notices at its next commit.
+ * All sessions of this process. Bound: `caps`.
+ * An older session of a producer that says Hello again is fenced here at once; one on another coordinator notices at its next commit, or, when it
+ * stores nothing, within `limits.fenceCheckIntervalMs`.
  */
 export class Fleet {
   readonly #deps: FleetDeps;
-  readonly #sessions = new Set<StreamSession>();
+  readonly #admission: Admission;
+  readonly #fenceWatch: FenceWatch | undefined;
+  readonly #sessions = new Map<string, StreamSession>();
   readonly #byProducer = new Map<string, StreamSession>();
   readonly #stopWatching: () => void;
+  #settings: SessionSettings;
+  #squeeze: Squeeze = relaxed;
   #cancelTick: (() => void) | undefined;
   #drainUntilMs: number | undefined;
   #whenEmpty: (() => void)[] = [];
@@ -30,8 +49,11 @@ export class Fleet {
 
   constructor(deps: FleetDeps) {
     this.#deps = deps;
+    this.#settings = deps.settings;
+    this.#admission = new Admission(deps.caps);
+    this.#fenceWatch = deps.readEpochs && new FenceWatch({ readEpochs: deps.readEpochs, log: deps.log });
     this.#tickedAtMs = deps.clock.monotonicMs();
-    this.#stopWatching = deps.ingest.queue.watchAvailability((isAvailable) => this.#each((session) => session.storageChanged(isAvailable)));
+    this.#stopWatching = deps.ingest.queue.watchAvailability(() => this.#steerWindows());
     this.#scheduleTick();
   }
 
@@ -42,8 +64,13 @@ export class Fleet {
   /** MCPs that have a session here; those whose session names none are not among them. */
   liveMcpIds(): ReadonlySet<string> {
     const ids = new Set<string>();
-    for (const session of this.#sessions) if (session.mcpId !== "" && !session.isClosed) ids.add(session.mcpId);
+    for (const session of this.#sessions.values()) if (session.mcpId !== "" && !session.isClosed) ids.add(session.mcpId);
     return ids;
+  }
+
+  /** What the sessions are like now. */
+  figures(): FleetFigures {
+    return figuresOf([...this.#sessions.values()], this.#squeeze.grant, this.#settings.version, this.#deps.clock.monotonicMs());
   }
 
   /**
@@ -57,23 +84,31 @@ export class Fleet {
         retryAfterMs: limits.reconnectSpreadMs,
       });
     }
-    if (this.#sessions.size >= limits.sessionsMax) {
-      const message = `this coordinator holds ${limits.sessionsMax} sessions, as many as it may`;
-      throw new CoordinatorError("busy", message, { reason: "SESSIONS_EXHAUSTED", retryAfterMs: limits.reconnectSpreadMs });
-    }
+    this.#admission.enter(principal, transport.connection);
     const deps: SessionDeps = {
       ...this.#deps,
+      grant: () => this.#squeeze.grant,
+      settings: () => this.#settings,
+      resumes: (session, greeting) => this.#endResumed(session, greeting),
       greeted: (session) => this.#fenceOlder(session),
+      credentialChanged: (session, before) => this.#admission.rekey(before, session.principal),
       released: (session) => this.#release(session),
     };
     const session = new StreamSession(deps, (this.#deps.mintSessionId ?? mintUuidV7)(), principal, transport);
-    this.#sessions.add(session);
+    this.#sessions.set(session.id, session);
     return session;
   }
 
   /** Offers a new table to every session that wants routes. */
   publish(routes: PublishedRoutes): void {
     this.#each((session) => session.routesPublished(routes));
+  }
+
+  /** Gives new settings to every session, and to those to come. Returns their version. */
+  reconfigure(settings: Omit<SessionSettings, "version">): number {
+    this.#settings = { ...settings, version: this.#settings.version + 1 };
+    this.#each((session) => session.settingsChanged(this.#settings));
+    return this.#settings.version;
   }
 
   /** Ends every session in good order; resolves when none is left. Sessions that are open after `graceMs` end with what is acknowledged by then. */
@@ -91,14 +126,27 @@ export class Fleet {
     this.#cancelTick?.();
   }
 
+  /** A client that says which session it had needs nobody to find out that it is gone. Only its own: same producer, same MCP, same key. */
+  #endResumed(session: StreamSession, greeting: Greeting): void {
+    const former = this.#sessions.get(greeting.resumeSessionId);
+    if (former === undefined || former === session || greeting.producerId === "" || former.producerId !== greeting.producerId) return;
+    if (keyOf(former.principal) === keyOf(session.principal)) former.fence();
+  }
+
+  /** The greater epoch lives: the store's answers to two Hellos may come back in either order. */
   #fenceOlder(session: StreamSession): void {
-    const older = this.#byProducer.get(session.producerId);
+    const other = this.#byProducer.get(session.producerId);
+    if (other !== undefined && other.epoch > session.epoch) {
+      session.fence();
+      return;
+    }
     this.#byProducer.set(session.producerId, session);
-    if (older !== undefined && older !== session) older.drain("fenced", this.#deps.clock.monotonicMs() + limits.slowConsumerMaxMs);
+    other?.fence();
   }
 
   #release(session: StreamSession): void {
-    this.#sessions.delete(session);
+    this.#sessions.delete(session.id);
+    this.#admission.leave(session.principal, session.transport.connection);
     if (this.#byProducer.get(session.producerId) === session) this.#byProducer.delete(session.producerId);
     if (this.#sessions.size > 0) return;
     const waiting = this.#whenEmpty;
@@ -114,11 +162,37 @@ export class Fleet {
     const nowMs = this.#deps.clock.monotonicMs();
     const isStall = nowMs - this.#tickedAtMs > tickMs * 3;
     this.#tickedAtMs = nowMs;
+    this.#steerWindows();
     this.#each((session) => session.tick(isStall));
+    this.#fenceWatch?.tick(nowMs, this.#sessions.values());
     this.#scheduleTick();
   }
 
-  #each(visit: (session: StreamSession) => void): void {
-    for (const session of [...this.#sessions]) visit(session);
+  /** Fits the windows of all sessions to what the process can bear. */
+  #steerWindows(): void {
+    const { queue } = this.#deps.ingest;
+    let senderCount = 0;
+    for (const session of this.#sessions.values()) if (session.hasUnacked) senderCount += 1;
+    const strain = {
+      pendingEvents: queue.pendingEvents,
+      pendingBytes: queue.pendingBytes,
+      isStoreAvailable: queue.isAvailable,
+      memoryShare: this.#deps.memoryShare(),
+      senderCount,
+    };
+    const { grant } = this.#squeeze;
+    this.#squeeze = squeeze(this.#squeeze, strain, this.#deps.clock.monotonicMs());
+    const next = this.#squeeze.grant;
+    if (next.maxEvents === grant.maxEvents && next.maxBytes === grant.maxBytes && next.pressure === grant.pressure) return;
+    this.#deps.log.info({ ...next, ...strain }, "windows changed");
+    this.#each((session) => session.grantChanged(next));
   }
+
+  #each(visit: (session: StreamSession) => void): void {
+    for (const session of [...this.#sessions.values()]) visit(session);
+  }
+}
+
+function keyOf(principal: Principal): string | undefined {
+  return principal.kind === "key" ? principal.keyId : undefined;
 }

@@ -1,32 +1,15 @@
 import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
-
-/** What the client promised in Hello; all false without one. */
-export type Promises = { readonly heartbeat: boolean; readonly flowControl: boolean; readonly drain: boolean };
-
-/** Why a window is what it is. */
-export type Pressure = "none" | "busy" | "storage_unavailable";
-
-export type DrainReason = "shutdown" | "fenced";
-
-/** Counters of a session that has events. Times are monotonic milliseconds. */
-export type Traffic = {
-  readonly promises: Promises;
-  readonly unackedEvents: number;
-  readonly unackedBytes: number;
-  readonly pressure: Pressure;
-  readonly isPaused: boolean;
-  readonly heardAtMs: number;
-  /** Since when the peer has not read what we wrote; undefined while it reads. */
-  readonly blockedSinceMs: number | undefined;
-};
+import type { DrainReasonName } from "../wire/frame.js";
+import { addUnacked, fillOf, overrunOf, type Promises, startTraffic, type Terms, type Traffic, windowOf, withGrant } from "./traffic.js";
+import type { Grant } from "./window.js";
 
 /** Phases of one stream. Table of phase × event: SPEC.md, held by test/unit/hub/session.test.ts. */
 export type Session =
   /** Nothing has come yet. */
-  | { readonly kind: "greeting"; readonly openedAtMs: number }
+  | { readonly kind: "greeting"; readonly openedAtMs: number; readonly terms: Terms }
   /** Hello has come; the store is asked for the producer's epoch. The transport is paused. */
-  | { readonly kind: "opening"; readonly promises: Promises }
+  | { readonly kind: "opening"; readonly promises: Promises; readonly terms: Terms }
   | { readonly kind: "live"; readonly traffic: Traffic }
   /** A DrainNotice was sent; the client has until `untilMs` to half-close. */
   | { readonly kind: "draining"; readonly traffic: Traffic; readonly untilMs: number }
@@ -46,19 +29,27 @@ export type SessionEvent =
   | { readonly kind: "opened" }
   /** Events were read: `count` of them and `bytes` wait for the store, the others are refused already. */
   | { readonly kind: "events"; readonly count: number; readonly bytes: number; readonly hasRoom: boolean }
-  /** A heartbeat or a routing ack was read. */
+  /** Any other frame was read. */
   | { readonly kind: "other" }
   | { readonly kind: "settled"; readonly count: number; readonly bytes: number; readonly hasRoom: boolean }
   /** The queue of the coordinator has room again. */
   | { readonly kind: "room" }
-  | { readonly kind: "storage"; readonly isAvailable: boolean }
+  /** All sessions are granted another window, or for another reason. */
+  | { readonly kind: "window"; readonly grant: Grant; readonly hasRoom: boolean }
+  /** How long the session may be silent, and live, has changed. */
+  | { readonly kind: "cadence"; readonly silenceMaxMs: number; readonly drainAtMs: number }
+  /** Another credential is in force. */
+  | { readonly kind: "refreshed" }
   /** The transport takes no more frames for now, or takes them again. */
   | { readonly kind: "blocked" }
   | { readonly kind: "unblocked" }
   | { readonly kind: "half_close" }
-  | { readonly kind: "drain"; readonly reason: DrainReason; readonly untilMs: number }
-  /** Time passes. `isStall`: our own event loop stood still, so silence proves nothing. */
-  | { readonly kind: "tick"; readonly isStall: boolean }
+  | { readonly kind: "drain"; readonly reason: Exclude<DrainReasonName, "credential_expiry">; readonly untilMs: number }
+  /**
+   * Time passes. `isStall`: our own event loop stood still, so silence proves nothing. `credentialLeftMs`: until the credential expires; undefined means
+   * never.
+   */
+  | { readonly kind: "tick"; readonly isStall: boolean; readonly credentialLeftMs: number | undefined }
   /** Input or our own failure that ends the stream. */
   | { readonly kind: "fault"; readonly error: CoordinatorError }
   /** The peer is gone. */
@@ -70,8 +61,10 @@ export type Effect =
   | { readonly kind: "welcome" }
   | { readonly kind: "pause" }
   | { readonly kind: "resume" }
-  | { readonly kind: "flow_control"; readonly pressure: Pressure }
-  | { readonly kind: "drain_notice"; readonly reason: DrainReason; readonly untilMs: number }
+  | { readonly kind: "flow_control"; readonly window: Grant }
+  /** The connection takes no more streams (GOAWAY): whoever reconnects does so on another. */
+  | { readonly kind: "retire_connection" }
+  | { readonly kind: "drain_notice"; readonly reason: DrainReasonName; readonly untilMs: number }
   /** Writes what is acknowledged, then ends with OK. */
   | { readonly kind: "finish" }
   | { readonly kind: "fail"; readonly error: CoordinatorError }
@@ -86,7 +79,7 @@ const nothing: readonly Effect[] = [];
 const noPromises: Promises = { heartbeat: false, flowControl: false, drain: false };
 
 /** The session of a stream that was just opened. */
-export const openSession = (nowMs: number): Session => ({ kind: "greeting", openedAtMs: nowMs });
+export const openSession = (nowMs: number, terms: Terms): Session => ({ kind: "greeting", openedAtMs: nowMs, terms });
 
 /** Next phase and what to do about it. Pure.     Units: `nowMs` is monotonic. */
 export function step(session: Session, event: SessionEvent, nowMs: number): Step {
@@ -112,16 +105,22 @@ type PhaseEvent = Exclude<SessionEvent, { readonly kind: "gone" | "fault" }>;
 function stepGreeting(session: Session & { kind: "greeting" }, event: PhaseEvent, nowMs: number): Step {
   switch (event.kind) {
     case "hello":
-      return { next: { kind: "opening", promises: event.promises }, effects: [{ kind: "pause" }, { kind: "open_producer" }] };
+      return {
+        next: { kind: "opening", promises: event.promises, terms: session.terms },
+        effects: [{ kind: "pause" }, { kind: "open_producer" }],
+      };
     case "events":
     case "other":
-      return stepTraffic({ kind: "live", traffic: startTraffic(noPromises, nowMs) }, event, nowMs);
+      return stepTraffic({ kind: "live", traffic: startTraffic(noPromises, session.terms, nowMs) }, event, nowMs);
     case "half_close":
     case "drain":
       return finish(nowMs);
     case "tick":
       if (event.isStall || nowMs - session.openedAtMs < limits.helloMaxMs) return { next: session, effects: nothing };
       return fail(new CoordinatorError("late", `nothing was sent within ${limits.helloMaxMs} ms`, { reason: "HELLO_TIMEOUT" }), nowMs);
+    case "window":
+    case "cadence":
+      return { next: { ...session, terms: changeTerms(session.terms, event) }, effects: nothing };
     default:
       return { next: session, effects: nothing };
   }
@@ -131,11 +130,14 @@ function stepOpening(session: Session & { kind: "opening" }, event: PhaseEvent, 
   switch (event.kind) {
     case "opened":
       return {
-        next: { kind: "live", traffic: startTraffic(session.promises, nowMs) },
+        next: { kind: "live", traffic: startTraffic(session.promises, session.terms, nowMs) },
         effects: [{ kind: "welcome" }, { kind: "resume" }],
       };
     case "drain":
       return finish(nowMs);
+    case "window":
+    case "cadence":
+      return { next: { ...session, terms: changeTerms(session.terms, event) }, effects: nothing };
     default:
       return { next: session, effects: nothing };
   }
@@ -151,9 +153,9 @@ function stepTraffic(session: Trafficking, event: PhaseEvent, nowMs: number): St
       return fail(error, nowMs);
     }
     case "events": {
-      const unackedEvents = traffic.unackedEvents + event.count;
-      const unackedBytes = traffic.unackedBytes + event.bytes;
-      return steer(session, { ...traffic, unackedEvents, unackedBytes, heardAtMs: nowMs }, event.hasRoom);
+      const taken = addUnacked(traffic, event.count, event.bytes, nowMs);
+      const overrun = overrunOf(taken, nowMs);
+      return overrun === undefined ? steer(session, taken, event.hasRoom) : fail(overrun, nowMs);
     }
     case "other":
       return { next: { ...session, traffic: { ...traffic, heardAtMs: nowMs } }, effects: nothing };
@@ -164,8 +166,12 @@ function stepTraffic(session: Trafficking, event: PhaseEvent, nowMs: number): St
     }
     case "room":
       return steer(session, traffic, true);
-    case "storage":
-      return changePressure(session, event.isAvailable ? "none" : "storage_unavailable");
+    case "window":
+      return steer(session, withGrant(traffic, event.grant, nowMs), event.hasRoom);
+    case "cadence":
+      return { next: { ...session, traffic: { ...traffic, terms: changeTerms(traffic.terms, event) } }, effects: nothing };
+    case "refreshed":
+      return { next: { ...session, traffic: { ...traffic, isExpiryTold: false, heardAtMs: nowMs } }, effects: nothing };
     case "blocked":
       return { next: { ...session, traffic: { ...traffic, blockedSinceMs: traffic.blockedSinceMs ?? nowMs } }, effects: nothing };
     case "unblocked":
@@ -175,7 +181,7 @@ function stepTraffic(session: Trafficking, event: PhaseEvent, nowMs: number): St
     case "drain":
       return drain(session, event.reason, event.untilMs, nowMs);
     case "tick":
-      return tickTraffic(session, event.isStall, nowMs);
+      return tickTraffic(session, event, nowMs);
     case "opened":
       return { next: session, effects: nothing };
   }
@@ -212,50 +218,41 @@ function stepClosed(session: Session & { kind: "closed" }, event: SessionEvent, 
   return { next: session, effects: nothing };
 }
 
-function startTraffic(promises: Promises, nowMs: number): Traffic {
-  return { promises, unackedEvents: 0, unackedBytes: 0, pressure: "none", isPaused: false, heardAtMs: nowMs, blockedSinceMs: undefined };
+function changeTerms(terms: Terms, event: Extract<SessionEvent, { readonly kind: "window" | "cadence" }>): Terms {
+  if (event.kind === "window") return { ...terms, grant: event.grant };
+  return { ...terms, silenceMaxMs: event.silenceMaxMs, drainAtMs: event.drainAtMs };
 }
 
-/** Pauses above twice the window or when the queue is full, resumes when both are well again, and says so to those who listen. */
+/** Pauses above twice the window or when the queue is full, resumes when both are well again, and tells those who listen what their window is now. */
 function steer(session: Trafficking, traffic: Traffic, hasRoom: boolean): Step {
-  const isOver =
-    traffic.unackedEvents > limits.windowMaxEvents * limits.windowPauseFactor ||
-    traffic.unackedBytes > limits.windowMaxBytes * limits.windowPauseFactor;
-  const isInside = traffic.unackedEvents <= limits.windowMaxEvents && traffic.unackedBytes <= limits.windowMaxBytes;
-  if (!traffic.isPaused && (isOver || !hasRoom)) {
-    const paused = changePressure(
-      { ...session, traffic: { ...traffic, isPaused: true } },
-      traffic.pressure === "none" ? "busy" : traffic.pressure,
-    );
-    return { next: paused.next, effects: [{ kind: "pause" }, ...paused.effects] };
-  }
-  if (traffic.isPaused && isInside && hasRoom) {
-    const resumed = changePressure(
-      { ...session, traffic: { ...traffic, isPaused: false } },
-      traffic.pressure === "busy" ? "none" : traffic.pressure,
-    );
-    return { next: resumed.next, effects: [{ kind: "resume" }, ...resumed.effects] };
-  }
-  return { next: { ...session, traffic }, effects: nothing };
+  const fill = fillOf(traffic);
+  let { isPaused } = traffic;
+  if (fill === "over" || !hasRoom) isPaused = true;
+  else if (fill === "inside") isPaused = false;
+  const next = { ...session, traffic: { ...traffic, isPaused } };
+  const effects: Effect[] = [];
+  if (isPaused !== session.traffic.isPaused) effects.push({ kind: isPaused ? "pause" : "resume" });
+  const [before, window] = [windowOf(session.traffic), windowOf(next.traffic)];
+  const isSame = before.maxEvents === window.maxEvents && before.maxBytes === window.maxBytes && before.pressure === window.pressure;
+  if (!isSame && traffic.promises.flowControl) effects.push({ kind: "flow_control", window });
+  return { next, effects };
 }
 
-function changePressure(session: Trafficking, pressure: Pressure): Step {
+/**
+ * A client that understands DrainNotice gets one and the time to half-close; any other is flushed at once. The connection is retired before the notice
+ * is written, so that no client reconnects on it; not for a fenced session, whose connection nobody wants gone.
+ */
+function drain(session: Trafficking, reason: Exclude<DrainReasonName, "credential_expiry">, untilMs: number, nowMs: number): Step {
   const { traffic } = session;
-  if (pressure === traffic.pressure) return { next: session, effects: nothing };
-  const effects: readonly Effect[] = traffic.promises.flowControl ? [{ kind: "flow_control", pressure }] : nothing;
-  return { next: { ...session, traffic: { ...traffic, pressure } }, effects };
-}
-
-/** A client that understands DrainNotice gets one and the time to half-close; any other is flushed at once. */
-function drain(session: Trafficking, reason: DrainReason, untilMs: number, nowMs: number): Step {
-  const { traffic } = session;
-  if (!traffic.promises.drain) return startFlushing(traffic, untilMs, nowMs);
+  const notice: Effect = { kind: "drain_notice", reason, untilMs };
   if (reason === "fenced") {
     const flushed = startFlushing(traffic, untilMs, nowMs);
-    return { next: flushed.next, effects: [{ kind: "drain_notice", reason, untilMs }, ...flushed.effects] };
+    return traffic.promises.drain ? { next: flushed.next, effects: [notice, ...flushed.effects] } : flushed;
   }
   if (session.kind === "draining") return { next: { ...session, untilMs: Math.min(untilMs, session.untilMs) }, effects: nothing };
-  return { next: { kind: "draining", traffic, untilMs }, effects: [{ kind: "drain_notice", reason, untilMs }] };
+  if (traffic.promises.drain) return { next: { kind: "draining", traffic, untilMs }, effects: [{ kind: "retire_connection" }, notice] };
+  const flushed = startFlushing(traffic, untilMs, nowMs);
+  return { next: flushed.next, effects: [{ kind: "retire_connection" }, ...flushed.effects] };
 }
 
 function startFlushing(traffic: Traffic, untilMs: number | undefined, nowMs: number): Step {
@@ -264,17 +261,30 @@ function startFlushing(traffic: Traffic, untilMs: number | undefined, nowMs: num
   return { next: { kind: "flushing", unackedEvents, blockedSinceMs, untilMs }, effects: [{ kind: "pause" }] };
 }
 
-function tickTraffic(session: Trafficking, isStall: boolean, nowMs: number): Step {
+function tickTraffic(session: Trafficking, tick: Extract<SessionEvent, { readonly kind: "tick" }>, nowMs: number): Step {
   const { traffic } = session;
+  const { promises, terms } = traffic;
   if (session.kind === "draining" && nowMs >= session.untilMs) return finish(nowMs);
   if (isSlow(traffic.blockedSinceMs, nowMs)) return failSlow(nowMs);
+  if (tick.credentialLeftMs !== undefined && tick.credentialLeftMs <= 0) {
+    return fail(new CoordinatorError("unauthenticated", "the key of this session has expired", { reason: "KEY_EXPIRED" }), nowMs);
+  }
+  if (session.kind === "live" && nowMs >= terms.drainAtMs) return drain(session, "session_age", nowMs + limits.sessionDrainMs, nowMs);
+  if (mustTellExpiry(session, tick.credentialLeftMs)) {
+    const notice: Effect = { kind: "drain_notice", reason: "credential_expiry", untilMs: nowMs + (tick.credentialLeftMs ?? 0) };
+    return { next: { ...session, traffic: { ...traffic, isExpiryTold: true } }, effects: [notice] };
+  }
   // What we do not read we cannot hear.
-  if (isStall || traffic.isPaused) return { next: { ...session, traffic: { ...traffic, heardAtMs: nowMs } }, effects: nothing };
-  const silenceMaxMs = limits.heartbeatIntervalMs * limits.heartbeatMissesMax;
-  if (traffic.promises.heartbeat && nowMs - traffic.heardAtMs > silenceMaxMs) {
-    return fail(new CoordinatorError("unavailable", `no frame for ${silenceMaxMs} ms`, { reason: "HEARTBEAT_MISSED" }), nowMs);
+  if (tick.isStall || traffic.isPaused) return { next: { ...session, traffic: { ...traffic, heardAtMs: nowMs } }, effects: nothing };
+  if (promises.heartbeat && nowMs - traffic.heardAtMs > terms.silenceMaxMs) {
+    return fail(new CoordinatorError("unavailable", `no frame for ${terms.silenceMaxMs} ms`, { reason: "HEARTBEAT_MISSED" }), nowMs);
   }
   return { next: session, effects: nothing };
+}
+
+function mustTellExpiry(session: Trafficking, leftMs: number | undefined): boolean {
+  const { promises, isExpiryTold } = session.traffic;
+  return session.kind === "live" && promises.drain && !isExpiryTold && leftMs !== undefined && leftMs <= limits.credentialNoticeMs;
 }
 
 function isSlow(blockedSinceMs: number | undefined, nowMs: number): boolean {

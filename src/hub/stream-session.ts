@@ -5,58 +5,65 @@ import type { Draft, NewEvent, Outcome } from "../interaction/event.js";
 import { unreachable } from "../platform/assert.js";
 import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
-import type { PublishedRoutes, RoutingAck } from "../smart-router/table.js";
+import type { PublishedRoutes } from "../smart-router/table.js";
 import type { ProducerOpened } from "../store/store.js";
 import {
-  ackBatchFrame,
   type ClientFrame,
+  type DrainReasonName,
   drainNoticeFrame,
-  eventAckFrame,
   flowControlFrame,
   type Greeting,
-  heartbeatAckFrame,
-  noticeFrame,
-  routingUpdateFrame,
-  type ServerFrame,
   type Window,
   welcomeFrame,
 } from "../wire/frame.js";
-import { routingUpdateFromTable } from "../wire/routes.js";
-import { AckLedger } from "./ack-ledger.js";
-import { anonymousBearer, checkGreeting, foreignProducer, greetedBearer, openingError, promisesOf, welcomeOf } from "./handshake.js";
-import { RouteOutlet } from "./route-outlet.js";
-import { type DrainReason, type Effect, openSession, type Session, type SessionEvent, step } from "./session.js";
+import type { SessionSettings } from "../wire/session-terms.js";
+import { AckOutlet } from "./ack-outlet.js";
+import type { ConfigStanding } from "./config-outlet.js";
+import { FrameOutlet } from "./frame-outlet.js";
+import { anonymousBearer, askForProducer, checkGreeting, greetedBearer, promisesOf, welcomeOf } from "./handshake.js";
+import type { MeasuredLoad } from "./load.js";
+import { type Effect, openSession, type Session, type SessionEvent, step } from "./session.js";
+import { type ControlledSession, SessionControl } from "./session-control.js";
 import type { SessionDeps, Transport } from "./surroundings.js";
+import { takeEvents } from "./take-events.js";
+import { windowOf } from "./traffic.js";
+import type { Grant } from "./window.js";
 
 /** One stream of one MCP: carries out what the session machine decides. Lives from the opening of the stream until `release`. */
-export class StreamSession implements Origin {
+export class StreamSession implements Origin, ControlledSession {
   readonly id: string;
+  readonly transport: Transport;
   readonly #deps: SessionDeps;
-  readonly #transport: Transport;
-  readonly #principal: Principal;
-  readonly #outlet = new RouteOutlet<PublishedRoutes>();
+  readonly #frames: FrameOutlet;
+  readonly #control: SessionControl;
+  readonly #openedAtMs: number;
+  /** Share of the age that is allowed at which this session is drained: sessions that began together do not end together. */
+  readonly #ageShare: number;
   #session: Session;
   #bearer: Bearer;
   #greeting: Greeting | undefined;
-  #ledger = new AckLedger("each");
-  #mode: "each" | "coalesced" = "each";
+  #acks = new AckOutlet("each");
   #lane: number;
   #opened: ProducerOpened | undefined;
-  #isWritable = true;
+  #provedAtMs = 0;
   #windowVersion = 1;
-  #settledCount = 0;
-  #settledBytes = 0;
-  #timing: CommitTiming | undefined;
   #stopWaitingForRoom: (() => void) | undefined;
 
   constructor(deps: SessionDeps, id: string, principal: Principal, transport: Transport) {
     this.id = id;
+    this.transport = transport;
     this.#deps = deps;
-    this.#transport = transport;
-    this.#principal = principal;
+    this.#frames = new FrameOutlet(transport, () => this.#apply({ kind: "blocked" }));
+    this.#control = new SessionControl(deps, this.#frames, this, principal);
     this.#bearer = anonymousBearer(principal);
     this.#lane = deps.ingest.queue.laneOf(id);
-    this.#session = openSession(deps.clock.monotonicMs());
+    this.#openedAtMs = deps.clock.monotonicMs();
+    this.#ageShare = 1 - limits.sessionAgeSpread * deps.rng();
+    this.#session = openSession(this.#openedAtMs, { grant: deps.grant(), ...this.#cadence() });
+  }
+
+  get principal(): Principal {
+    return this.#control.principal;
   }
 
   /** Empty without one. */
@@ -69,38 +76,62 @@ export class StreamSession implements Origin {
     return this.#bearer.mcpId;
   }
 
+  /** Fencing token of its producer; 0 without one, and until the store has given it. */
+  get epoch(): number {
+    return this.#opened?.epoch ?? 0;
+  }
+
+  /** When the store last stored an event of this session, which proves its epoch, or gave it the epoch. Monotonic. */
+  get provedAtMs(): number {
+    return this.#provedAtMs;
+  }
+
+  /** Its latest load report. */
+  get load(): MeasuredLoad | undefined {
+    return this.#control.load;
+  }
+
+  /** Where it stands with the settings; undefined when it takes no updates. */
+  get configStanding(): ConfigStanding | undefined {
+    return this.#control.configStanding;
+  }
+
+  get hasUnacked(): boolean {
+    const session = this.#session;
+    return (session.kind === "live" || session.kind === "draining") && session.traffic.unackedEvents > 0;
+  }
+
+  get isLive(): boolean {
+    return this.#session.kind === "live";
+  }
+
   get isClosed(): boolean {
     return this.#session.kind === "closed";
   }
 
-  /** A frame was read. */
+  get resolvedThrough(): bigint {
+    return this.#acks.resolvedThrough;
+  }
+
+  /** The window in force. */
+  get window(): Window {
+    const session = this.#session;
+    const grant = session.kind === "live" || session.kind === "draining" ? windowOf(session.traffic) : this.#deps.grant();
+    return { version: this.#windowVersion, ...grant };
+  }
+
+  /** A frame was read. After its input is over, whatever the transport still delivers is dropped. */
   received(frame: ClientFrame): void {
-    if (this.isClosed) return;
-    switch (frame.kind) {
-      case "hello":
-        this.#greet(frame.greeting);
-        break;
-      case "events":
-        this.#take(frame.drafts);
-        break;
-      case "heartbeat":
-        this.#apply({ kind: "other" });
-        this.#answerHeartbeat(frame.id);
-        break;
-      case "routing_ack":
-        this.#apply({ kind: "other" });
-        this.#routingAcked(frame.ack);
-        break;
-      case "unknown":
-        this.#apply({ kind: "other" });
-        this.#notice("UNKNOWN_FRAME", "a frame with no member this coordinator knows was ignored");
-        break;
-      default:
-        unreachable(frame);
+    if (this.isClosed || this.#session.kind === "flushing") return;
+    if (frame.kind === "hello") this.#greet(frame.greeting);
+    else if (frame.kind === "events") this.#take(frame.drafts);
+    else {
+      this.#apply({ kind: "other" });
+      this.#control.received(frame);
     }
   }
 
-  /** Something that ends the stream: a frame that cannot be read, a failure of ours. */
+  /** A frame that cannot be read, or a failure of ours, ends the stream. */
   failed(error: CoordinatorError): void {
     this.#apply({ kind: "fault", error });
   }
@@ -111,11 +142,13 @@ export class StreamSession implements Origin {
 
   /** The transport takes frames again. */
   unblocked(): void {
-    this.#isWritable = true;
+    this.#frames.unblocked();
     this.#apply({ kind: "unblocked" });
+    if (this.isClosed) return;
+    this.#frames.writePostponed();
     this.#writeAcks();
     if (this.#hasRoom) this.#apply({ kind: "room" });
-    this.#pushRoutes();
+    this.#control.push();
   }
 
   /** The peer is gone: cancelled, reset, or done. Idempotent. */
@@ -123,50 +156,62 @@ export class StreamSession implements Origin {
     this.#apply({ kind: "gone" });
   }
 
-  drain(reason: DrainReason, untilMs: number): void {
+  /** A newer session has the producer: what is queued gets its verdict from the store, nothing more is taken, and the stream ends. */
+  fence(): void {
+    this.drain("fenced", this.#deps.clock.monotonicMs() + limits.slowConsumerMaxMs);
+  }
+
+  drain(reason: Exclude<DrainReasonName, "credential_expiry">, untilMs: number): void {
     this.#apply({ kind: "drain", reason, untilMs });
   }
 
   tick(isStall: boolean): void {
-    this.#apply({ kind: "tick", isStall });
-    this.#pushRoutes();
+    this.#apply({ kind: "tick", isStall, credentialLeftMs: this.#control.credentialLeftMs });
+    this.#control.push();
   }
 
-  storageChanged(isAvailable: boolean): void {
-    this.#apply({ kind: "storage", isAvailable });
+  grantChanged(grant: Grant): void {
+    this.#apply({ kind: "window", grant, hasRoom: this.#hasRoom });
   }
 
   routesPublished(routes: PublishedRoutes): void {
-    if (!this.#wantsRoutes()) return;
-    this.#outlet.offer(routes);
-    this.#pushRoutes();
+    this.#control.routesPublished(routes);
+  }
+
+  settingsChanged(settings: SessionSettings): void {
+    this.#control.settingsChanged(settings);
+  }
+
+  cadenceChanged(): void {
+    this.#apply({ kind: "cadence", ...this.#cadence() });
+  }
+
+  credentialChanged(before: Principal): void {
+    this.#bearer = { ...this.#bearer, principal: this.principal };
+    this.#apply({ kind: "refreshed" });
+    this.#deps.credentialChanged(this, before);
   }
 
   /** A person may want to know: a deadline on a long stream ends it. */
   warnOfDeadline(): void {
-    this.#notice("DEADLINE_ON_STREAM", "this stream has a deadline and will end at it; long-lived streams should set none");
+    this.#control.notice("DEADLINE_ON_STREAM", "this stream has a deadline and will end at it; long-lived streams should set none");
   }
 
   settled(event: NewEvent, outcome: Outcome): void {
-    this.#ledger.settled(event, outcome);
-    this.#settledCount += 1;
-    this.#settledBytes += event.encodedBytes;
-    if (outcome.kind === "fenced") this.drain("fenced", this.#deps.clock.monotonicMs() + limits.slowConsumerMaxMs);
+    this.#acks.settled(event, outcome);
+    if (outcome.kind === "stored") this.#provedAtMs = this.#deps.clock.monotonicMs();
+    if (outcome.kind === "fenced") this.fence();
   }
 
   flushed(timing: CommitTiming): void {
-    const count = this.#settledCount;
-    const bytes = this.#settledBytes;
-    this.#settledCount = 0;
-    this.#settledBytes = 0;
-    this.#timing = timing;
+    const flushed = this.#acks.flushed(timing);
     this.#writeAcks();
-    this.#apply({ kind: "settled", count, bytes, hasRoom: this.#hasRoom });
+    this.#apply({ kind: "settled", ...flushed, hasRoom: this.#hasRoom });
   }
 
   #greet(greeting: Greeting): void {
     if (this.#session.kind === "greeting") {
-      const refusal = checkGreeting(greeting, this.#principal);
+      const refusal = checkGreeting(greeting, this.principal);
       if (refusal !== undefined) {
         this.failed(refusal);
         return;
@@ -176,7 +221,6 @@ export class StreamSession implements Origin {
     this.#apply({ kind: "hello", promises: promisesOf(greeting.capabilities) });
   }
 
-  /** Judges events one by one: refused ones are answered at once, the others go to the queue. */
   #take(drafts: readonly Draft[]): void {
     if (drafts.length > limits.batchMaxEvents) {
       const message = `${drafts.length} events in one frame; at most ${limits.batchMaxEvents} are allowed`;
@@ -184,29 +228,15 @@ export class StreamSession implements Origin {
       return;
     }
     const { ingest, clock } = this.#deps;
-    const receivedAtMs = clock.monotonicMs();
-    let count = 0;
-    let bytes = 0;
-    let refused = false;
-    for (const draft of drafts) {
-      const judged = ingest.accept(this.#bearer, draft);
-      if (judged.kind === "refused") {
-        this.#ledger.refused(judged.verdict);
-        refused = true;
-      } else {
-        this.#ledger.accepted(judged.event.sequence);
-        ingest.queue.offer(this.#lane, { event: judged.event, origin: this, receivedAtMs });
-        count += 1;
-        bytes += judged.event.encodedBytes;
-      }
-    }
+    const by = { bearer: this.#bearer, origin: this, lane: this.#lane };
+    const { count, bytes, hasRefused } = takeEvents(ingest, by, this.#acks, drafts, clock.monotonicMs());
     this.#apply({ kind: "events", count, bytes, hasRoom: this.#hasRoom });
-    if (refused) this.#writeAcks();
+    if (hasRefused) this.#writeAcks();
   }
 
   /** Room for more: in the queue, and for verdicts of a peer that does not read those it has. */
   get #hasRoom(): boolean {
-    return this.#deps.ingest.queue.hasRoom && this.#ledger.unwrittenCount <= limits.windowMaxEvents;
+    return this.#deps.ingest.queue.hasRoom && this.#acks.unwrittenCount <= limits.windowMaxEvents;
   }
 
   #apply(event: SessionEvent): void {
@@ -225,19 +255,18 @@ export class StreamSession implements Origin {
         this.#welcome();
         break;
       case "pause":
-        this.#transport.pause();
-        this.#stopWaitingForRoom ??= this.#deps.ingest.queue.whenRoom(() => {
-          this.#stopWaitingForRoom = undefined;
-          if (this.#hasRoom) this.#apply({ kind: "room" });
-        });
+        this.#pause();
         break;
       case "resume":
         this.#forgetRoom();
-        this.#transport.resume();
+        this.transport.resume();
         break;
       case "flow_control":
         this.#windowVersion += 1;
-        this.#write(flowControlFrame(this.#window()));
+        this.#frames.writeNewest("window", () => flowControlFrame(this.window));
+        break;
+      case "retire_connection":
+        this.transport.retireConnection();
         break;
       case "drain_notice":
         this.#sendDrainNotice(effect.reason, effect.untilMs);
@@ -246,10 +275,10 @@ export class StreamSession implements Origin {
         this.#finish();
         break;
       case "fail":
-        this.#transport.fail(effect.error);
+        this.transport.fail(effect.error);
         break;
       case "reset":
-        this.#transport.reset();
+        this.transport.reset();
         break;
       case "release":
         this.#forgetRoom();
@@ -260,137 +289,73 @@ export class StreamSession implements Origin {
     }
   }
 
-  /** Asks the store for the producer's epoch and resume point. Never rejects: failure ends the stream. */
-  async #openProducer(): Promise<void> {
-    const greeting = this.#greeting;
-    if (greeting === undefined) return;
-    try {
-      const { mcpId } = greetedBearer(this.#principal, greeting, 0);
-      if (greeting.producerId !== "") {
-        this.#opened = await this.#deps.openProducer(greeting.producerId, mcpId, this.id);
-        if (this.#opened === undefined) throw foreignProducer(greeting.producerId);
-      }
-    } catch (thrown) {
-      // The loop's edge: the peer reconnects, and finds its place again.
-      this.failed(openingError(thrown));
-      return;
-    }
-    if (this.isClosed) return;
-    this.#bearer = greetedBearer(this.#principal, greeting, this.#opened?.epoch ?? 0);
-    this.#mode = greeting.ackMode;
-    this.#ledger = new AckLedger(greeting.ackMode);
-    if (greeting.producerId !== "") this.#lane = this.#deps.ingest.queue.laneOf(greeting.producerId);
-    this.#apply({ kind: "opened" });
-    if (greeting.producerId !== "") this.#deps.greeted(this);
-  }
-
-  #welcome(): void {
-    const greeting = this.#greeting;
-    if (greeting === undefined) return;
-    const routes = greeting.capabilities.has("routing") ? this.#deps.currentRoutes() : undefined;
-    if (routes !== undefined) this.#outlet.offer(routes);
-    const sent = this.#outlet.take(this.#deps.clock.monotonicMs());
-    const welcome = welcomeOf(greeting, this.#principal, this.#opened);
-    this.#write(
-      welcomeFrame({
-        ...welcome,
-        sessionId: this.id,
-        coordinatorId: this.#deps.coordinatorId,
-        settings: this.#deps.settings,
-        window: this.#window(),
-        routing: sent && routingUpdateFromTable(sent.table, sent.nonce),
-        serverTimeMs: this.#deps.clock.nowMs(),
-      }),
-    );
-    if (!this.#deps.ingest.queue.isAvailable) this.#apply({ kind: "storage", isAvailable: false });
-  }
-
-  /** Acks first: weights never hold them back. */
-  #writeAcks(): void {
-    if (this.isClosed) return;
-    while (this.#isWritable) {
-      if (this.#mode === "coalesced") {
-        const frame = this.#ledger.takeFrame();
-        if (frame === undefined) return;
-        this.#write(ackBatchFrame({ ...frame, timing: this.#timing }));
-      } else {
-        const verdict = this.#ledger.takeEach(1)[0];
-        if (verdict === undefined) return;
-        this.#write(eventAckFrame(verdict));
-      }
-    }
-  }
-
-  /** Everything that is acknowledged goes out whatever the transport says: it is bounded by the window, and nothing follows. */
-  #finish(): void {
-    if (this.#mode === "coalesced") {
-      for (let frame = this.#ledger.takeFrame(); frame !== undefined; frame = this.#ledger.takeFrame()) {
-        this.#transport.write(ackBatchFrame({ ...frame, timing: this.#timing }));
-      }
-    } else {
-      for (const verdict of this.#ledger.takeEach(Number.POSITIVE_INFINITY)) this.#transport.write(eventAckFrame(verdict));
-    }
-    this.#transport.end();
-  }
-
-  #answerHeartbeat(id: bigint): void {
-    if (this.isClosed) return;
-    this.#write(
-      heartbeatAckFrame({
-        id,
-        receivedAtMs: this.#deps.clock.nowMs(),
-        resolvedThrough: this.#ledger.resolvedThrough,
-        window: this.#window(),
-        routingVersion: this.#deps.currentRoutes()?.version ?? 0,
-        configVersion: this.#deps.settings.version,
-      }),
-    );
-  }
-
-  #routingAcked(ack: RoutingAck): void {
-    const table = this.#outlet.acked(ack.nonce, ack.status);
-    if (table === undefined) {
-      this.#notice("ACK_IGNORED", "a routing ack with a nonce that is not outstanding was ignored");
-      return;
-    }
-    this.#deps.recordRoutingAck({ producerId: this.producerId === "" ? this.id : this.producerId, mcpId: this.mcpId, ack });
-    this.#pushRoutes();
-  }
-
-  #pushRoutes(): void {
-    if (!this.#isWritable || !this.#wantsRoutes()) return;
-    const sent = this.#outlet.take(this.#deps.clock.monotonicMs());
-    if (sent !== undefined) this.#write(routingUpdateFrame(routingUpdateFromTable(sent.table, sent.nonce)));
-  }
-
-  #wantsRoutes(): boolean {
-    return this.#session.kind === "live" && (this.#greeting?.capabilities.has("routing") ?? false);
-  }
-
-  #sendDrainNotice(reason: DrainReason, untilMs: number): void {
-    const deadlineMs = untilMs - this.#deps.clock.monotonicMs();
-    const delayMs = Math.round(limits.reconnectSpreadMs * this.#deps.rng());
-    this.#write(drainNoticeFrame(reason, deadlineMs, delayMs));
-  }
-
-  #notice(code: Parameters<typeof noticeFrame>[0], message: string): void {
-    if (!this.isClosed && this.#isWritable) this.#write(noticeFrame(code, message));
-  }
-
-  #write(frame: ServerFrame): void {
-    if (this.#transport.write(frame)) return;
-    this.#isWritable = false;
-    this.#apply({ kind: "blocked" });
-  }
-
-  #window(): Window {
-    const pressure =
-      this.#session.kind === "live" || this.#session.kind === "draining" ? this.#session.traffic.pressure : ("none" as const);
-    return { version: this.#windowVersion, maxEvents: limits.windowMaxEvents, maxBytes: limits.windowMaxBytes, pressure };
+  #pause(): void {
+    this.transport.pause();
+    this.#stopWaitingForRoom ??= this.#deps.ingest.queue.whenRoom(() => {
+      this.#stopWaitingForRoom = undefined;
+      if (this.#hasRoom) this.#apply({ kind: "room" });
+    });
   }
 
   #forgetRoom(): void {
     this.#stopWaitingForRoom?.();
     this.#stopWaitingForRoom = undefined;
+  }
+
+  /** Asks the store for the producer's epoch and resume point. Never rejects: failure ends the stream. */
+  async #openProducer(): Promise<void> {
+    const greeting = this.#greeting;
+    if (greeting === undefined) return;
+    if (greeting.resumeSessionId !== "") this.#deps.resumes(this, greeting);
+    const opening = await askForProducer(this.#deps.openProducer, greeting, this.principal, this.id);
+    if (opening.kind === "refused") this.failed(opening.error);
+    if (opening.kind === "refused" || this.isClosed) return;
+    this.#opened = opening.opened;
+    this.#provedAtMs = this.#deps.clock.monotonicMs();
+    this.#bearer = greetedBearer(this.principal, greeting, this.epoch);
+    this.#acks = new AckOutlet(greeting.ackMode);
+    if (this.producerId !== "") this.#lane = this.#deps.ingest.queue.laneOf(this.producerId);
+    this.#apply({ kind: "opened" });
+    if (this.producerId !== "") this.#deps.greeted(this);
+  }
+
+  #welcome(): void {
+    const greeting = this.#greeting;
+    if (greeting === undefined) return;
+    const routing = this.#control.begin(greeting.capabilities);
+    this.cadenceChanged();
+    const { clock, coordinatorId, log } = this.#deps;
+    const welcome = welcomeOf(greeting, this.principal, this.#opened, this.#control.settings);
+    const before = this.#opened?.supersededSessionId;
+    const { id: sessionId, mcpId, producerId, epoch, window } = this;
+    const resumes = greeting.resumeSessionId;
+    log.info({ session: sessionId, mcpId, producerId, epoch, resume: welcome.resumeStatus, before, resumes }, "session opened");
+    this.#frames.write(welcomeFrame({ ...welcome, sessionId, coordinatorId, window, routing, serverTimeMs: clock.nowMs() }));
+  }
+
+  /** Acks first: pushes never hold them back. */
+  #writeAcks(): void {
+    while (this.#frames.isWritable && !this.isClosed) {
+      const frame = this.#acks.take();
+      if (frame === undefined) return;
+      this.#frames.write(frame);
+    }
+  }
+
+  /** Everything that is acknowledged goes out whatever the transport says: it is bounded by the window, and nothing follows. */
+  #finish(): void {
+    for (let frame = this.#acks.take(); frame !== undefined; frame = this.#acks.take()) this.transport.write(frame);
+    this.transport.end();
+  }
+
+  #sendDrainNotice(reason: DrainReasonName, untilMs: number): void {
+    const deadlineMs = untilMs - this.#deps.clock.monotonicMs();
+    const delayMs = Math.round(limits.reconnectSpreadMs * this.#deps.rng());
+    this.#frames.write(drainNoticeFrame(reason, deadlineMs, delayMs, reason === "shutdown" || reason === "session_age"));
+  }
+
+  #cadence(): { readonly silenceMaxMs: number; readonly drainAtMs: number } {
+    const { maxSessionAgeMs } = this.#deps.settings();
+    return { silenceMaxMs: this.#control.silenceMaxMs, drainAtMs: this.#openedAtMs + maxSessionAgeMs * this.#ageShare };
   }
 }

@@ -1,3 +1,4 @@
+import type { Principal } from "../auth/principal.js";
 import type { Ingest } from "../ingest/ingest.js";
 import type { Clock } from "../platform/clock.js";
 import type { CoordinatorError } from "../platform/errors.js";
@@ -5,9 +6,13 @@ import type { Logger } from "../platform/log.js";
 import type { Rng } from "../platform/rng.js";
 import type { PublishedRoutes, RoutingAck } from "../smart-router/table.js";
 import type { ProducerOpened } from "../store/store.js";
-import type { ServerFrame, SessionSettings } from "../wire/frame.js";
+import type { Greeting } from "../wire/frame.js";
+import type { ServerFrame } from "../wire/server-frame.js";
+import type { SessionSettings } from "../wire/session-terms.js";
+import type { Authenticate } from "./credential.js";
 import type { Session, SessionEvent, Step } from "./session.js";
 import type { StreamSession } from "./stream-session.js";
+import type { Grant } from "./window.js";
 
 /**
  * What carries the frames: one gRPC stream, cut to what a session needs. After `pause` no frame is delivered until `resume`. After `end`, `fail` or
@@ -21,6 +26,10 @@ export type Transport = {
   readonly end: () => void;
   readonly fail: (error: CoordinatorError) => void;
   readonly reset: () => void;
+  /** Tells the peer to open no more streams on this connection (GOAWAY); those that are open go on. Idempotent. */
+  readonly retireConnection: () => void;
+  /** Stands for the connection under the stream: the same object for every stream on it; undefined where that cannot be told. */
+  readonly connection: object | undefined;
 };
 
 /** What a routing ack came to, for the log of acks. */
@@ -30,19 +39,30 @@ export type AckedTable = {
   readonly ack: RoutingAck;
 };
 
+/** Gives a producer its next epoch. Undefined when it belongs to another MCP. */
+export type OpenProducer = (producerId: string, mcpId: string, sessionId: string) => Promise<ProducerOpened | undefined>;
+
 export type SessionDeps = {
   readonly ingest: Ingest;
-  /** Undefined when the producer belongs to another MCP. */
-  readonly openProducer: (producerId: string, mcpId: string, sessionId: string) => Promise<ProducerOpened | undefined>;
+  readonly openProducer: OpenProducer;
   readonly currentRoutes: () => PublishedRoutes | undefined;
   readonly recordRoutingAck: (acked: AckedTable) => void;
+  /** Judges the key of a CredentialRefresh. */
+  readonly authenticate: Authenticate;
+  /** The credential of the session was replaced. */
+  readonly credentialChanged: (session: StreamSession, before: Principal) => void;
+  /** What every session is granted now. */
+  readonly grant: () => Grant;
+  /** Says Hello for a producer and names the session before: ends that one, if it is here. */
+  readonly resumes: (session: StreamSession, greeting: Greeting) => void;
   /** The session has a producer: fences an older session of the same one. */
   readonly greeted: (session: StreamSession) => void;
   readonly released: (session: StreamSession) => void;
   /** Sees every step of every session before its effects are carried out: for measuring which edges of the table a run has taken. Must not throw. */
   readonly stepped?: (before: Session, event: SessionEvent, step: Step) => void;
   readonly coordinatorId: string;
-  readonly settings: SessionSettings;
+  /** What new sessions are given. */
+  readonly settings: () => SessionSettings;
   readonly clock: Clock;
   readonly rng: Rng;
   readonly log: Logger;

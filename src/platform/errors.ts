@@ -55,10 +55,13 @@ export const errorReasons = {
   INTERACTION_NOT_FOUND: "no event of this interaction is stored",
   PAGE_TOKEN_INVALID: "the page token is not one that this service gave out",
   SLOW_CONSUMER: "acknowledgements could not be written for too long",
+  WINDOW_OVERRUN: "a client that promised flow control went on sending above a smaller window for too long",
   HELLO_TIMEOUT: "the stream was opened and nothing was sent",
   HEARTBEAT_MISSED: "a client that promised heartbeats sent none",
   HELLO_REPEATED: "a second Hello on one stream",
-  SESSIONS_EXHAUSTED: "the coordinator holds as many sessions as it may",
+  SESSIONS_EXHAUSTED: "the coordinator holds as many sessions as it may; QuotaFailure says how many",
+  KEY_SESSIONS_EXHAUSTED: "the key has as many sessions on this coordinator as one key may; QuotaFailure says how many",
+  CONNECTION_SESSIONS_EXHAUSTED: "the connection carries as many sessions as one may; open another; QuotaFailure says how many",
   QUEUE_FULL: "the coordinator holds as many unsettled events as it may",
   STORE_UNAVAILABLE: "the store cannot be reached",
   STORE_READ_ONLY: "the store refuses writes",
@@ -75,12 +78,16 @@ export const errorReasons = {
 /** One fault of one field of a request. Same words as in the wire contract's FieldViolation. */
 export type FieldFault = { readonly field: string; readonly reason: string; readonly description: string };
 
+/** A quota that is used up, in the words of google.rpc.QuotaFailure: of what or whom, and how much there is. */
+export type Quota = { readonly subject: string; readonly description: string };
+
 /** Everything about a refusal besides its code and message. */
 export type ErrorDetails = {
   readonly reason: ErrorReason;
   readonly retryAfterMs?: number;
   readonly fields?: readonly FieldFault[];
   readonly metadata?: Readonly<Record<string, string>>;
+  readonly quota?: Quota;
   readonly cause?: unknown;
 };
 
@@ -92,6 +99,7 @@ export class CoordinatorError extends Error {
   readonly retryAfterMs: number | undefined;
   readonly fields: readonly FieldFault[];
   readonly metadata: Readonly<Record<string, string>>;
+  readonly quota: Quota | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -100,6 +108,7 @@ export class CoordinatorError extends Error {
     this.retryAfterMs = details.retryAfterMs;
     this.fields = details.fields ?? [];
     this.metadata = details.metadata ?? {};
+    this.quota = details.quota;
   }
 
   /** The only funnel from whatever was thrown: ours passes, anything else becomes `broken` with its cause kept for the log. */

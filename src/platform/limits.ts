@@ -42,13 +42,46 @@ export const limits = {
   windowMaxBytes: 4 * 1024 * 1024,
   /** A stream is no longer read above this many windows: a client that ignores its window meets the back-pressure of HTTP/2. */
   windowPauseFactor: 2,
+  /** Windows shrink when this share of the pending budget is filled, for all who send together to fill no more than it. */
+  pressureHighShare: 0.5,
+  /** A budget filled this far in spite of it makes them shrink further, step by step. */
+  pressureFullShare: 0.9,
+  /** They grow again below this share: half of what made them shrink, so that growing by one step cannot make them shrink. */
+  pressureLowShare: 0.25,
+  /** For so long there must be no reason for a shrunken window before it grows by one step. */
+  pressureCalmMs: 5_000,
+  /** Shares of the memory that the process may have at which windows shrink and may grow again. The rest is for the collector to work in. */
+  memoryHighShare: 0.85,
+  memoryLowShare: 0.75,
+  /** Smallest window: the full one halved so often, 7 events. */
+  windowHalvingsMax: 7,
+  /** A client has so long after a window began to shrink before it can be taken for a violator. */
+  windowGraceMs: 10_000,
+  /** Events above a shrunken window that make a violator: twice what a client can have sent before it learnt of the smallest one (hub/SPEC.md). */
+  windowOverrunMaxEvents: 4_000,
+  /** Sessions are drained at up to this share before their age is reached, each at its own: those that began together do not end together. */
+  sessionAgeSpread: 0.1,
+  /** How long a client has to half-close after a DrainNotice because of age: a commit and a few round trips, many times over. */
+  sessionDrainMs: 30_000,
+  /** A client is told so long ahead that its credential expires: time to fetch another, and to ask a person for one. */
+  credentialNoticeMs: 120_000,
+  /** Credentials refused on one stream before it ends: mistakes, but no guessing. */
+  credentialRefusalsMax: 3,
+  /** A load report is worth nothing after this. */
+  loadReportMaxAgeMs: 60_000,
+  /** Largest number in a load report that is believed. */
+  loadReportMax: 1_000_000,
   /** Acks with full detail in one frame: keeps the frame far below the 4 MiB that clients accept. */
   exceptionsPerFrameMax: 500,
-  /** A routing table that is not acked within this time no longer holds back a newer one. */
-  routingAckMaxMs: 5_000,
+  /** A routing table, or settings of a session, that are not acked within this time no longer hold back newer ones. */
+  pushAckMaxMs: 5_000,
   /** An opened stream must send something within this time. */
   helloMaxMs: 10_000,
   heartbeatIntervalMs: 15_000,
+  /** How soon a session that stores nothing learns that another coordinator has its producer; one that does learns it with its next commit. */
+  fenceCheckIntervalMs: 5_000,
+  /** Producers asked about in one statement: lookups by primary key, some milliseconds. */
+  fenceCheckMaxCount: 1_000,
   /** One loss is noise, two is a pause, three is gone. */
   heartbeatMissesMax: 3,
   /** Acks that cannot be written for this long mean that the peer does not read. */
@@ -57,6 +90,8 @@ export const limits = {
   streamsPerConnectionMax: 128,
   /** Sessions per process: about 60 KiB each. */
   sessionsMax: 10_000,
+  /** Sessions on one connection: below streamsPerConnectionMax, so that unary calls still find a stream. */
+  sessionsPerConnectionMax: 100,
   /** Receive windows of HTTP/2: grpc-js leaves the server at 64 KiB (grpc-node issue 3058). */
   http2StreamWindowBytes: 1024 * 1024,
   http2ConnectionWindowBytes: 8 * 1024 * 1024,
@@ -114,6 +149,11 @@ export const limits = {
   keyMaxBytes: 256,
   /** Reconnects of a client: fast enough to hide a restart, slow enough that a fleet does not hammer a coordinator that is down. */
   reconnectBackoff: { firstMs: 100, maxMs: 30_000 },
+  /**
+   * How long a fenced client waits before it takes its producer_id back: `floorMs`, and on top a jittered delay that doubles with each fencing. Two
+   * processes with one producer_id so trade places a few times an hour at most, instead of at the pace of their reconnects.
+   */
+  fencedBackoff: { floorMs: 30_000, firstMs: 30_000, maxMs: 600_000 },
   /** Unacknowledged events and their encoded bytes that a client session holds by default. Above either, the caller waits. */
   outboxMaxEvents: 100_000,
   outboxMaxBytes: 256 * 1024 * 1024,

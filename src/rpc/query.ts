@@ -1,4 +1,4 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   type CoordinatorStats,
   CoordinatorStatsSchema,
@@ -9,14 +9,17 @@ import {
   type ListInteractionsRequest,
   ListInteractionsResponseSchema,
   type QueryService,
+  type SessionStatsSchema,
 } from "../../gen/mcp/coordinator/v1/query_service_pb.js";
 import { boundMcpId, type Principal, scopeTo } from "../auth/principal.js";
+import type { FleetFigures } from "../hub/figures.js";
 import { checkText } from "../interaction/check.js";
 import type { Clock } from "../platform/clock.js";
 import { CoordinatorError, type FieldFault } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import type { InteractionCounts, InteractionFilter, PerformanceMetrics, Store } from "../store/store.js";
 import { statusToProto } from "../wire/ack.js";
+import { pressureToProto } from "../wire/frame.js";
 import { interactionToProto, parseState } from "../wire/interaction.js";
 import { durationFromMs, timestampFromMs } from "../wire/time.js";
 import type { Handlers } from "./adapt-grpc.js";
@@ -34,6 +37,7 @@ export type CoordinatorFigures = {
   /** Verdicts given, by status; a status that was never given may be absent. */
   readonly events: Readonly<Partial<Record<keyof typeof statusToProto, number>>>;
   readonly deadLetters: number;
+  readonly sessions: FleetFigures;
 };
 
 export type QueryDeps = {
@@ -164,5 +168,22 @@ function figuresToProto(figures: CoordinatorFigures): CoordinatorStats {
       .flatMap((name) => ({ status: statusToProto[name], count: BigInt(figures.events[name] ?? 0) }))
       .filter(({ count }) => count > 0n),
     deadLetters: BigInt(figures.deadLetters),
+    sessions: sessionsToProto(figures.sessions),
   });
+}
+
+function sessionsToProto({ grant, configVersion, loads, ...counts }: FleetFigures): MessageInitShape<typeof SessionStatsSchema> {
+  return {
+    ...counts,
+    pressure: pressureToProto[grant.pressure],
+    windowMaxEvents: grant.maxEvents,
+    configVersion: BigInt(configVersion),
+    loads: loads.map(({ mcpId, sessionCount, inFlight, queued, utilization }) => ({
+      mcpId,
+      sessions: sessionCount,
+      inFlight: BigInt(inFlight),
+      queued: BigInt(queued),
+      utilization,
+    })),
+  };
 }

@@ -2,7 +2,13 @@ import { create, type DescMessage, type MessageInitShape, type MessageShape, toB
 import { anyPack, durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Metadata } from "@grpc/grpc-js";
-import { BadRequestSchema, ErrorInfoSchema, RequestInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  QuotaFailureSchema,
+  RequestInfoSchema,
+  RetryInfoSchema,
+} from "../../gen/google/rpc/error_details_pb.js";
 import { type Status, StatusSchema } from "../../gen/google/rpc/status_pb.js";
 import { CoordinatorError, type ErrorCode, errorTable, type FieldFault } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
@@ -100,6 +106,10 @@ function detailsOf(error: CoordinatorError, requestId: string, fields: readonly 
   if (!isHidden && fields.length > 0) details.push(detail(BadRequestSchema, { fieldViolations: fields.map(shortFault) }));
   if (!isHidden && error.retryAfterMs !== undefined) {
     details.push(detail(RetryInfoSchema, { retryDelay: durationFromMs(error.retryAfterMs) }));
+  }
+  if (!isHidden && error.quota !== undefined) {
+    const { subject, description } = error.quota;
+    details.push(detail(QuotaFailureSchema, { violations: [{ subject: shortText(subject), description: shortText(description) }] }));
   }
   details.push(detail(RequestInfoSchema, { requestId }));
   return details;

@@ -1,10 +1,12 @@
+import { constants, type ServerHttp2Stream } from "node:http2";
 import type { ServerDuplexStream } from "@grpc/grpc-js";
 import type { StreamInteractionsRequest } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import type { Fleet } from "../hub/fleet.js";
 import type { StreamSession } from "../hub/stream-session.js";
 import type { Transport } from "../hub/surroundings.js";
 import type { Logger } from "../platform/log.js";
-import { parseClientFrame, type ServerFrame } from "../wire/frame.js";
+import { parseClientFrame } from "../wire/frame.js";
+import type { ServerFrame } from "../wire/server-frame.js";
 import type { BidiHandler } from "./adapt-grpc.js";
 import type { Decoded } from "./grpc-definition.js";
 import { logRefusal, refusalOf, toGrpcStatus, undecodableError } from "./status.js";
@@ -62,18 +64,22 @@ function createTransport(log: Logger, call: StreamCall, requestId: string): Tran
       call.emit("error", toGrpcStatus(error, requestId)); // grpc-js takes the status of a stream from its error event
       call.resume();
     },
-    reset: () => resetStream(call),
+    reset: () => http2StreamOf(call)?.close(constants.NGHTTP2_ENHANCE_YOUR_CALM),
+    // close() sends GOAWAY naming the newest stream, takes no more, and lets those that are open go on; a connection that is gone takes no more already.
+    retireConnection: () => {
+      const connection = http2StreamOf(call)?.session;
+      if (connection !== undefined && !connection.closed) connection.close();
+    },
+    connection: http2StreamOf(call)?.session,
   };
 }
 
 /**
- * Resets the HTTP/2 stream under a call whose peer reads nothing, not even its status: grpc-js has no public way (node-grpc.md row 2), so this reaches
- * for the two private fields between the call and its stream, and does nothing where they have moved. Held by test/story/slow-consumer.test.ts.
+ * The HTTP/2 stream under a call. grpc-js shows neither it nor its connection, and has no way to reset a stream whose peer reads nothing, to tell two
+ * streams on one connection from two connections, or to retire a connection by itself (node-grpc.md rows 2, 7, 16). So this reaches for the two private
+ * fields between, and gives nothing where they have moved: test/story/slow-consumer.test.ts and session-life.test.ts would tell.
  */
-function resetStream(call: StreamCall): void {
-  const inner = call as unknown as { readonly call?: { readonly stream?: { readonly close?: (code: number) => void } } };
-  inner.call?.stream?.close?.(enhanceYourCalm);
+function http2StreamOf(call: StreamCall): ServerHttp2Stream | undefined {
+  const inner = call as unknown as { readonly call?: { readonly stream?: ServerHttp2Stream } }; // private in grpc-js's types
+  return inner.call?.stream;
 }
-
-/** HTTP/2 error code ENHANCE_YOUR_CALM, RFC 9113 section 7. */
-const enhanceYourCalm = 0xb;

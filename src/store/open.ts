@@ -14,7 +14,7 @@ import { listInteractions } from "./list-interactions.js";
 import { maintain, type Retention } from "./maintain.js";
 import { migrateTarget } from "./migrate.js";
 import { countInteractions, readPerformance } from "./performance.js";
-import { openProducer, readProducer } from "./producers.js";
+import { openProducer, readEpochs, readProducer } from "./producers.js";
 import { acquireTerm, publish, readPublication } from "./publications.js";
 import { readEvents, readInteraction } from "./read-interaction.js";
 import { type Store, StoreFault } from "./store.js";
@@ -119,6 +119,7 @@ function createStore(options: StoreOptions, parts: Parts): Store {
     },
     openProducer: (producerId, mcpId, sessionId, coordinatorId) => openProducer(queries, producerId, mcpId, sessionId, coordinatorId),
     readProducer: (producerId, mcpId) => readProducer(queries, producerId, mcpId),
+    readEpochs: (producerIds) => readEpochs(queries, producerIds),
     setAside: (event, reason) => setAside(queries, event, reason),
     findEvents: (mcpId, eventIds) => findEvents(queries, mcpId, eventIds),
     tallyInteractions: (mcpId, interactionIds) => tallyInteractions(queries, mcpId, interactionIds),

@@ -24,7 +24,15 @@ export class StoreFault extends Error {
 }
 
 /** What opening a session found out about its producer. */
-export type ProducerOpened = { readonly epoch: number; readonly resumeSequence: bigint; readonly isKnown: boolean };
+export type ProducerOpened = {
+  readonly epoch: number;
+  readonly resumeSequence: bigint;
+  readonly isKnown: boolean;
+  /** How long before this the producer had last opened a session or stored an event, by the clock of the database. 0 for a new one. Unit: ms. */
+  readonly silentMs: number;
+  /** The session that held the epoch before; empty for a new producer. */
+  readonly supersededSessionId: string;
+};
 
 /** An id looked up by verify; `digest` as in NewEvent. */
 export type StoredEventRef = { readonly eventId: string; readonly digest: string; readonly storedAtMs: number };
@@ -144,6 +152,8 @@ export type Store = {
   ) => Promise<ProducerOpened | undefined>;
   /** Resume point of a producer, or undefined when it is unknown. `mcpId` undefined means any. */
   readonly readProducer: (producerId: string, mcpId: string | undefined) => Promise<bigint | undefined>;
+  /** Epochs in force, by producer; unknown producers are missing. At most `limits.fenceCheckMaxCount` ids. */
+  readonly readEpochs: (producerIds: readonly string[]) => Promise<ReadonlyMap<string, number>>;
   /** Keeps an event that the store refused. */
   readonly setAside: (event: NewEvent, reason: string) => Promise<void>;
   readonly findEvents: (mcpId: string, eventIds: readonly string[]) => Promise<readonly StoredEventRef[]>;

@@ -1,9 +1,5 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import {
-  type StreamInteractionsRequest,
-  type StreamInteractionsResponse,
-  StreamInteractionsResponseSchema,
-} from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
+import { create } from "@bufbuild/protobuf";
+import type { StreamInteractionsRequest } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import type { RoutingUpdate } from "../../gen/mcp/coordinator/v1/routes_pb.js";
 import {
   AckMode,
@@ -23,10 +19,16 @@ import type { RoutingAck } from "../smart-router/table.js";
 import { type AckView, ackToProto, statusToProto } from "./ack.js";
 import { draftFromProto, draftsFromProto } from "./event.js";
 import { routingAckFromProto } from "./routes.js";
+import { respond, type ServerFrame } from "./server-frame.js";
+import {
+  type ConfigAck,
+  configAckFromProto,
+  type LoadReport,
+  loadReportFromProto,
+  type SessionSettings,
+  settingsToProto,
+} from "./session-terms.js";
 import { durationFromMs, timestampFromMs } from "./time.js";
-
-/** A frame to a client. */
-export type ServerFrame = StreamInteractionsResponse;
 
 /** What a Hello says, in domain words. Empty strings mean absent. */
 export type Greeting = {
@@ -39,9 +41,10 @@ export type Greeting = {
   readonly ackMode: "each" | "coalesced";
   readonly firstUnackedSequence: bigint;
   readonly labels: Readonly<Record<string, string>>;
+  readonly resumeSessionId: string;
 };
 
-export type CapabilityName = "heartbeat" | "flow_control" | "routing" | "drain";
+export type CapabilityName = "heartbeat" | "flow_control" | "routing" | "config" | "drain" | "load_report";
 
 /** One frame from a client. `unknown` is an empty oneof, which is also what a member looks like that we do not know yet. */
 export type ClientFrame =
@@ -49,6 +52,9 @@ export type ClientFrame =
   | { readonly kind: "events"; readonly drafts: readonly Draft[] }
   | { readonly kind: "heartbeat"; readonly id: bigint }
   | { readonly kind: "routing_ack"; readonly ack: RoutingAck }
+  | { readonly kind: "config_ack"; readonly ack: ConfigAck }
+  | { readonly kind: "credential_refresh"; readonly token: string }
+  | { readonly kind: "load_report"; readonly report: LoadReport }
   | { readonly kind: "unknown" };
 
 /** Reads a decoded frame. `bytes` is its encoded length. */
@@ -65,6 +71,12 @@ export function parseClientFrame(request: StreamInteractionsRequest, bytes: numb
       return { kind: "heartbeat", id: frame.value.id };
     case "routingAck":
       return parseRoutingAck(routingAckFromProto(frame.value));
+    case "configAck":
+      return parseConfigAck(configAckFromProto(frame.value));
+    case "credentialRefresh":
+      return { kind: "credential_refresh", token: frame.value.token };
+    case "loadReport":
+      return { kind: "load_report", report: loadReportFromProto(frame.value) };
     case undefined:
       return { kind: "unknown" };
     default:
@@ -77,19 +89,27 @@ function parseRoutingAck(ack: RoutingAck | undefined): ClientFrame {
   return ack === undefined ? { kind: "unknown" } : { kind: "routing_ack", ack };
 }
 
+function parseConfigAck(ack: ConfigAck | undefined): ClientFrame {
+  return ack === undefined ? { kind: "unknown" } : { kind: "config_ack", ack };
+}
+
 const capabilityNames = {
   [Capability.UNSPECIFIED]: undefined,
   [Capability.HEARTBEAT]: "heartbeat",
   [Capability.FLOW_CONTROL]: "flow_control",
   [Capability.ROUTING]: "routing",
+  [Capability.CONFIG]: "config",
   [Capability.DRAIN]: "drain",
+  [Capability.LOAD_REPORT]: "load_report",
 } as const satisfies Record<Capability, CapabilityName | undefined>;
 
 const capabilitiesToProto = {
   heartbeat: Capability.HEARTBEAT,
   flow_control: Capability.FLOW_CONTROL,
   routing: Capability.ROUTING,
+  config: Capability.CONFIG,
   drain: Capability.DRAIN,
+  load_report: Capability.LOAD_REPORT,
 } as const satisfies Record<CapabilityName, Capability>;
 
 function parseHello(hello: Hello): Greeting {
@@ -108,15 +128,18 @@ function parseHello(hello: Hello): Greeting {
     ackMode: hello.ackMode === AckMode.COALESCED ? "coalesced" : "each",
     firstUnackedSequence: hello.firstUnackedSequence,
     labels: hello.labels,
+    resumeSessionId: hello.resumeSessionId,
   };
 }
 
-export type PressureName = "none" | "busy" | "storage_unavailable";
+/** Why a window is what it is. */
+export type PressureName = "none" | "busy" | "storage_unavailable" | "memory";
 
-const pressureToProto = {
+export const pressureToProto = {
   none: Pressure.NONE,
   busy: Pressure.BUSY,
   storage_unavailable: Pressure.STORAGE_UNAVAILABLE,
+  memory: Pressure.MEMORY,
 } as const satisfies Record<PressureName, Pressure>;
 
 /** A window. Absolute values. */
@@ -128,7 +151,7 @@ export type Welcome = {
   readonly coordinatorId: string;
   readonly producerEpoch: number;
   readonly resumeAfterSequence: bigint;
-  readonly resumeStatus: "none" | "new" | "resumed" | "unknown_producer";
+  readonly resumeStatus: "none" | "new" | "resumed" | "too_old" | "unknown_producer";
   readonly capabilities: ReadonlySet<CapabilityName>;
   readonly settings: SessionSettings;
   readonly window: Window;
@@ -137,29 +160,25 @@ export type Welcome = {
   readonly authenticatedMcpId: string;
 };
 
-/** Limits and cadences of a session. */
-export type SessionSettings = {
-  readonly version: number;
-  readonly maxBatchEvents: number;
-  readonly maxEventBytes: number;
-  readonly heartbeatIntervalMs: number;
-  readonly dedupeHorizonMs: number;
-  readonly maxClockSkewMs: number;
-};
-
 const resumeStatusToProto = {
   none: ResumeStatus.UNSPECIFIED,
   new: ResumeStatus.NEW,
   resumed: ResumeStatus.RESUMED,
+  too_old: ResumeStatus.TOO_OLD,
   unknown_producer: ResumeStatus.UNKNOWN_PRODUCER,
 } as const satisfies Record<Welcome["resumeStatus"], ResumeStatus>;
 
+/** Why a stream is drained. */
+export type DrainReasonName = "shutdown" | "session_age" | "credential_expiry" | "fenced";
+
 const drainReasonToProto = {
   shutdown: DrainReason.SHUTDOWN,
+  session_age: DrainReason.SESSION_AGE,
+  credential_expiry: DrainReason.CREDENTIAL_EXPIRY,
   fenced: DrainReason.FENCED,
-} as const satisfies Record<string, DrainReason>;
+} as const satisfies Record<DrainReasonName, DrainReason>;
 
-export function welcomeFrame(welcome: Welcome): StreamInteractionsResponse {
+export function welcomeFrame(welcome: Welcome): ServerFrame {
   return respond({
     case: "welcome",
     value: {
@@ -170,14 +189,7 @@ export function welcomeFrame(welcome: Welcome): StreamInteractionsResponse {
       resumeAfterSequence: welcome.resumeAfterSequence,
       resumeStatus: resumeStatusToProto[welcome.resumeStatus],
       capabilities: [...welcome.capabilities].map((name) => capabilitiesToProto[name]),
-      config: {
-        version: BigInt(welcome.settings.version),
-        maxBatchEvents: welcome.settings.maxBatchEvents,
-        maxEventBytes: welcome.settings.maxEventBytes,
-        heartbeatInterval: durationFromMs(welcome.settings.heartbeatIntervalMs),
-        dedupeHorizon: durationFromMs(welcome.settings.dedupeHorizonMs),
-        maxClockSkew: durationFromMs(welcome.settings.maxClockSkewMs),
-      },
+      config: settingsToProto(welcome.settings),
       flowControl: windowToProto(welcome.window),
       ...(welcome.routing === undefined ? {} : { routing: welcome.routing }),
       serverTime: timestampFromMs(welcome.serverTimeMs),
@@ -186,7 +198,7 @@ export function welcomeFrame(welcome: Welcome): StreamInteractionsResponse {
   });
 }
 
-export function eventAckFrame(ack: AckView): StreamInteractionsResponse {
+export function eventAckFrame(ack: AckView): ServerFrame {
   return respond({ case: "eventAck", value: ackToProto(ack) });
 }
 
@@ -199,7 +211,7 @@ export type AckBatchView = {
 };
 
 /** Built by hand and not by init objects: this is the one frame that is written tens of thousands of times a second. */
-export function ackBatchFrame(view: AckBatchView): StreamInteractionsResponse {
+export function ackBatchFrame(view: AckBatchView): ServerFrame {
   const batch: EventAckBatch = create(EventAckBatchSchema);
   batch.resolvedThroughSequence = view.resolvedThrough;
   for (const range of view.ranges) {
@@ -223,26 +235,28 @@ export function ackBatchFrame(view: AckBatchView): StreamInteractionsResponse {
   return respond({ case: "eventAckBatch", value: batch });
 }
 
-export function flowControlFrame(window: Window): StreamInteractionsResponse {
+export function flowControlFrame(window: Window): ServerFrame {
   return respond({ case: "flowControl", value: windowToProto(window) });
 }
 
-export function routingUpdateFrame(update: RoutingUpdate): StreamInteractionsResponse {
+export function routingUpdateFrame(update: RoutingUpdate): ServerFrame {
   return respond({ case: "routingUpdate", value: update });
 }
 
+/** `isConnectionRetired`: the connection takes no more streams, so the client must reconnect on another. */
 export function drainNoticeFrame(
-  reason: keyof typeof drainReasonToProto,
+  reason: DrainReasonName,
   deadlineMs: number,
   reconnectDelayMs: number,
-): StreamInteractionsResponse {
+  isConnectionRetired: boolean,
+): ServerFrame {
   return respond({
     case: "drainNotice",
     value: {
       reason: drainReasonToProto[reason],
       deadline: durationFromMs(Math.max(0, deadlineMs)),
       reconnectDelay: durationFromMs(reconnectDelayMs),
-      newConnection: reason === "shutdown",
+      newConnection: isConnectionRetired,
     },
   });
 }
@@ -257,7 +271,7 @@ export type HeartbeatAnswer = {
   readonly configVersion: number;
 };
 
-export function heartbeatAckFrame(answer: HeartbeatAnswer): StreamInteractionsResponse {
+export function heartbeatAckFrame(answer: HeartbeatAnswer): ServerFrame {
   return respond({
     case: "heartbeatAck",
     value: {
@@ -271,9 +285,9 @@ export function heartbeatAckFrame(answer: HeartbeatAnswer): StreamInteractionsRe
   });
 }
 
-export type NoticeCode = "UNKNOWN_FRAME" | "DEADLINE_ON_STREAM" | "ACK_IGNORED";
+export type NoticeCode = "UNKNOWN_FRAME" | "DEADLINE_ON_STREAM" | "ACK_IGNORED" | "LOAD_IGNORED";
 
-export function noticeFrame(code: NoticeCode, message: string): StreamInteractionsResponse {
+export function noticeFrame(code: NoticeCode, message: string): ServerFrame {
   return respond({ case: "serverNotice", value: { code, message } });
 }
 
@@ -285,8 +299,4 @@ function windowToProto(window: Window): FlowControl {
     maxUnackedBytes: BigInt(window.maxBytes),
     pressure: pressureToProto[window.pressure],
   };
-}
-
-function respond(frame: MessageInitShape<typeof StreamInteractionsResponseSchema>["frame"]): StreamInteractionsResponse {
-  return create(StreamInteractionsResponseSchema, { frame } as MessageInitShape<typeof StreamInteractionsResponseSchema>); // exactOptionalPropertyTypes: the oneof is always given here
 }

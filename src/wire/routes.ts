@@ -24,7 +24,7 @@ const stateNumbers = {
 } as const satisfies Record<Route["state"], RouteStateNumber>;
 
 /** `undefined` where a number has no meaning here; a number that the contract gains does not compile until it has one. */
-const applyStatuses = {
+export const applyStatuses = {
   [ApplyStatusNumber.UNSPECIFIED]: undefined,
   [ApplyStatusNumber.RECEIVED]: "received",
   [ApplyStatusNumber.APPLIED]: "applied",

@@ -6,12 +6,14 @@ import type { StreamSession } from "../../src/hub/stream-session.js";
 import type { Transport } from "../../src/hub/surroundings.js";
 import { createIngest, type Ingest } from "../../src/ingest/ingest.js";
 import type { Draft } from "../../src/interaction/event.js";
-import type { CoordinatorError, ErrorReason } from "../../src/platform/errors.js";
+import { CoordinatorError, type ErrorReason } from "../../src/platform/errors.js";
 import { limits } from "../../src/platform/limits.js";
 import { decodeFrame } from "../../src/rpc/grpc-definition.js";
 import { toGrpcStatus, undecodableError } from "../../src/rpc/status.js";
-import { type ClientFrame, parseClientFrame, type ServerFrame } from "../../src/wire/frame.js";
+import { type ClientFrame, parseClientFrame } from "../../src/wire/frame.js";
+import type { ServerFrame } from "../../src/wire/server-frame.js";
 import { noonMs } from "../support/draft.js";
+import { openedOf, settingsOfTest } from "../support/make-fleet.js";
 import { ManualClock, turn } from "../support/manual-clock.js";
 
 const silent = pino({ level: "silent" });
@@ -51,6 +53,8 @@ class Tap implements Transport {
   readonly resume = (): void => {
     this.isPaused = false;
   };
+  readonly retireConnection = (): void => {};
+  readonly connection = undefined;
 
   /** Events are about to be delivered. */
   expect(drafts: readonly Draft[]): void {
@@ -90,14 +94,19 @@ export class FuzzTarget {
       dedupeHorizonMs: 7 * 86_400_000,
       ...shared,
     });
-    const settings = { version: 1, maxBatchEvents: 500, maxEventBytes: 1, heartbeatIntervalMs: 1, dedupeHorizonMs: 1, maxClockSkewMs: 1 };
     this.#fleet = new Fleet({
       ingest: this.#ingest,
-      openProducer: async () => ({ epoch: ++this.#epoch, resumeSequence: 0n, isKnown: false }),
+      openProducer: async () => openedOf({ epoch: ++this.#epoch, isKnown: false }),
+      readEpochs: undefined,
+      authenticate: () => {
+        throw new CoordinatorError("unauthenticated", "the key is not known", { reason: "KEY_UNKNOWN" });
+      },
+      memoryShare: () => 0,
+      caps: { perProcess: 100, perKey: 100 },
       currentRoutes: () => undefined,
       recordRoutingAck: () => {},
       coordinatorId: "fuzzed",
-      settings,
+      settings: settingsOfTest,
       ...shared,
     });
   }

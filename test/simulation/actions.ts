@@ -1,13 +1,14 @@
 import { create } from "@bufbuild/protobuf";
 import { EventStatus } from "../../gen/mcp/coordinator/v1/events_pb.js";
 import { ApplyStatus, RoutingAckSchema } from "../../gen/mcp/coordinator/v1/routes_pb.js";
-import { HeartbeatSchema } from "../../gen/mcp/coordinator/v1/session_pb.js";
+import { CredentialRefreshSchema, HeartbeatSchema } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import { reportOnce } from "../../src/ingest/report.js";
 import { limits } from "../../src/platform/limits.js";
 import { ackToProto } from "../../src/wire/ack.js";
 import { draftFromProto } from "../../src/wire/event.js";
-import type { ServerFrame } from "../../src/wire/frame.js";
-import type { SimCoordinator } from "./coordinator.js";
+import type { ServerFrame } from "../../src/wire/server-frame.js";
+import { settingsOfTest } from "../support/make-fleet.js";
+import { type SimCoordinator, unknownKey } from "./coordinator.js";
 import type { Link, Parcel } from "./link.js";
 import type { Fate } from "./model-store.js";
 import type { Peer } from "./peer.js";
@@ -34,6 +35,9 @@ export const ordinaryWeights = {
   stall: 0.3,
   sleep: 0.5,
   drain: 0.5,
+  refresh: 0.5,
+  settings: 0.6,
+  squeeze: 0.5,
   abort: 0.2,
   crash: 0.4,
   amnesia: 0.1,
@@ -90,6 +94,13 @@ export async function act(world: World, action: Action): Promise<void> {
       if (coordinator !== undefined) world.drain(coordinator, draw.pick([500, 5_000, 20_000, 60_000]));
       return;
     }
+    case "refresh":
+      return refresh(world, peer);
+    case "settings":
+      return reconfigure(world);
+    case "squeeze":
+      for (const coordinator of world.coordinators) coordinator.memoryShare = draw.pick([0, 0, 0.95]);
+      return world.tell(() => "the memory in use changes");
     case "abort":
       return forLink(world, isAny, (link) => link.abort());
     case "crash":
@@ -263,6 +274,20 @@ function route(world: World, peer: Peer): void {
     coordinator.fleet.publish(coordinator.routes);
   }
   world.tell(() => "a table is published");
+}
+
+/** A peer renews its key, seldom with one that nobody knows. */
+function refresh(world: World, peer: Peer): void {
+  const token = world.draw.chance(0.1) ? unknownKey : peer.traits.mcpId;
+  sendFrame(world, peer, "a key", { case: "credentialRefresh", value: create(CredentialRefreshSchema, { token }) });
+}
+
+/** Other settings for all sessions of a coordinator. */
+function reconfigure(world: World): void {
+  const coordinator = world.draw.pick(world.coordinators);
+  const heartbeatIntervalMs = world.draw.pick([5_000, limits.heartbeatIntervalMs]);
+  coordinator.fleet.reconfigure({ ...settingsOfTest, heartbeatIntervalMs, maxEventBytes: limits.eventMaxBytes });
+  world.tell(() => `coordinator ${coordinator.number} sets the heartbeat to ${heartbeatIntervalMs} ms`);
 }
 
 /** What a peer should not do. */

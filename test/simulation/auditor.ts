@@ -3,7 +3,7 @@ import { EventStatus } from "../../gen/mcp/coordinator/v1/events_pb.js";
 import type { EventAckBatch, HeartbeatAck, Welcome } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import type { SessionEvent } from "../../src/hub/session.js";
 import { mergeEvents } from "../../src/interaction/merge.js";
-import type { ServerFrame } from "../../src/wire/frame.js";
+import type { ServerFrame } from "../../src/wire/server-frame.js";
 import { mergedOf } from "./fold.js";
 import type { ModelStore, Row } from "./model-store.js";
 import { type Flaw, type Item, tagOf, type Workload } from "./workload.js";

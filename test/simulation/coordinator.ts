@@ -22,6 +22,14 @@ export type CoordinatorDeps = {
   readonly stepped: (before: Session, event: SessionEvent, step: Step) => void;
 };
 
+/** Keys are named after their MCP here; there is one that nobody knows. */
+function keyOf(authorization: string): Principal {
+  const mcpId = authorization.replace("Bearer ", "");
+  if (mcpId === unknownKey) throw new CoordinatorError("unauthenticated", "the key is not known", { reason: "KEY_UNKNOWN" });
+  return { kind: "key", keyId: "renewed", mcpId };
+}
+export const unknownKey = "nobody";
+
 /** One coordinator process: the real ingest and hub over a store, a clock and randomness of the schedule. */
 export class SimCoordinator {
   readonly number: number;
@@ -30,6 +38,8 @@ export class SimCoordinator {
   readonly links = new Set<Link>();
   state: "up" | "draining" | "down" = "up";
   routes: PublishedRoutes | undefined;
+  /** Share of the memory that is in use. */
+  memoryShare = 0;
   /** Most that one frame has added to the bytes of the queue. */
   largestFrameBytes = 0;
   readonly #auditor: Auditor;
@@ -51,6 +61,10 @@ export class SimCoordinator {
     this.fleet = new Fleet({
       ingest: this.ingest,
       openProducer: (producerId, mcpId, sessionId) => deps.store.openProducer(producerId, mcpId, sessionId, `c-${number}`),
+      readEpochs: (producerIds) => deps.store.readEpochs(producerIds),
+      authenticate: keyOf,
+      memoryShare: () => this.memoryShare,
+      caps: { perProcess: 1_000, perKey: 1_000 },
       currentRoutes: () => this.routes,
       recordRoutingAck: () => {},
       coordinatorId: `c-${number}`,
@@ -61,6 +75,7 @@ export class SimCoordinator {
         heartbeatIntervalMs: limits.heartbeatIntervalMs,
         dedupeHorizonMs: 7 * 86_400_000,
         maxClockSkewMs: 600_000,
+        maxSessionAgeMs: 30 * 86_400_000,
       },
       mintSessionId: () => `c-${number}-s-${this.#sessionCount++}`,
       stepped: deps.stepped,

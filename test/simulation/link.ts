@@ -4,7 +4,8 @@ import type { StreamSession } from "../../src/hub/stream-session.js";
 import type { Transport } from "../../src/hub/surroundings.js";
 import { CoordinatorError } from "../../src/platform/errors.js";
 import { limits } from "../../src/platform/limits.js";
-import { parseClientFrame, type ServerFrame } from "../../src/wire/frame.js";
+import { parseClientFrame } from "../../src/wire/frame.js";
+import type { ServerFrame } from "../../src/wire/server-frame.js";
 import type { Auditor, Ledger } from "./auditor.js";
 import type { Item } from "./workload.js";
 
@@ -71,6 +72,13 @@ export class Link implements Transport {
   readonly resume = (): void => {
     this.isPaused = false;
   };
+  /** Whether the peer was told to open no more streams here. */
+  isRetired = false;
+  readonly retireConnection = (): void => {
+    this.isRetired = true;
+  };
+  /** Every stream has a connection of its own. */
+  readonly connection = undefined;
   readonly end = (): void => {
     if (!this.isOrphan) this.#auditor.ended(this.ledger);
     this.#close("ended");

@@ -28,7 +28,7 @@ export type Statement = {
 };
 
 /** What a coordinator is given of a store. */
-export type StorePart = Pick<Store, "laneCount" | "append" | "setAside" | "openProducer">;
+export type StorePart = Pick<Store, "laneCount" | "append" | "setAside" | "openProducer" | "readEpochs">;
 
 /**
  * A test instrument with the semantics of Store.append and Store.openProducer as their docstrings and append-sql.ts have them, and with failpoints:
@@ -39,7 +39,7 @@ export class ModelStore {
   readonly rows = new Map<string, Row>();
   /** Numbers of items that were set aside. */
   readonly deadLetters = new Set<number>();
-  readonly producers = new Map<string, { epoch: number; mcpId: string; resumeSequence: bigint }>();
+  readonly producers = new Map<string, { epoch: number; mcpId: string; resumeSequence: bigint; sessionId: string }>();
   readonly interactions = new Map<string, FoldedRow>();
   readonly statements: Statement[] = [];
   /** While true nothing commits. */
@@ -65,7 +65,12 @@ export class ModelStore {
         send("dead letter", () => {
           this.deadLetters.add(itemNumberOf(tagInBody(event.body)));
         }),
-      openProducer: (producerId, mcpId) => send(`open ${producerId}`, () => this.#openProducer(producerId, mcpId)),
+      openProducer: (producerId, mcpId, sessionId) => send(`open ${producerId}`, () => this.#openProducer(producerId, mcpId, sessionId)),
+      readEpochs: (producerIds) =>
+        send(`epochs of ${producerIds.length}`, () => {
+          const known = [...this.producers].filter(([id]) => producerIds.includes(id));
+          return new Map(known.map(([id, { epoch }]) => [id, epoch]));
+        }),
     };
   }
 
@@ -137,16 +142,18 @@ export class ModelStore {
     return { kind: "stored", storedAtMs: row.storedAtMs };
   }
 
-  #openProducer(producerId: string, mcpId: string): ProducerOpened | undefined {
+  #openProducer(producerId: string, mcpId: string, sessionId: string): ProducerOpened | undefined {
     const known = this.producers.get(producerId);
     if (known === undefined) {
-      this.producers.set(producerId, { epoch: 1, mcpId, resumeSequence: 0n });
-      return { epoch: 1, resumeSequence: 0n, isKnown: false };
+      this.producers.set(producerId, { epoch: 1, mcpId, resumeSequence: 0n, sessionId });
+      return { epoch: 1, resumeSequence: 0n, isKnown: false, silentMs: 0, supersededSessionId: "" };
     }
     if (known.mcpId !== mcpId && known.mcpId !== "") return undefined;
     known.mcpId = mcpId;
     known.epoch += 1;
-    return { epoch: known.epoch, resumeSequence: known.resumeSequence, isKnown: true };
+    const supersededSessionId = known.sessionId;
+    known.sessionId = sessionId;
+    return { epoch: known.epoch, resumeSequence: known.resumeSequence, isKnown: true, silentMs: 0, supersededSessionId };
   }
 }
 

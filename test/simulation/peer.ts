@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { type EventAck, EventStatus } from "../../gen/mcp/coordinator/v1/events_pb.js";
 import { AckMode, type Capability, HelloSchema, type Welcome } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import type { Principal } from "../../src/auth/principal.js";
-import type { ServerFrame } from "../../src/wire/frame.js";
+import type { ServerFrame } from "../../src/wire/server-frame.js";
 import type { Link, Parcel } from "./link.js";
 import { type Item, tagOf } from "./workload.js";
 

@@ -206,17 +206,128 @@ test("a drain notice stops sending, awaits the acks, half-closes, and the rest g
   expect(log).toEqual(["0 event 1", "0 event 2", "0 half-close", "1 event 3"]);
 });
 
-test("a fenced session ends and tells why; later reports are refused", async () => {
-  const { session } = await meet((call, frame) => {
-    if (frame?.case === "hello") {
-      welcome(call);
-      call.send({ case: "drainNotice", value: { reason: DrainReason.FENCED } });
-    }
-    if (frame === undefined) call.end();
-  });
-  await expect.poll(() => session.state.kind).toBe("closed");
+test("a fenced session keeps its events, says so, and does not come back at once; closing it then is told as fenced", async () => {
+  let streams = 0;
+  const states: string[] = [];
+  const { session, settled } = await meet(
+    (call, frame) => {
+      if (frame?.case === "hello") {
+        streams++;
+        welcome(call);
+      }
+      for (const sequence of sequencesOf(frame)) {
+        call.send({ case: "drainNotice", value: { reason: DrainReason.FENCED } });
+        ack(call, sequence, { status: EventStatus.FENCED });
+        call.end();
+      }
+    },
+    { onState: (state) => states.push(state.kind === "disconnected" && state.isFenced ? "fenced" : state.kind) },
+  );
+  session.report(event("a"));
+  await expect.poll(() => states.at(-1)).toBe("fenced");
+  expect(session.state).toMatchObject({ kind: "disconnected", isFenced: true, fenceCount: 1 });
+  expect([session.unresolvedCount, settled.length, streams]).toEqual([1, 0, 1]);
   expect(await session.close()).toEqual({ kind: "fenced" });
   expect(() => session.report(event("late"))).toThrow("a newer session has the same producer_id");
+});
+
+test("what was sent is sent again when somebody else used the producer_id between, whatever the resume point says", async () => {
+  const seen: bigint[][] = [[], []];
+  const { session, settled } = await meet(
+    (call, frame) => {
+      const epochs = [3n, 5n];
+      if (frame?.case === "hello")
+        call.send({ case: "welcome", value: { producerEpoch: epochs[call.index] ?? 0n, resumeAfterSequence: call.index === 0 ? 0n : 9n } });
+      for (const sequence of sequencesOf(frame)) {
+        seen[call.index]?.push(sequence);
+        if (call.index === 0) call.fail(status.UNAVAILABLE, "gone");
+        else ack(call, sequence, { status: EventStatus.DUPLICATE });
+      }
+      if (frame === undefined) call.end();
+    },
+    { batchEvents: 1 },
+  );
+  session.report(event("a"));
+  expect(await session.flush()).toBe(true);
+  expect(seen).toEqual([[1n], [1n]]);
+  expect(settled.map((one) => `${one.verdict} ${one.learnt}`)).toEqual(["duplicate ack"]);
+});
+
+test("new settings are applied and acked, those that make no sense rejected; the next Hello names the session before", async () => {
+  const acks: string[] = [];
+  const hellos: string[] = [];
+  const batches: number[] = [];
+  const { session } = await meet(
+    (call, frame) => {
+      if (frame?.case === "hello") {
+        hellos.push(frame.value.resumeSessionId);
+        call.send({ case: "welcome", value: { sessionId: `s-${call.index}`, capabilities: [Capability.CONFIG] } });
+        const config = { heartbeatInterval: { seconds: 1n } };
+        call.send({ case: "configUpdate", value: { nonce: "c1", config: { ...config, version: 7n, maxBatchEvents: 2 } } });
+        call.send({ case: "configUpdate", value: { nonce: "c2", config: { ...config, version: 8n, maxBatchEvents: 0 } } });
+      }
+      if (frame?.case === "configAck") {
+        acks.push(`${frame.value.nonce} ${ApplyStatus[frame.value.status]} ${frame.value.version}`);
+        if (acks.length === 2) call.fail(status.UNAVAILABLE, "again");
+      }
+      const sequences = sequencesOf(frame);
+      if (sequences.length > 0) batches.push(sequences.length);
+      for (const sequence of sequences) ack(call, sequence);
+      if (frame === undefined) call.end();
+    },
+    { batchEvents: 50 },
+  );
+  await expect.poll(() => acks.length).toBe(4);
+  for (const id of ["a", "b", "c"]) session.report(event(id));
+  expect(await session.flush()).toBe(true);
+  expect(acks).toEqual(["c1 APPLIED 7", "c2 REJECTED 7", "c1 APPLIED 7", "c2 REJECTED 7"]);
+  expect(hellos).toEqual(["", "s-0"]);
+  expect(batches).toEqual([2, 1]);
+});
+
+test("a key that is about to expire is replaced on the stream, and one that is refused before the next", async () => {
+  const tokens: string[] = [];
+  const keys = ["second", "third"];
+  const { session } = await meet(
+    (call, frame) => {
+      if (frame?.case === "hello") {
+        welcome(call);
+        call.send({ case: "drainNotice", value: { reason: DrainReason.CREDENTIAL_EXPIRY, deadline: { seconds: 60n } } });
+      }
+      if (frame?.case === "credentialRefresh") {
+        tokens.push(frame.value.token);
+        call.send({ case: "credentialRefreshAck", value: {} });
+        if (call.index === 0) call.fail(status.UNAUTHENTICATED, "expired all the same");
+      }
+      for (const sequence of sequencesOf(frame)) ack(call, sequence);
+      if (frame === undefined) call.end();
+    },
+    { renewKey: async () => keys.shift() },
+  );
+  await expect.poll(() => session.counters.reconnects).toBe(1);
+  session.report(event("a"));
+  expect(await session.flush()).toBe(true);
+  expect(tokens).toEqual(["second"]);
+  expect(keys).toEqual([]);
+});
+
+test("the load of the MCP goes with each heartbeat", async () => {
+  const loads: number[] = [];
+  await meet(
+    (call, frame) => {
+      if (frame?.case === "hello") {
+        expect(frame.value.capabilities).toContain(Capability.LOAD_REPORT);
+        const config = { heartbeatInterval: { nanos: 20_000_000 } };
+        call.send({ case: "welcome", value: { capabilities: [Capability.HEARTBEAT], config } });
+      }
+      if (frame?.case === "heartbeat") call.send({ case: "heartbeatAck", value: { id: frame.value.id } });
+      if (frame?.case === "loadReport") loads.push(frame.value.inFlight);
+      if (frame === undefined) call.end();
+    },
+    { load: () => ({ inFlight: 4, queued: 1, utilization: 0.4 }) },
+  );
+  await expect.poll(() => loads.length).toBeGreaterThan(1);
+  expect(new Set(loads)).toEqual(new Set([4]));
 });
 
 test("a refused key ends the session without a retry, and a waiting caller is released", async () => {

@@ -1,34 +1,16 @@
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
-import { Fleet } from "../../src/hub/fleet.js";
-import { createIngest } from "../../src/ingest/ingest.js";
 import { limits } from "../../src/platform/limits.js";
 import { streamInteractions } from "../../src/rpc/stream-interactions.js";
-import { noonMs } from "../support/draft.js";
-import { GatedStore } from "../support/gated-store.js";
 import { openGrpcClient } from "../support/grpc-client.js";
-import { ManualClock } from "../support/manual-clock.js";
+import { makeFleet } from "../support/make-fleet.js";
 import { RawStream } from "../support/raw-stream.js";
 import { ocrKey, startRpcPorts } from "../support/rpc-ports.js";
 
 describe("a client that sends and never reads", () => {
   it("is ended as a slow consumer, then reset, and leaves nothing behind", async () => {
-    const clock = new ManualClock(noonMs);
+    const { clock, fleet } = makeFleet();
     const log = pino({ level: "silent" });
-    const store = new GatedStore();
-    const ingest = createIngest({
-      store: { laneCount: 1, append: store.append, setAside: store.setAside },
-      ...{ pseudonym: (id: string) => id, maxClockSkewMs: 600_000, dedupeHorizonMs: 86_400_000, clock, rng: () => 0.5, log },
-    });
-    const fleet = new Fleet({
-      ingest,
-      openProducer: async () => ({ epoch: 1, resumeSequence: 0n, isKnown: false }),
-      currentRoutes: () => undefined,
-      recordRoutingAck: () => {},
-      coordinatorId: "c",
-      settings: { version: 1, maxBatchEvents: 500, maxEventBytes: 1, heartbeatIntervalMs: 1, dedupeHorizonMs: 1, maxClockSkewMs: 1 },
-      ...{ clock, rng: () => 0.5, log },
-    });
     await using ports = await startRpcPorts({ stream: streamInteractions(log, fleet) });
     const client = openGrpcClient(ports.grpcAddress);
     const stream = new RawStream(client, { authorization: ocrKey });

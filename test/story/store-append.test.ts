@@ -93,7 +93,7 @@ describe.each(storeKinds)("appending to the $kind store", ({ kind, skip }) => {
     await send(3n);
     expect(await store.readProducer(producerId, mcpId)).toBe(7n);
     expect(await store.readProducer(producerId, "another")).toBeUndefined();
-    expect(await opened(producerId, mcpId)).toEqual({ epoch: epoch + 1, resumeSequence: 7n, isKnown: true });
+    expect(await opened(producerId, mcpId)).toMatchObject({ epoch: epoch + 1, resumeSequence: 7n, isKnown: true });
   });
 
   story("a superseded session stores nothing more and moves no cursor, while its successor does", async () => {
@@ -104,6 +104,16 @@ describe.each(storeKinds)("appending to the $kind store", ({ kind, skip }) => {
     expect(await kindsOf([event(old.epoch, 9n), event(next.epoch, 1n), event(0, 0n)])).toEqual(["fenced", "stored", "stored"]);
     expect(await store.readProducer(producerId, mcpId)).toBe(1n);
     expect(await store.readEvents(mcpId, interactionId, 10)).toHaveLength(2);
+  });
+
+  story("an opened producer says who had it before and how long it was silent, and its epoch can be asked for", async () => {
+    const [producerId, mcpId] = [freshName("p"), freshName("mcp")];
+    expect(await store.openProducer(producerId, mcpId, "s-1", "c")).toMatchObject({ silentMs: 0, supersededSessionId: "" });
+    const again = await store.openProducer(producerId, mcpId, "s-2", "c");
+    expect(again?.supersededSessionId).toBe("s-1");
+    expect(again?.silentMs).toBeGreaterThan(0);
+    expect(again?.silentMs).toBeLessThan(60_000);
+    expect(await store.readEpochs([producerId, freshName("unknown")])).toEqual(new Map([[producerId, 2]]));
   });
 
   story("one MCP can neither open the producer of another nor fence it", async () => {

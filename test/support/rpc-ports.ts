@@ -150,7 +150,7 @@ function authenticateForTest(authorization: string | undefined): ReturnType<Call
   throw new CoordinatorError("unauthenticated", "the key is not known", { reason: "KEY_UNKNOWN" });
 }
 
-const figuresOfTest = {
+export const figuresOfTest = {
   coordinatorId: "coordinator-of-test",
   startedAtMs: 1_780_000_000_000,
   openStreams: 3,
@@ -159,7 +159,15 @@ const figuresOfTest = {
   storeAvailable: true,
   events: { stored: 10, duplicate: 2, invalid: 0 },
   deadLetters: 1,
-};
+  sessions: {
+    grant: { maxEvents: 250, maxBytes: 1 << 20, pressure: "busy" },
+    configVersion: 2,
+    configCurrent: 3,
+    configBehind: 1,
+    configRejected: 1,
+    loads: [{ mcpId: "ocr", sessionCount: 2, inFlight: 5, queued: 7, utilization: 0.5 }],
+  },
+} as const;
 
 /** The reads of a store over a list: newest first, filtered, strictly after the cursor. */
 function storeOf(interactions: readonly Interaction[]): Pick<Store, "listInteractions" | "readPerformance" | "countInteractions"> {

@@ -18,6 +18,7 @@ function createRunning() {
     grpcPort: 50_051,
     webPort: 8080,
     storePromise: "embedded Postgres in ./data",
+    reconfigure: (config) => void calls.push(`reconfigure ${config.session.heartbeatIntervalSeconds}`),
     drain: called("drain"),
     closeNow: called("closeNow"),
     closed: gate("closed"),
@@ -94,7 +95,7 @@ describe("what serve says", () => {
     const { running, end } = createRunning();
     const cli = createTestProgram({ deps: { startCoordinator: async () => running } });
     const exit = cli.run("serve", "--log-level", "silent", ...argv);
-    await expect.poll(cli.listenerCount).toBe(1);
+    await expect.poll(cli.listenerCount).toBe(2);
     cli.signal("SIGTERM");
     end("drain");
     return { ...cli, exit: await exit };

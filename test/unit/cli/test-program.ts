@@ -12,6 +12,8 @@ export type TestProgram = {
   readonly stderr: string[];
   readonly run: (...argv: readonly string[]) => Promise<number>;
   readonly signal: (name: Signal) => void;
+  /** SIGHUP. */
+  readonly hangUp: () => void;
   readonly listenerCount: () => number;
 };
 
@@ -20,6 +22,7 @@ export function createTestProgram(
 ): TestProgram {
   const stdout: string[] = [];
   const stderr: string[] = [];
+  const reloads = new Set<() => void>();
   const listeners = new Set<(signal: Signal) => void>();
   const isTTY = given.isTerminal ?? false;
   const context: CliContext = {
@@ -29,6 +32,10 @@ export function createTestProgram(
     onSignal: (listener) => {
       listeners.add(listener);
       return () => void listeners.delete(listener);
+    },
+    onReload: (listener) => {
+      reloads.add(listener);
+      return () => void reloads.delete(listener);
     },
   };
   const absent = (): never => {
@@ -51,6 +58,9 @@ export function createTestProgram(
     signal: (name) => {
       for (const listener of [...listeners]) listener(name);
     },
-    listenerCount: () => listeners.size,
+    hangUp: () => {
+      for (const listener of [...reloads]) listener();
+    },
+    listenerCount: () => listeners.size + reloads.size,
   };
 }

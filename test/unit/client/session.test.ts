@@ -9,12 +9,18 @@ import {
   step,
 } from "../../../src/client/session.js";
 
-const rules: SessionRules = { backoff: { firstMs: 100, maxMs: 30_000 }, heartbeatMissesMax: 3, rng: () => 1 };
-const alive = { attempt: 2, isClosing: false };
+const rules: SessionRules = {
+  backoff: { firstMs: 100, maxMs: 30_000 },
+  fencedBackoff: { floorMs: 30_000, firstMs: 30_000, maxMs: 600_000 },
+  heartbeatMissesMax: 3,
+  canRenewKey: false,
+  rng: () => 1,
+};
+const alive = { attempt: 2, isClosing: false, fenceCount: 0 };
 
 /** One state of each kind. */
 const states = {
-  disconnected: { kind: "disconnected", ...alive },
+  disconnected: { kind: "disconnected", isFenced: false, ...alive },
   connecting: { kind: "connecting", ...alive },
   handshake: { kind: "handshake", ...alive },
   active: { kind: "active", unansweredCount: 1, ...alive },
@@ -180,6 +186,39 @@ test("a drained session reconnects after the delay that the coordinator gave, no
   expect(run(states.active, events.drain, events.settled, { ...events.ended, code: 0 }).effects).toEqual([
     { kind: "retryIn", delayMs: 70 },
   ]);
+});
+
+test("a fenced session keeps what it holds and waits long, longer each time in a row, before it takes its producer_id back", () => {
+  const fence: SessionEvent = { ...events.drain, isFenced: true };
+  const fenced = run(states.active, fence, { ...events.ended, code: 0 });
+  expect(fenced.next).toMatchObject({ kind: "disconnected", isFenced: true, fenceCount: 1 });
+  expect(fenced.effects).toEqual([{ kind: "retryIn", delayMs: 60_000 }]);
+  const again = run(fenced.next, events.retryDue, events.welcome, events.acked, fence, { ...events.ended, code: 0 });
+  expect(again.effects).toEqual([{ kind: "retryIn", delayMs: 90_000 }]);
+  const shortest = step(run(states.active, fence).next, { ...events.ended, code: 0 }, { ...rules, rng: () => 0 });
+  expect(shortest.effects).toEqual([{ kind: "retryIn", delayMs: 30_001 }]);
+});
+
+test("a session that proved itself and ended for another reason begins its fencings anew", () => {
+  const twice: SessionState = { ...states.active, fenceCount: 5 };
+  expect(run(twice, events.acked, events.ended).next).toMatchObject({ fenceCount: 0 });
+  expect(run(twice, events.ended).next).toMatchObject({ fenceCount: 5 });
+});
+
+test("closing a fenced session does not wait for its turn", () => {
+  const fenced = run(states.active, { ...events.drain, isFenced: true }, { ...events.ended, code: 0 }).next;
+  expect(run(fenced, events.close).next).toEqual({ kind: "closed", why: { kind: "fenced" } });
+  expect(run(states.active, events.close, { ...events.drain, isFenced: true }, { ...events.ended, code: 0 }).next).toEqual({
+    kind: "closed",
+    why: { kind: "fenced" },
+  });
+});
+
+test("a refused key is replaced where that can be, and ends the session where not", () => {
+  const refused: SessionEvent = { ...events.ended, code: 16 };
+  const renewing = step(states.active, refused, { ...rules, canRenewKey: true });
+  expect([renewing.next.kind, kindsOf(renewing.effects)]).toEqual(["disconnected", ["renewKey", "retryIn"]]);
+  expect(run(states.active, refused).next.kind).toBe("closed");
 });
 
 test("a stream is cut after the third heartbeat without an answer, and an answer forgives the misses", () => {

@@ -1,18 +1,18 @@
-import { pino } from "pino";
 import { describe, expect, it } from "vitest";
+import { DrainReason, ResumeStatus } from "../../../gen/mcp/coordinator/v1/session_pb.js";
 import type { Principal } from "../../../src/auth/principal.js";
-import { Fleet } from "../../../src/hub/fleet.js";
+import type { FleetDeps } from "../../../src/hub/fleet.js";
 import type { Transport } from "../../../src/hub/surroundings.js";
-import { createIngest } from "../../../src/ingest/ingest.js";
 import type { Draft } from "../../../src/interaction/event.js";
-import type { CoordinatorError } from "../../../src/platform/errors.js";
+import { CoordinatorError } from "../../../src/platform/errors.js";
 import { limits } from "../../../src/platform/limits.js";
 import type { PublishedRoutes } from "../../../src/smart-router/table.js";
 import { StoreFault } from "../../../src/store/store.js";
-import type { CapabilityName, ClientFrame, Greeting, ServerFrame } from "../../../src/wire/frame.js";
+import type { CapabilityName, ClientFrame, Greeting } from "../../../src/wire/frame.js";
+import type { ServerFrame } from "../../../src/wire/server-frame.js";
 import { draftOf, noonMs } from "../../support/draft.js";
-import { GatedStore } from "../../support/gated-store.js";
-import { ManualClock, turn } from "../../support/manual-clock.js";
+import { makeFleet, openedOf, settingsOfTest } from "../../support/make-fleet.js";
+import { turn } from "../../support/manual-clock.js";
 
 /** A transport that keeps what is written, and whose room for frames the test decides. */
 class Tape implements Transport {
@@ -20,6 +20,8 @@ class Tape implements Transport {
   readonly log: string[] = [];
   hasRoom = true;
   error: CoordinatorError | undefined;
+
+  constructor(readonly connection: object | undefined) {}
 
   write = (frame: ServerFrame): boolean => {
     this.frames.push(frame);
@@ -41,6 +43,9 @@ class Tape implements Transport {
   reset = (): void => {
     this.log.push("reset");
   };
+  retireConnection = (): void => {
+    this.log.push("retire");
+  };
 
   /** Names of the frames so far. */
   get cases(): readonly string[] {
@@ -59,47 +64,24 @@ const routes = (version: number): PublishedRoutes => ({
   validForMs: 180_000,
 });
 
-function setUp(
-  more: {
-    readonly principal?: Principal;
-    readonly openProducer?: () => Promise<{ epoch: number; resumeSequence: bigint; isKnown: boolean }>;
-  } = {},
-) {
-  const clock = new ManualClock(noonMs);
-  const store = new GatedStore();
-  const log = pino({ level: "silent" });
-  const ingest = createIngest({
-    store: { laneCount: 1, append: store.append, setAside: store.setAside },
-    pseudonym: (id) => `u_${id}`,
-    maxClockSkewMs: 600_000,
-    dedupeHorizonMs: 7 * 86_400_000,
-    clock,
-    rng: () => 0.5,
-    log,
-  });
+function setUp(more: Partial<FleetDeps> & { readonly principal?: Principal } = {}) {
   const acked: string[] = [];
   let table: PublishedRoutes | undefined;
-  const fleet = new Fleet({
-    ingest,
-    openProducer: more.openProducer ?? (async () => ({ epoch: 3, resumeSequence: 41n, isKnown: true })),
+  const { principal = { kind: "anyone" as const }, ...deps } = more;
+  const made = makeFleet({
     currentRoutes: () => table,
     recordRoutingAck: ({ producerId, ack }) => acked.push(`${producerId} ${ack.status}`),
-    coordinatorId: "c-1",
-    settings: { version: 1, maxBatchEvents: 500, maxEventBytes: 1, heartbeatIntervalMs: 1, dedupeHorizonMs: 1, maxClockSkewMs: 1 },
-    clock,
-    rng: () => 0.5,
-    log,
+    ...deps,
   });
-  const principal = more.principal ?? { kind: "anyone" as const };
-  const open = () => {
-    const tape = new Tape();
-    return { tape, session: fleet.admit(principal, tape) };
+  const open = (who: Principal = principal, connection?: object) => {
+    const tape = new Tape(connection);
+    return { tape, session: made.fleet.admit(who, tape) };
   };
   const publish = (version: number) => {
     table = routes(version);
-    fleet.publish(table);
+    made.fleet.publish(table);
   };
-  return { clock, store, ingest, fleet, open, publish, acked };
+  return { ...made, open, publish, acked };
 }
 
 const greeting = (more: Partial<Greeting> = {}): ClientFrame => ({
@@ -110,10 +92,11 @@ const greeting = (more: Partial<Greeting> = {}): ClientFrame => ({
     mcpId: "demo",
     producerId: "p-1",
     instanceVersion: "",
-    capabilities: new Set<CapabilityName>(["heartbeat", "flow_control", "routing", "drain"]),
+    capabilities: new Set<CapabilityName>(["heartbeat", "flow_control", "routing", "config", "drain", "load_report"]),
     ackMode: "coalesced",
     firstUnackedSequence: 0n,
     labels: {},
+    resumeSessionId: "",
     ...more,
   },
 });
@@ -149,7 +132,7 @@ describe("a session", () => {
   });
 
   it("learns that its producer is unknown when it claims to have history", async () => {
-    const { open } = setUp({ openProducer: async () => ({ epoch: 1, resumeSequence: 0n, isKnown: false }) });
+    const { open } = setUp({ openProducer: async () => openedOf({ epoch: 1, resumeSequence: 0n, isKnown: false }) });
     const { tape, session } = open();
     session.received(greeting({ firstUnackedSequence: 10n }));
     await turn();
@@ -330,7 +313,7 @@ describe("a session", () => {
     session.received(greeting());
     await turn();
     publish(2);
-    await clock.advance(limits.routingAckMaxMs + 1_000);
+    await clock.advance(limits.pushAckMaxMs + 1_000);
     expect(tape.frames.at(-1)?.frame).toMatchObject({ case: "routingUpdate", value: { version: 2n } });
   });
 
@@ -414,11 +397,11 @@ describe("the fleet", () => {
 
   it("refuses a session above its bound and takes one again when another has gone", () => {
     const { fleet, open } = setUp();
-    const sessions = Array.from({ length: limits.sessionsMax }, open);
-    expect(open).toThrow(/as many as it may/);
+    const sessions = Array.from({ length: 100 }, () => open());
+    expect(() => open()).toThrow(/as many as it may/);
     sessions[0]?.session.gone();
-    expect(open).not.toThrow();
-    expect(fleet.size).toBe(limits.sessionsMax);
+    expect(() => open()).not.toThrow();
+    expect(fleet.size).toBe(100);
   });
 
   it("knows the MCPs whose sessions say who they are", async () => {
@@ -430,5 +413,325 @@ describe("the fleet", () => {
     expect([...fleet.liveMcpIds()]).toEqual(["demo"]);
     session.gone();
     expect([...fleet.liveMcpIds()]).toEqual([]);
+  });
+});
+
+describe("resuming", () => {
+  const statusOf = async (opened: ReturnType<typeof openedOf>, firstUnackedSequence: bigint) => {
+    const { open } = setUp({ openProducer: async () => opened });
+    const { tape, session } = open();
+    session.received(greeting({ firstUnackedSequence }));
+    await turn();
+    const frame = tape.frames[0]?.frame;
+    return frame?.case === "welcome" ? ResumeStatus[frame.value.resumeStatus] : undefined;
+  };
+  const fresh = openedOf({ epoch: 1, resumeSequence: 0n, isKnown: false });
+  const longSilent = openedOf({ silentMs: settingsOfTest.dedupeHorizonMs + 1 });
+
+  it.each([
+    ["a producer without history", fresh, 1n, "NEW"],
+    ["a producer whose history nobody knows", fresh, 2n, "UNKNOWN_PRODUCER"],
+    ["a known producer", openedOf(), 42n, "RESUMED"],
+    ["a known producer that holds what was resolved a moment ago", openedOf(), 41n, "RESUMED"],
+    ["one silent beyond the horizon that holds nothing resolved", longSilent, 42n, "RESUMED"],
+    ["one silent beyond the horizon that does not say what it holds", longSilent, 0n, "RESUMED"],
+    ["one silent beyond the horizon that still holds what was resolved before it", longSilent, 41n, "TOO_OLD"],
+  ] as const)("%s", async (_, opened, firstUnacked, status) => {
+    expect(await statusOf(opened, firstUnacked)).toBe(status);
+  });
+});
+
+describe("fencing", () => {
+  it("lets the greater epoch live when the store answers two Hellos in the wrong order", async () => {
+    const answers: ((opened: ReturnType<typeof openedOf>) => void)[] = [];
+    const { open } = setUp({ openProducer: () => new Promise((resolve) => answers.push(resolve)) });
+    const [first, second] = [open(), open()];
+    first.session.received(greeting());
+    second.session.received(greeting());
+    answers[1]?.(openedOf({ epoch: 5 }));
+    await turn();
+    answers[0]?.(openedOf({ epoch: 4 }));
+    await turn();
+    expect(second.session.isClosed).toBe(false);
+    expect(first.tape.cases).toEqual(["welcome", "drainNotice"]);
+    expect(first.tape.log.at(-1)).toBe("end");
+  });
+
+  it("stores nothing that comes after it, and gives what was queued the verdict of the store", async () => {
+    let epoch = 2;
+    const { store, open } = setUp({ openProducer: async () => openedOf({ epoch: epoch++ }) });
+    const older = open();
+    older.session.received(greeting());
+    await turn();
+    older.session.received(numbered(42, 43));
+    await turn();
+    const queued = store.last;
+    const newer = open();
+    newer.session.received(greeting());
+    await turn();
+    older.session.received(numbered(44, 45));
+    await queued.resolve([{ kind: "fenced" }, { kind: "fenced" }]);
+    expect(older.tape.cases).toEqual(["welcome", "drainNotice", "eventAckBatch"]);
+    expect(older.tape.frames[2]?.frame).toMatchObject({ value: { exceptions: [{ status: 9 }, { status: 9 }] } });
+    expect(older.tape.log.at(-1)).toBe("end");
+    expect(store.calls).toHaveLength(1);
+  });
+
+  it("finds a producer that went to another coordinator within the period, though it stores nothing", async () => {
+    const asked: (readonly string[])[] = [];
+    let epochs = new Map([["p-1", 3]]);
+    const readEpochs = async (ids: readonly string[]) => {
+      asked.push(ids);
+      return epochs;
+    };
+    const { clock, open } = setUp({ readEpochs });
+    const { tape, session } = open();
+    open().session.received(events({}));
+    session.received(greeting());
+    await turn();
+    await clock.advance(limits.fenceCheckIntervalMs + 1_000);
+    expect(asked).toEqual([["p-1"]]);
+    expect(tape.cases).toEqual(["welcome"]);
+    epochs = new Map([["p-1", 4]]);
+    await clock.advance(limits.fenceCheckIntervalMs + 1_000);
+    expect(tape.frames.at(-1)?.frame).toMatchObject({ case: "drainNotice", value: { reason: DrainReason.FENCED } });
+    expect(tape.log.at(-1)).toBe("end");
+  });
+
+  it("has a producer that retention forgot reconnect, and lets an unreadable store decide nothing", async () => {
+    let answer: () => Promise<Map<string, number>> = () => Promise.reject(new StoreFault("outage", "ECONNREFUSED", "refused"));
+    const { clock, open } = setUp({ readEpochs: () => answer() });
+    const { tape, session } = open();
+    session.received(greeting());
+    await turn();
+    await clock.advance(limits.fenceCheckIntervalMs * 2 + 1_000);
+    expect(tape.cases).toEqual(["welcome"]);
+    answer = async () => new Map();
+    await clock.advance(limits.fenceCheckIntervalMs + 1_000);
+    expect(tape.frames.at(-1)?.frame).toMatchObject({ case: "drainNotice", value: { reason: DrainReason.SESSION_AGE } });
+  });
+
+  it("ends the session that a client names before the store has answered, and no stranger's", async () => {
+    const key = (keyId: string): Principal => ({ kind: "key", keyId, mcpId: "*" });
+    let isAnswered = true;
+    const { open } = setUp({ openProducer: () => (isAnswered ? Promise.resolve(openedOf()) : new Promise(() => {})) });
+    const older = open(key("k-1"));
+    older.session.received(greeting());
+    await turn();
+    isAnswered = false;
+    open(key("k-2")).session.received(greeting({ resumeSessionId: older.session.id }));
+    open(key("k-1")).session.received(greeting({ resumeSessionId: older.session.id, producerId: "p-2" }));
+    expect(older.session.isClosed).toBe(false);
+    open(key("k-1")).session.received(greeting({ resumeSessionId: older.session.id }));
+    expect(older.session.isClosed).toBe(true);
+  });
+});
+
+describe("settings", () => {
+  const changed = (more: Partial<typeof settingsOfTest>) => ({ ...settingsOfTest, ...more });
+  const answer = (nonce: string, status: "applied" | "rejected", version = 2): ClientFrame => ({
+    kind: "config_ack",
+    ack: { nonce, version, status, detail: status === "rejected" ? "no" : "" },
+  });
+
+  it("are pushed to those who take them, one at a time, and what became of them is counted", async () => {
+    const { fleet, open } = setUp();
+    const willing = open();
+    willing.session.received(greeting());
+    const deaf = open();
+    deaf.session.received(greeting({ producerId: "p-2", capabilities: new Set(["drain"]) }));
+    await turn();
+    fleet.reconfigure(changed({ maxBatchEvents: 100 }));
+    fleet.reconfigure(changed({ maxBatchEvents: 200 }));
+    expect(willing.tape.cases).toEqual(["welcome", "configUpdate"]);
+    expect(willing.tape.frames[1]?.frame).toMatchObject({ value: { nonce: "c1", config: { version: 2n, maxBatchEvents: 100 } } });
+    expect(deaf.tape.cases).toEqual(["welcome"]);
+    expect(fleet.figures()).toMatchObject({ configVersion: 3, configCurrent: 0, configBehind: 1, configRejected: 0 });
+    willing.session.received(answer("c1", "rejected", 1));
+    expect(fleet.figures()).toMatchObject({ configBehind: 1, configRejected: 1 });
+    expect(willing.tape.frames[2]?.frame).toMatchObject({ value: { nonce: "c2", config: { version: 3n, maxBatchEvents: 200 } } });
+    willing.session.received(answer("c2", "applied", 3));
+    expect(fleet.figures()).toMatchObject({ configCurrent: 1, configBehind: 0, configRejected: 0 });
+    willing.session.received(answer("c2", "applied", 3));
+    expect(willing.tape.frames.at(-1)?.frame).toMatchObject({ case: "serverNotice", value: { code: "ACK_IGNORED" } });
+  });
+
+  it("hold nobody to a shorter heartbeat before it has agreed to it", async () => {
+    const { clock, fleet, open } = setUp();
+    const { tape, session } = open();
+    session.received(greeting());
+    await turn();
+    fleet.reconfigure(changed({ heartbeatIntervalMs: 1_000 }));
+    await clock.advance(4_000);
+    expect(tape.error).toBeUndefined();
+    session.received(answer("c1", "applied"));
+    await clock.advance(4_000);
+    expect(tape.error).toMatchObject({ reason: "HEARTBEAT_MISSED" });
+  });
+});
+
+describe("a credential", () => {
+  const key = (keyId: string, more: { readonly mcpId?: string; readonly expiresAtMs?: number } = {}): Principal => ({
+    kind: "key",
+    keyId,
+    mcpId: "demo",
+    ...more,
+  });
+  const ring: Readonly<Record<string, Principal>> = {
+    "Bearer good": key("k-2", { expiresAtMs: noonMs + 86_400_000 }),
+    "Bearer other": key("k-3", { mcpId: "other" }),
+  };
+  const authenticate = (authorization: string): Principal => {
+    const found = ring[authorization];
+    if (found === undefined) throw new CoordinatorError("unauthenticated", "the key is not known", { reason: "KEY_UNKNOWN" });
+    return found;
+  };
+  const refresh = (token: string): ClientFrame => ({ kind: "credential_refresh", token });
+
+  it("that expires is announced, can be replaced on the stream, and the session goes on", async () => {
+    const { clock, open } = setUp({ authenticate, principal: key("k-1", { expiresAtMs: noonMs + 200_000 }) });
+    const { tape, session } = open();
+    session.received(greeting({ capabilities: new Set(["drain"]) }));
+    await turn();
+    await clock.advance(200_000 - limits.credentialNoticeMs);
+    expect(tape.frames.at(-1)?.frame).toMatchObject({
+      case: "drainNotice",
+      value: { reason: DrainReason.CREDENTIAL_EXPIRY, newConnection: false },
+    });
+    session.received(refresh("other"));
+    expect(tape.frames.at(-1)?.frame).toMatchObject({ case: "credentialRefreshAck", value: { refusalReason: "MCP_NOT_ALLOWED" } });
+    session.received(refresh("good"));
+    expect(tape.frames.at(-1)?.frame).toMatchObject({
+      value: { refusalReason: "", expiresAt: { seconds: BigInt(noonMs / 1000 + 86_400) } },
+    });
+    await clock.advance(200_000);
+    expect(tape.error).toBeUndefined();
+    expect(session.principal).toMatchObject({ keyId: "k-2" });
+  });
+
+  it("that nobody replaces ends the stream at its expiry", async () => {
+    const { clock, open } = setUp({ principal: key("k-1", { expiresAtMs: noonMs + 5_000 }) });
+    const { tape, session } = open();
+    session.received(greeting({ capabilities: new Set() }));
+    await turn();
+    await clock.advance(4_999);
+    expect(tape.error).toBeUndefined();
+    await clock.advance(1);
+    expect(tape.error).toMatchObject({ code: "unauthenticated", reason: "KEY_EXPIRED" });
+  });
+
+  it("cannot be guessed on a stream: the third refusal ends it", async () => {
+    const { open } = setUp({ authenticate, principal: key("k-1") });
+    const { tape, session } = open();
+    session.received(greeting());
+    await turn();
+    for (const guess of ["a", "b"]) session.received(refresh(guess));
+    expect(tape.cases.slice(1)).toEqual(["credentialRefreshAck", "credentialRefreshAck"]);
+    session.received(refresh("c"));
+    expect(tape.error).toMatchObject({ code: "unauthenticated", reason: "KEY_UNKNOWN" });
+  });
+});
+
+describe("caps", () => {
+  it("bound the sessions of a key and of a connection, say which quota it was, and leave the others alone", async () => {
+    const { fleet, open } = setUp({ caps: { perProcess: 1_000, perKey: 2 } });
+    const key = (keyId: string): Principal => ({ kind: "key", keyId, mcpId: "*" });
+    const held = [open(key("k-1")), open(key("k-1"))];
+    expect(() => open(key("k-1"))).toThrow(
+      expect.objectContaining({ code: "busy", reason: "KEY_SESSIONS_EXHAUSTED", quota: expect.objectContaining({ subject: "key:k-1" }) }),
+    );
+    expect(() => open(key("k-2"))).not.toThrow();
+    held[0]?.session.gone();
+    expect(() => open(key("k-1"))).not.toThrow();
+    const connection = {};
+    for (let i = 0; i < limits.sessionsPerConnectionMax; i += 1) open({ kind: "anyone" }, connection);
+    expect(() => open({ kind: "anyone" }, connection)).toThrow(expect.objectContaining({ reason: "CONNECTION_SESSIONS_EXHAUSTED" }));
+    expect(() => open({ kind: "anyone" }, {})).not.toThrow();
+    expect(fleet.size).toBe(3 + limits.sessionsPerConnectionMax + 1);
+  });
+});
+
+describe("pressure", () => {
+  it("shrinks the window of every session, says why, and repeats it with each heartbeat until it is over", async () => {
+    let memoryShare = 0;
+    const { clock, fleet, open } = setUp({ memoryShare: () => memoryShare });
+    const { tape, session } = open();
+    session.received(greeting());
+    await turn();
+    memoryShare = limits.memoryHighShare;
+    await clock.advance(2_000);
+    expect(tape.frames.slice(1).map((frame) => frame.frame)).toMatchObject([
+      { case: "flowControl", value: { version: 2n, maxUnackedEvents: 500, pressure: 4 } },
+      { case: "flowControl", value: { version: 3n, maxUnackedEvents: 250, pressure: 4 } },
+    ]);
+    session.received({ kind: "heartbeat", id: 1n });
+    expect(tape.frames.at(-1)?.frame).toMatchObject({ value: { flowControl: { version: 3n, maxUnackedEvents: 250, pressure: 4 } } });
+    expect(fleet.figures().grant).toEqual({ maxEvents: 250, maxBytes: limits.windowMaxBytes / 4, pressure: "memory" });
+    memoryShare = 0;
+    await clock.advance(limits.pressureCalmMs * 2 + 2_000);
+    expect(tape.frames.at(-1)?.frame).toMatchObject({ case: "flowControl", value: { maxUnackedEvents: 1_000, pressure: 1 } });
+  });
+
+  it("is told once the peer reads again: one window, one heartbeat, however often they changed", async () => {
+    let memoryShare = 0;
+    const { clock, open } = setUp({ memoryShare: () => memoryShare });
+    const { tape, session } = open();
+    session.received(greeting());
+    await turn();
+    tape.hasRoom = false;
+    session.received({ kind: "heartbeat", id: 1n });
+    memoryShare = 1;
+    for (let id = 2n; id < 50n; id += 1n) session.received({ kind: "heartbeat", id });
+    await clock.advance(3_000);
+    tape.hasRoom = true;
+    session.unblocked();
+    expect(tape.cases).toEqual(["welcome", "heartbeatAck", "heartbeatAck", "flowControl"]);
+    expect(tape.frames[2]?.frame).toMatchObject({ value: { id: 49n } });
+    expect(tape.frames[3]?.frame).toMatchObject({ value: { maxUnackedEvents: 125 } });
+  });
+});
+
+describe("age", () => {
+  it("ends a session in good order, each a little earlier than the settings say: GOAWAY first, then the notice", async () => {
+    const { clock, open } = setUp({ settings: { ...settingsOfTest, maxSessionAgeMs: 100_000 } });
+    const { tape, session } = open();
+    session.received(greeting({ capabilities: new Set(["drain"]) }));
+    await turn();
+    await clock.advance(94_000);
+    expect(tape.log).not.toContain("retire");
+    await clock.advance(1_000);
+    expect(tape.log.at(-1)).toBe("retire");
+    expect(tape.frames.at(-1)?.frame).toMatchObject({
+      case: "drainNotice",
+      value: { reason: DrainReason.SESSION_AGE, newConnection: true },
+    });
+    session.halfClosed();
+    expect(tape.log.at(-1)).toBe("end");
+  });
+});
+
+describe("load", () => {
+  it("is kept as each session last said, added up by MCP, and forgotten when it is old", async () => {
+    const { clock, fleet, open } = setUp();
+    const load = (inFlight: number, utilization: number): ClientFrame => ({
+      kind: "load_report",
+      report: { inFlight, queued: 1, utilization },
+    });
+    const [one, other] = [open(), open()];
+    one.session.received(greeting());
+    other.session.received(greeting({ producerId: "p-2" }));
+    await turn();
+    one.session.received(load(9, 0.1));
+    one.session.received(load(3, 0.5));
+    other.session.received(load(Number.MAX_SAFE_INTEGER, 1));
+    expect(fleet.figures().loads).toEqual([
+      { mcpId: "demo", sessionCount: 2, inFlight: 3 + limits.loadReportMax, queued: 2, utilization: 0.75 },
+    ]);
+    other.session.received(load(1, Number.NaN));
+    expect(other.tape.frames.at(-1)?.frame).toMatchObject({ case: "serverNotice", value: { code: "LOAD_IGNORED" } });
+    await clock.advance(limits.loadReportMaxAgeMs - 30_000);
+    one.session.received(load(4, 0.2));
+    await clock.advance(30_001);
+    expect(fleet.figures().loads).toEqual([{ mcpId: "demo", sessionCount: 1, inFlight: 4, queued: 1, utilization: 0.2 }]);
   });
 });

@@ -11,7 +11,7 @@ import { systemClock } from "../../../src/platform/clock.js";
 import type { CallContext } from "../../../src/rpc/context.js";
 import { createQueryHandlers, type QueryDeps } from "../../../src/rpc/query.js";
 import type { InteractionFilter, ListCursor, PerformanceMetrics } from "../../../src/store/store.js";
-import { interactionOf } from "../../support/rpc-ports.js";
+import { figuresOfTest, interactionOf } from "../../support/rpc-ports.js";
 
 const nowMs = 1_780_000_000_000;
 const anyone: Principal = { kind: "anyone" };
@@ -64,6 +64,7 @@ function queryOver(rows: number, metrics = none) {
     storeAvailable: false,
     events: { stored: 5, conflict: 0 },
     deadLetters: 4,
+    sessions: figuresOfTest.sessions,
   };
   const readCoordinator = () => ({ coordinatorId: "c", startedAtMs: 7, ...figures });
   return { asked, handlers: createQueryHandlers({ store, readCoordinator, clock: { ...systemClock, nowMs: () => nowMs } }) };

@@ -8,7 +8,7 @@ import type { EventAck, Interaction, InteractionEvent } from "./events_pb.js";
 import { file_mcp_coordinator_v1_events } from "./events_pb.js";
 import type { RoutingAck, RoutingUpdate } from "./routes_pb.js";
 import { file_mcp_coordinator_v1_routes } from "./routes_pb.js";
-import type { DrainNotice, EventAckBatch, EventBatch, FlowControl, Heartbeat, HeartbeatAck, Hello, ServerNotice, Welcome } from "./session_pb.js";
+import type { ConfigAck, ConfigUpdate, CredentialRefresh, CredentialRefreshAck, DrainNotice, EventAckBatch, EventBatch, FlowControl, Heartbeat, HeartbeatAck, Hello, LoadReport, ServerNotice, Welcome } from "./session_pb.js";
 import { file_mcp_coordinator_v1_session } from "./session_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mcp/coordinator/v1/interaction_service.proto.
  */
 export const file_mcp_coordinator_v1_interaction_service: GenFile = /*@__PURE__*/
-  fileDesc("CixtY3AvY29vcmRpbmF0b3IvdjEvaW50ZXJhY3Rpb25fc2VydmljZS5wcm90bxISbWNwLmNvb3JkaW5hdG9yLnYxIqkCChlTdHJlYW1JbnRlcmFjdGlvbnNSZXF1ZXN0EioKBWhlbGxvGAEgASgLMhkubWNwLmNvb3JkaW5hdG9yLnYxLkhlbGxvSAASNQoFZXZlbnQYAiABKAsyJC5tY3AuY29vcmRpbmF0b3IudjEuSW50ZXJhY3Rpb25FdmVudEgAEjUKC2V2ZW50X2JhdGNoGAMgASgLMh4ubWNwLmNvb3JkaW5hdG9yLnYxLkV2ZW50QmF0Y2hIABIyCgloZWFydGJlYXQYBCABKAsyHS5tY3AuY29vcmRpbmF0b3IudjEuSGVhcnRiZWF0SAASNQoLcm91dGluZ19hY2sYBSABKAsyHi5tY3AuY29vcmRpbmF0b3IudjEuUm91dGluZ0Fja0gAQgcKBWZyYW1lIusDChpTdHJlYW1JbnRlcmFjdGlvbnNSZXNwb25zZRIuCgd3ZWxjb21lGAEgASgLMhsubWNwLmNvb3JkaW5hdG9yLnYxLldlbGNvbWVIABIxCglldmVudF9hY2sYAiABKAsyHC5tY3AuY29vcmRpbmF0b3IudjEuRXZlbnRBY2tIABI8Cg9ldmVudF9hY2tfYmF0Y2gYAyABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuRXZlbnRBY2tCYXRjaEgAEjcKDGZsb3dfY29udHJvbBgEIAEoCzIfLm1jcC5jb29yZGluYXRvci52MS5GbG93Q29udHJvbEgAEjsKDnJvdXRpbmdfdXBkYXRlGAUgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdVcGRhdGVIABI3CgxkcmFpbl9ub3RpY2UYByABKAsyHy5tY3AuY29vcmRpbmF0b3IudjEuRHJhaW5Ob3RpY2VIABI5Cg1oZWFydGJlYXRfYWNrGAggASgLMiAubWNwLmNvb3JkaW5hdG9yLnYxLkhlYXJ0YmVhdEFja0gAEjkKDXNlcnZlcl9ub3RpY2UYCSABKAsyIC5tY3AuY29vcmRpbmF0b3IudjEuU2VydmVyTm90aWNlSABCBwoFZnJhbWUijQEKGVJlcG9ydEludGVyYWN0aW9uc1JlcXVlc3QSDgoGbWNwX2lkGAEgASgJEhMKC3Byb2R1Y2VyX2lkGAIgASgJEjQKBmV2ZW50cxgDIAMoCzIkLm1jcC5jb29yZGluYXRvci52MS5JbnRlcmFjdGlvbkV2ZW50EhUKDXZhbGlkYXRlX29ubHkYBCABKAgiSAoaUmVwb3J0SW50ZXJhY3Rpb25zUmVzcG9uc2USKgoEYWNrcxgBIAMoCzIcLm1jcC5jb29yZGluYXRvci52MS5FdmVudEFjayKcAQoTVmVyaWZ5RXZlbnRzUmVxdWVzdBIRCglldmVudF9pZHMYASADKAkSEwoLcHJvZHVjZXJfaWQYAiABKAkSDgoGbWNwX2lkGAQgASgJEjQKBmV2ZW50cxgFIAMoCzIkLm1jcC5jb29yZGluYXRvci52MS5JbnRlcmFjdGlvbkV2ZW50EhcKD2ludGVyYWN0aW9uX2lkcxgGIAMoCSKdAQoUVmVyaWZ5RXZlbnRzUmVzcG9uc2USKgoEYWNrcxgBIAMoCzIcLm1jcC5jb29yZGluYXRvci52MS5FdmVudEFjaxIdChVyZXN1bWVfYWZ0ZXJfc2VxdWVuY2UYAiABKAQSOgoMaW50ZXJhY3Rpb25zGAMgAygLMiQubWNwLmNvb3JkaW5hdG9yLnYxLkludGVyYWN0aW9uVGFsbHkiWAoQSW50ZXJhY3Rpb25UYWxseRIWCg5pbnRlcmFjdGlvbl9pZBgBIAEoCRIVCg1zdG9yZWRfZXZlbnRzGAIgASgNEhUKDW1lcmdlZF9ldmVudHMYAyABKA0iVwoVR2V0SW50ZXJhY3Rpb25SZXF1ZXN0Eg4KBm1jcF9pZBgBIAEoCRIWCg5pbnRlcmFjdGlvbl9pZBgCIAEoCRIWCg5pbmNsdWRlX2V2ZW50cxgDIAEoCCKEAQoWR2V0SW50ZXJhY3Rpb25SZXNwb25zZRI0CgtpbnRlcmFjdGlvbhgBIAEoCzIfLm1jcC5jb29yZGluYXRvci52MS5JbnRlcmFjdGlvbhI0CgZldmVudHMYAiADKAsyJC5tY3AuY29vcmRpbmF0b3IudjEuSW50ZXJhY3Rpb25FdmVudDLOAwoSSW50ZXJhY3Rpb25TZXJ2aWNlEncKElN0cmVhbUludGVyYWN0aW9ucxItLm1jcC5jb29yZGluYXRvci52MS5TdHJlYW1JbnRlcmFjdGlvbnNSZXF1ZXN0Gi4ubWNwLmNvb3JkaW5hdG9yLnYxLlN0cmVhbUludGVyYWN0aW9uc1Jlc3BvbnNlKAEwARJzChJSZXBvcnRJbnRlcmFjdGlvbnMSLS5tY3AuY29vcmRpbmF0b3IudjEuUmVwb3J0SW50ZXJhY3Rpb25zUmVxdWVzdBouLm1jcC5jb29yZGluYXRvci52MS5SZXBvcnRJbnRlcmFjdGlvbnNSZXNwb25zZRJhCgxWZXJpZnlFdmVudHMSJy5tY3AuY29vcmRpbmF0b3IudjEuVmVyaWZ5RXZlbnRzUmVxdWVzdBooLm1jcC5jb29yZGluYXRvci52MS5WZXJpZnlFdmVudHNSZXNwb25zZRJnCg5HZXRJbnRlcmFjdGlvbhIpLm1jcC5jb29yZGluYXRvci52MS5HZXRJbnRlcmFjdGlvblJlcXVlc3QaKi5tY3AuY29vcmRpbmF0b3IudjEuR2V0SW50ZXJhY3Rpb25SZXNwb25zZUI4ChJtY3AuY29vcmRpbmF0b3IudjFQAVogbWNwL2Nvb3JkaW5hdG9yL3YxO2Nvb3JkaW5hdG9ydjFiBnByb3RvMw", [file_mcp_coordinator_v1_events, file_mcp_coordinator_v1_routes, file_mcp_coordinator_v1_session]);
+  fileDesc("CixtY3AvY29vcmRpbmF0b3IvdjEvaW50ZXJhY3Rpb25fc2VydmljZS5wcm90bxISbWNwLmNvb3JkaW5hdG9yLnYxItoDChlTdHJlYW1JbnRlcmFjdGlvbnNSZXF1ZXN0EioKBWhlbGxvGAEgASgLMhkubWNwLmNvb3JkaW5hdG9yLnYxLkhlbGxvSAASNQoFZXZlbnQYAiABKAsyJC5tY3AuY29vcmRpbmF0b3IudjEuSW50ZXJhY3Rpb25FdmVudEgAEjUKC2V2ZW50X2JhdGNoGAMgASgLMh4ubWNwLmNvb3JkaW5hdG9yLnYxLkV2ZW50QmF0Y2hIABIyCgloZWFydGJlYXQYBCABKAsyHS5tY3AuY29vcmRpbmF0b3IudjEuSGVhcnRiZWF0SAASNQoLcm91dGluZ19hY2sYBSABKAsyHi5tY3AuY29vcmRpbmF0b3IudjEuUm91dGluZ0Fja0gAEjMKCmNvbmZpZ19hY2sYBiABKAsyHS5tY3AuY29vcmRpbmF0b3IudjEuQ29uZmlnQWNrSAASQwoSY3JlZGVudGlhbF9yZWZyZXNoGAcgASgLMiUubWNwLmNvb3JkaW5hdG9yLnYxLkNyZWRlbnRpYWxSZWZyZXNoSAASNQoLbG9hZF9yZXBvcnQYCCABKAsyHi5tY3AuY29vcmRpbmF0b3IudjEuTG9hZFJlcG9ydEgAQgcKBWZyYW1lIvIEChpTdHJlYW1JbnRlcmFjdGlvbnNSZXNwb25zZRIuCgd3ZWxjb21lGAEgASgLMhsubWNwLmNvb3JkaW5hdG9yLnYxLldlbGNvbWVIABIxCglldmVudF9hY2sYAiABKAsyHC5tY3AuY29vcmRpbmF0b3IudjEuRXZlbnRBY2tIABI8Cg9ldmVudF9hY2tfYmF0Y2gYAyABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuRXZlbnRBY2tCYXRjaEgAEjcKDGZsb3dfY29udHJvbBgEIAEoCzIfLm1jcC5jb29yZGluYXRvci52MS5GbG93Q29udHJvbEgAEjsKDnJvdXRpbmdfdXBkYXRlGAUgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdVcGRhdGVIABI5Cg1jb25maWdfdXBkYXRlGAYgASgLMiAubWNwLmNvb3JkaW5hdG9yLnYxLkNvbmZpZ1VwZGF0ZUgAEjcKDGRyYWluX25vdGljZRgHIAEoCzIfLm1jcC5jb29yZGluYXRvci52MS5EcmFpbk5vdGljZUgAEjkKDWhlYXJ0YmVhdF9hY2sYCCABKAsyIC5tY3AuY29vcmRpbmF0b3IudjEuSGVhcnRiZWF0QWNrSAASOQoNc2VydmVyX25vdGljZRgJIAEoCzIgLm1jcC5jb29yZGluYXRvci52MS5TZXJ2ZXJOb3RpY2VIABJKChZjcmVkZW50aWFsX3JlZnJlc2hfYWNrGAogASgLMigubWNwLmNvb3JkaW5hdG9yLnYxLkNyZWRlbnRpYWxSZWZyZXNoQWNrSABCBwoFZnJhbWUijQEKGVJlcG9ydEludGVyYWN0aW9uc1JlcXVlc3QSDgoGbWNwX2lkGAEgASgJEhMKC3Byb2R1Y2VyX2lkGAIgASgJEjQKBmV2ZW50cxgDIAMoCzIkLm1jcC5jb29yZGluYXRvci52MS5JbnRlcmFjdGlvbkV2ZW50EhUKDXZhbGlkYXRlX29ubHkYBCABKAgiSAoaUmVwb3J0SW50ZXJhY3Rpb25zUmVzcG9uc2USKgoEYWNrcxgBIAMoCzIcLm1jcC5jb29yZGluYXRvci52MS5FdmVudEFjayKcAQoTVmVyaWZ5RXZlbnRzUmVxdWVzdBIRCglldmVudF9pZHMYASADKAkSEwoLcHJvZHVjZXJfaWQYAiABKAkSDgoGbWNwX2lkGAQgASgJEjQKBmV2ZW50cxgFIAMoCzIkLm1jcC5jb29yZGluYXRvci52MS5JbnRlcmFjdGlvbkV2ZW50EhcKD2ludGVyYWN0aW9uX2lkcxgGIAMoCSKdAQoUVmVyaWZ5RXZlbnRzUmVzcG9uc2USKgoEYWNrcxgBIAMoCzIcLm1jcC5jb29yZGluYXRvci52MS5FdmVudEFjaxIdChVyZXN1bWVfYWZ0ZXJfc2VxdWVuY2UYAiABKAQSOgoMaW50ZXJhY3Rpb25zGAMgAygLMiQubWNwLmNvb3JkaW5hdG9yLnYxLkludGVyYWN0aW9uVGFsbHkiWAoQSW50ZXJhY3Rpb25UYWxseRIWCg5pbnRlcmFjdGlvbl9pZBgBIAEoCRIVCg1zdG9yZWRfZXZlbnRzGAIgASgNEhUKDW1lcmdlZF9ldmVudHMYAyABKA0iVwoVR2V0SW50ZXJhY3Rpb25SZXF1ZXN0Eg4KBm1jcF9pZBgBIAEoCRIWCg5pbnRlcmFjdGlvbl9pZBgCIAEoCRIWCg5pbmNsdWRlX2V2ZW50cxgDIAEoCCKEAQoWR2V0SW50ZXJhY3Rpb25SZXNwb25zZRI0CgtpbnRlcmFjdGlvbhgBIAEoCzIfLm1jcC5jb29yZGluYXRvci52MS5JbnRlcmFjdGlvbhI0CgZldmVudHMYAiADKAsyJC5tY3AuY29vcmRpbmF0b3IudjEuSW50ZXJhY3Rpb25FdmVudDLOAwoSSW50ZXJhY3Rpb25TZXJ2aWNlEncKElN0cmVhbUludGVyYWN0aW9ucxItLm1jcC5jb29yZGluYXRvci52MS5TdHJlYW1JbnRlcmFjdGlvbnNSZXF1ZXN0Gi4ubWNwLmNvb3JkaW5hdG9yLnYxLlN0cmVhbUludGVyYWN0aW9uc1Jlc3BvbnNlKAEwARJzChJSZXBvcnRJbnRlcmFjdGlvbnMSLS5tY3AuY29vcmRpbmF0b3IudjEuUmVwb3J0SW50ZXJhY3Rpb25zUmVxdWVzdBouLm1jcC5jb29yZGluYXRvci52MS5SZXBvcnRJbnRlcmFjdGlvbnNSZXNwb25zZRJhCgxWZXJpZnlFdmVudHMSJy5tY3AuY29vcmRpbmF0b3IudjEuVmVyaWZ5RXZlbnRzUmVxdWVzdBooLm1jcC5jb29yZGluYXRvci52MS5WZXJpZnlFdmVudHNSZXNwb25zZRJnCg5HZXRJbnRlcmFjdGlvbhIpLm1jcC5jb29yZGluYXRvci52MS5HZXRJbnRlcmFjdGlvblJlcXVlc3QaKi5tY3AuY29vcmRpbmF0b3IudjEuR2V0SW50ZXJhY3Rpb25SZXNwb25zZUI4ChJtY3AuY29vcmRpbmF0b3IudjFQAVogbWNwL2Nvb3JkaW5hdG9yL3YxO2Nvb3JkaW5hdG9ydjFiBnByb3RvMw", [file_mcp_coordinator_v1_events, file_mcp_coordinator_v1_routes, file_mcp_coordinator_v1_session]);
 
 /**
  * One frame from a client. A frame with no known member is ignored, with a ServerNotice.
@@ -25,7 +25,7 @@ export const file_mcp_coordinator_v1_interaction_service: GenFile = /*@__PURE__*
  */
 export type StreamInteractionsRequest = Message<"mcp.coordinator.v1.StreamInteractionsRequest"> & {
   /**
-   * The frame. Numbers 6 to 8 are kept for config_ack, credential_refresh and load_report.
+   * The frame.
    *
    * @generated from oneof mcp.coordinator.v1.StreamInteractionsRequest.frame
    */
@@ -69,6 +69,30 @@ export type StreamInteractionsRequest = Message<"mcp.coordinator.v1.StreamIntera
      */
     value: RoutingAck;
     case: "routingAck";
+  } | {
+    /**
+     * Answer to a ConfigUpdate.
+     *
+     * @generated from field: mcp.coordinator.v1.ConfigAck config_ack = 6;
+     */
+    value: ConfigAck;
+    case: "configAck";
+  } | {
+    /**
+     * A new credential.
+     *
+     * @generated from field: mcp.coordinator.v1.CredentialRefresh credential_refresh = 7;
+     */
+    value: CredentialRefresh;
+    case: "credentialRefresh";
+  } | {
+    /**
+     * What the MCP has to do.
+     *
+     * @generated from field: mcp.coordinator.v1.LoadReport load_report = 8;
+     */
+    value: LoadReport;
+    case: "loadReport";
   } | { case: undefined; value?: undefined };
 };
 
@@ -80,7 +104,7 @@ export const StreamInteractionsRequestSchema: GenMessage<StreamInteractionsReque
   messageDesc(file_mcp_coordinator_v1_interaction_service, 0);
 
 /**
- * One frame from the coordinator. Clients ignore frames with no known member. Numbers 6 and 10 are kept for config_update and credential_refresh_ack.
+ * One frame from the coordinator. Clients ignore frames with no known member.
  *
  * @generated from message mcp.coordinator.v1.StreamInteractionsResponse
  */
@@ -132,6 +156,14 @@ export type StreamInteractionsResponse = Message<"mcp.coordinator.v1.StreamInter
     case: "routingUpdate";
   } | {
     /**
+     * New settings of the session.
+     *
+     * @generated from field: mcp.coordinator.v1.ConfigUpdate config_update = 6;
+     */
+    value: ConfigUpdate;
+    case: "configUpdate";
+  } | {
+    /**
      * The stream is about to end.
      *
      * @generated from field: mcp.coordinator.v1.DrainNotice drain_notice = 7;
@@ -154,6 +186,14 @@ export type StreamInteractionsResponse = Message<"mcp.coordinator.v1.StreamInter
      */
     value: ServerNotice;
     case: "serverNotice";
+  } | {
+    /**
+     * Answer to CredentialRefresh.
+     *
+     * @generated from field: mcp.coordinator.v1.CredentialRefreshAck credential_refresh_ack = 10;
+     */
+    value: CredentialRefreshAck;
+    case: "credentialRefreshAck";
   } | { case: undefined; value?: undefined };
 };
 

@@ -8,13 +8,15 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { EventStatus, Interaction, InteractionState } from "./events_pb.js";
 import { file_mcp_coordinator_v1_events } from "./events_pb.js";
+import type { Pressure } from "./session_pb.js";
+import { file_mcp_coordinator_v1_session } from "./session_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file mcp/coordinator/v1/query_service.proto.
  */
 export const file_mcp_coordinator_v1_query_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZtY3AvY29vcmRpbmF0b3IvdjEvcXVlcnlfc2VydmljZS5wcm90bxISbWNwLmNvb3JkaW5hdG9yLnYxIq8BChdMaXN0SW50ZXJhY3Rpb25zUmVxdWVzdBIOCgZtY3BfaWQYASABKAkSMwoFc3RhdGUYAiABKA4yJC5tY3AuY29vcmRpbmF0b3IudjEuSW50ZXJhY3Rpb25TdGF0ZRIUCgxyZXF1ZXN0X3R5cGUYAyABKAkSEgoKc2Vzc2lvbl9pZBgEIAEoCRIRCglwYWdlX3NpemUYBSABKA0SEgoKcGFnZV90b2tlbhgGIAEoCSJqChhMaXN0SW50ZXJhY3Rpb25zUmVzcG9uc2USNQoMaW50ZXJhY3Rpb25zGAEgAygLMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkludGVyYWN0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKgAQocR2V0UGVyZm9ybWFuY2VNZXRyaWNzUmVxdWVzdBIOCgZtY3BfaWQYASABKAkSEgoKdGltZV9yYW5nZRgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiwgQKHUdldFBlcmZvcm1hbmNlTWV0cmljc1Jlc3BvbnNlEhoKEnRvdGFsX2ludGVyYWN0aW9ucxgBIAEoBBIUCgxzdWNjZXNzX3JhdGUYAiABKAESEgoKZXJyb3JfcmF0ZRgDIAEoARI2ChNhdmdfcHJvY2Vzc2luZ190aW1lGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE21pbl9wcm9jZXNzaW5nX3RpbWUYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoTbWF4X3Byb2Nlc3NpbmdfdGltZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChNwNTBfcHJvY2Vzc2luZ190aW1lGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE3A5NV9wcm9jZXNzaW5nX3RpbWUYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoTcDk5X3Byb2Nlc3NpbmdfdGltZRgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgl0aW1lc3RhbXAYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIhCg9HZXRTdGF0c1JlcXVlc3QSDgoGbWNwX2lkGAEgASgJIq4CChBHZXRTdGF0c1Jlc3BvbnNlEhoKEnRvdGFsX2ludGVyYWN0aW9ucxgBIAEoBBIbChNhY3RpdmVfaW50ZXJhY3Rpb25zGAIgASgEEh4KFmNvbXBsZXRlZF9pbnRlcmFjdGlvbnMYAyABKAQSGwoTZmFpbGVkX2ludGVyYWN0aW9ucxgEIAEoBBI6ChdhdmVyYWdlX3Byb2Nlc3NpbmdfdGltZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgl0aW1lc3RhbXAYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKC2Nvb3JkaW5hdG9yGAcgASgLMiQubWNwLmNvb3JkaW5hdG9yLnYxLkNvb3JkaW5hdG9yU3RhdHMi/wEKEENvb3JkaW5hdG9yU3RhdHMSFgoOY29vcmRpbmF0b3JfaWQYASABKAkSLgoKc3RhcnRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMb3Blbl9zdHJlYW1zGAMgASgNEhYKDnBlbmRpbmdfZXZlbnRzGAQgASgNEhUKDXBlbmRpbmdfYnl0ZXMYBSABKAQSFwoPc3RvcmVfYXZhaWxhYmxlGAYgASgIEi8KBmV2ZW50cxgHIAMoCzIfLm1jcC5jb29yZGluYXRvci52MS5TdGF0dXNDb3VudBIUCgxkZWFkX2xldHRlcnMYCCABKAQiTQoLU3RhdHVzQ291bnQSLwoGc3RhdHVzGAEgASgOMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkV2ZW50U3RhdHVzEg0KBWNvdW50GAIgASgEMtICCgxRdWVyeVNlcnZpY2USbQoQTGlzdEludGVyYWN0aW9ucxIrLm1jcC5jb29yZGluYXRvci52MS5MaXN0SW50ZXJhY3Rpb25zUmVxdWVzdBosLm1jcC5jb29yZGluYXRvci52MS5MaXN0SW50ZXJhY3Rpb25zUmVzcG9uc2USfAoVR2V0UGVyZm9ybWFuY2VNZXRyaWNzEjAubWNwLmNvb3JkaW5hdG9yLnYxLkdldFBlcmZvcm1hbmNlTWV0cmljc1JlcXVlc3QaMS5tY3AuY29vcmRpbmF0b3IudjEuR2V0UGVyZm9ybWFuY2VNZXRyaWNzUmVzcG9uc2USVQoIR2V0U3RhdHMSIy5tY3AuY29vcmRpbmF0b3IudjEuR2V0U3RhdHNSZXF1ZXN0GiQubWNwLmNvb3JkaW5hdG9yLnYxLkdldFN0YXRzUmVzcG9uc2VCOAoSbWNwLmNvb3JkaW5hdG9yLnYxUAFaIG1jcC9jb29yZGluYXRvci92MTtjb29yZGluYXRvcnYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mcp_coordinator_v1_events]);
+  fileDesc("CiZtY3AvY29vcmRpbmF0b3IvdjEvcXVlcnlfc2VydmljZS5wcm90bxISbWNwLmNvb3JkaW5hdG9yLnYxIq8BChdMaXN0SW50ZXJhY3Rpb25zUmVxdWVzdBIOCgZtY3BfaWQYASABKAkSMwoFc3RhdGUYAiABKA4yJC5tY3AuY29vcmRpbmF0b3IudjEuSW50ZXJhY3Rpb25TdGF0ZRIUCgxyZXF1ZXN0X3R5cGUYAyABKAkSEgoKc2Vzc2lvbl9pZBgEIAEoCRIRCglwYWdlX3NpemUYBSABKA0SEgoKcGFnZV90b2tlbhgGIAEoCSJqChhMaXN0SW50ZXJhY3Rpb25zUmVzcG9uc2USNQoMaW50ZXJhY3Rpb25zGAEgAygLMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkludGVyYWN0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKgAQocR2V0UGVyZm9ybWFuY2VNZXRyaWNzUmVxdWVzdBIOCgZtY3BfaWQYASABKAkSEgoKdGltZV9yYW5nZRgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiwgQKHUdldFBlcmZvcm1hbmNlTWV0cmljc1Jlc3BvbnNlEhoKEnRvdGFsX2ludGVyYWN0aW9ucxgBIAEoBBIUCgxzdWNjZXNzX3JhdGUYAiABKAESEgoKZXJyb3JfcmF0ZRgDIAEoARI2ChNhdmdfcHJvY2Vzc2luZ190aW1lGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE21pbl9wcm9jZXNzaW5nX3RpbWUYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoTbWF4X3Byb2Nlc3NpbmdfdGltZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChNwNTBfcHJvY2Vzc2luZ190aW1lGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE3A5NV9wcm9jZXNzaW5nX3RpbWUYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoTcDk5X3Byb2Nlc3NpbmdfdGltZRgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgl0aW1lc3RhbXAYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIhCg9HZXRTdGF0c1JlcXVlc3QSDgoGbWNwX2lkGAEgASgJIq4CChBHZXRTdGF0c1Jlc3BvbnNlEhoKEnRvdGFsX2ludGVyYWN0aW9ucxgBIAEoBBIbChNhY3RpdmVfaW50ZXJhY3Rpb25zGAIgASgEEh4KFmNvbXBsZXRlZF9pbnRlcmFjdGlvbnMYAyABKAQSGwoTZmFpbGVkX2ludGVyYWN0aW9ucxgEIAEoBBI6ChdhdmVyYWdlX3Byb2Nlc3NpbmdfdGltZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgl0aW1lc3RhbXAYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKC2Nvb3JkaW5hdG9yGAcgASgLMiQubWNwLmNvb3JkaW5hdG9yLnYxLkNvb3JkaW5hdG9yU3RhdHMiswIKEENvb3JkaW5hdG9yU3RhdHMSFgoOY29vcmRpbmF0b3JfaWQYASABKAkSLgoKc3RhcnRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMb3Blbl9zdHJlYW1zGAMgASgNEhYKDnBlbmRpbmdfZXZlbnRzGAQgASgNEhUKDXBlbmRpbmdfYnl0ZXMYBSABKAQSFwoPc3RvcmVfYXZhaWxhYmxlGAYgASgIEi8KBmV2ZW50cxgHIAMoCzIfLm1jcC5jb29yZGluYXRvci52MS5TdGF0dXNDb3VudBIUCgxkZWFkX2xldHRlcnMYCCABKAQSMgoIc2Vzc2lvbnMYCSABKAsyIC5tY3AuY29vcmRpbmF0b3IudjEuU2Vzc2lvblN0YXRzIuUBCgxTZXNzaW9uU3RhdHMSLgoIcHJlc3N1cmUYASABKA4yHC5tY3AuY29vcmRpbmF0b3IudjEuUHJlc3N1cmUSGQoRd2luZG93X21heF9ldmVudHMYAiABKA0SFgoOY29uZmlnX3ZlcnNpb24YAyABKAQSFgoOY29uZmlnX2N1cnJlbnQYBCABKA0SFQoNY29uZmlnX2JlaGluZBgFIAEoDRIXCg9jb25maWdfcmVqZWN0ZWQYBiABKA0SKgoFbG9hZHMYByADKAsyGy5tY3AuY29vcmRpbmF0b3IudjEuTWNwTG9hZCJjCgdNY3BMb2FkEg4KBm1jcF9pZBgBIAEoCRIQCghzZXNzaW9ucxgCIAEoDRIRCglpbl9mbGlnaHQYAyABKAQSDgoGcXVldWVkGAQgASgEEhMKC3V0aWxpemF0aW9uGAUgASgBIk0KC1N0YXR1c0NvdW50Ei8KBnN0YXR1cxgBIAEoDjIfLm1jcC5jb29yZGluYXRvci52MS5FdmVudFN0YXR1cxINCgVjb3VudBgCIAEoBDLSAgoMUXVlcnlTZXJ2aWNlEm0KEExpc3RJbnRlcmFjdGlvbnMSKy5tY3AuY29vcmRpbmF0b3IudjEuTGlzdEludGVyYWN0aW9uc1JlcXVlc3QaLC5tY3AuY29vcmRpbmF0b3IudjEuTGlzdEludGVyYWN0aW9uc1Jlc3BvbnNlEnwKFUdldFBlcmZvcm1hbmNlTWV0cmljcxIwLm1jcC5jb29yZGluYXRvci52MS5HZXRQZXJmb3JtYW5jZU1ldHJpY3NSZXF1ZXN0GjEubWNwLmNvb3JkaW5hdG9yLnYxLkdldFBlcmZvcm1hbmNlTWV0cmljc1Jlc3BvbnNlElUKCEdldFN0YXRzEiMubWNwLmNvb3JkaW5hdG9yLnYxLkdldFN0YXRzUmVxdWVzdBokLm1jcC5jb29yZGluYXRvci52MS5HZXRTdGF0c1Jlc3BvbnNlQjgKEm1jcC5jb29yZGluYXRvci52MVABWiBtY3AvY29vcmRpbmF0b3IvdjE7Y29vcmRpbmF0b3J2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mcp_coordinator_v1_events, file_mcp_coordinator_v1_session]);
 
 /**
  * Which interactions to list.
@@ -385,6 +387,13 @@ export type CoordinatorStats = Message<"mcp.coordinator.v1.CoordinatorStats"> & 
    * @generated from field: uint64 dead_letters = 8;
    */
   deadLetters: bigint;
+
+  /**
+   * The sessions of its streams.
+   *
+   * @generated from field: mcp.coordinator.v1.SessionStats sessions = 9;
+   */
+  sessions?: SessionStats | undefined;
 };
 
 /**
@@ -393,6 +402,118 @@ export type CoordinatorStats = Message<"mcp.coordinator.v1.CoordinatorStats"> & 
  */
 export const CoordinatorStatsSchema: GenMessage<CoordinatorStats> = /*@__PURE__*/
   messageDesc(file_mcp_coordinator_v1_query_service, 6);
+
+/**
+ * What the sessions of one coordinator are like now.
+ *
+ * @generated from message mcp.coordinator.v1.SessionStats
+ */
+export type SessionStats = Message<"mcp.coordinator.v1.SessionStats"> & {
+  /**
+   * Why windows are what they are, for all sessions.
+   *
+   * @generated from field: mcp.coordinator.v1.Pressure pressure = 1;
+   */
+  pressure: Pressure;
+
+  /**
+   * The window of every session, in events: 1 000 without pressure.
+   *
+   * @generated from field: uint32 window_max_events = 2;
+   */
+  windowMaxEvents: number;
+
+  /**
+   * Version of the settings that sessions are given.
+   *
+   * @generated from field: uint64 config_version = 3;
+   */
+  configVersion: bigint;
+
+  /**
+   * Sessions that take ConfigUpdate and have this version.
+   *
+   * @generated from field: uint32 config_current = 4;
+   */
+  configCurrent: number;
+
+  /**
+   * Sessions that take ConfigUpdate and have an older version: not yet acked, or rejected.
+   *
+   * @generated from field: uint32 config_behind = 5;
+   */
+  configBehind: number;
+
+  /**
+   * Of those, sessions whose last ack was REJECTED.
+   *
+   * @generated from field: uint32 config_rejected = 6;
+   */
+  configRejected: number;
+
+  /**
+   * The latest LoadReports, added up by MCP. At most 1 000, by mcp_id.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.McpLoad loads = 7;
+   */
+  loads: McpLoad[];
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.SessionStats.
+ * Use `create(SessionStatsSchema)` to create a new message.
+ */
+export const SessionStatsSchema: GenMessage<SessionStats> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_query_service, 7);
+
+/**
+ * What the sessions of one MCP last reported.
+ *
+ * @generated from message mcp.coordinator.v1.McpLoad
+ */
+export type McpLoad = Message<"mcp.coordinator.v1.McpLoad"> & {
+  /**
+   * The MCP.
+   *
+   * @generated from field: string mcp_id = 1;
+   */
+  mcpId: string;
+
+  /**
+   * Sessions whose report is at most a minute old.
+   *
+   * @generated from field: uint32 sessions = 2;
+   */
+  sessions: number;
+
+  /**
+   * Sum of their in_flight.
+   *
+   * @generated from field: uint64 in_flight = 3;
+   */
+  inFlight: bigint;
+
+  /**
+   * Sum of their queued.
+   *
+   * @generated from field: uint64 queued = 4;
+   */
+  queued: bigint;
+
+  /**
+   * Mean of their utilization.
+   *
+   * @generated from field: double utilization = 5;
+   */
+  utilization: number;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.McpLoad.
+ * Use `create(McpLoadSchema)` to create a new message.
+ */
+export const McpLoadSchema: GenMessage<McpLoad> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_query_service, 8);
 
 /**
  * How often one status was given.
@@ -420,7 +541,7 @@ export type StatusCount = Message<"mcp.coordinator.v1.StatusCount"> & {
  * Use `create(StatusCountSchema)` to create a new message.
  */
 export const StatusCountSchema: GenMessage<StatusCount> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_query_service, 7);
+  messageDesc(file_mcp_coordinator_v1_query_service, 9);
 
 /**
  * Reads what the fleet reported. With keys, a key bound to an MCP reads that MCP only.

@@ -8,7 +8,7 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { EventAck, EventStatus, InteractionEvent } from "./events_pb.js";
 import { file_mcp_coordinator_v1_events } from "./events_pb.js";
-import type { AppliedRoutes, RoutingUpdate } from "./routes_pb.js";
+import type { AppliedRoutes, ApplyStatus, RoutingUpdate } from "./routes_pb.js";
 import { file_mcp_coordinator_v1_routes } from "./routes_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mcp/coordinator/v1/session.proto.
  */
 export const file_mcp_coordinator_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("CiBtY3AvY29vcmRpbmF0b3IvdjEvc2Vzc2lvbi5wcm90bxISbWNwLmNvb3JkaW5hdG9yLnYxIu0CCgVIZWxsbxIcChRtaW5fcHJvdG9jb2xfdmVyc2lvbhgBIAEoDRIcChRtYXhfcHJvdG9jb2xfdmVyc2lvbhgCIAEoDRIOCgZtY3BfaWQYAyABKAkSEwoLcHJvZHVjZXJfaWQYBCABKAkSGAoQaW5zdGFuY2VfdmVyc2lvbhgFIAEoCRI0CgxjYXBhYmlsaXRpZXMYBiADKA4yHi5tY3AuY29vcmRpbmF0b3IudjEuQ2FwYWJpbGl0eRItCghhY2tfbW9kZRgHIAEoDjIbLm1jcC5jb29yZGluYXRvci52MS5BY2tNb2RlEh4KFmZpcnN0X3VuYWNrZWRfc2VxdWVuY2UYCCABKAQSNQoGbGFiZWxzGAkgAygLMiUubWNwLmNvb3JkaW5hdG9yLnYxLkhlbGxvLkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi4gMKB1dlbGNvbWUSGAoQcHJvdG9jb2xfdmVyc2lvbhgBIAEoDRISCgpzZXNzaW9uX2lkGAIgASgJEhYKDmNvb3JkaW5hdG9yX2lkGAMgASgJEhYKDnByb2R1Y2VyX2Vwb2NoGAQgASgEEh0KFXJlc3VtZV9hZnRlcl9zZXF1ZW5jZRgFIAEoBBI3Cg1yZXN1bWVfc3RhdHVzGAYgASgOMiAubWNwLmNvb3JkaW5hdG9yLnYxLlJlc3VtZVN0YXR1cxI0CgxjYXBhYmlsaXRpZXMYByADKA4yHi5tY3AuY29vcmRpbmF0b3IudjEuQ2FwYWJpbGl0eRIxCgZjb25maWcYCCABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuU2Vzc2lvbkNvbmZpZxI1CgxmbG93X2NvbnRyb2wYCSABKAsyHy5tY3AuY29vcmRpbmF0b3IudjEuRmxvd0NvbnRyb2wSMgoHcm91dGluZxgKIAEoCzIhLm1jcC5jb29yZGluYXRvci52MS5Sb3V0aW5nVXBkYXRlEi8KC3NlcnZlcl90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIcChRhdXRoZW50aWNhdGVkX21jcF9pZBgMIAEoCSLwAQoNU2Vzc2lvbkNvbmZpZxIPCgd2ZXJzaW9uGAEgASgEEhgKEG1heF9iYXRjaF9ldmVudHMYAiABKA0SFwoPbWF4X2V2ZW50X2J5dGVzGAMgASgNEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5kZWR1cGVfaG9yaXpvbhgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5tYXhfY2xvY2tfc2tldxgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJCCgpFdmVudEJhdGNoEjQKBmV2ZW50cxgBIAMoCzIkLm1jcC5jb29yZGluYXRvci52MS5JbnRlcmFjdGlvbkV2ZW50Il0KDVNlcXVlbmNlUmFuZ2USDQoFZmlyc3QYASABKAQSDAoEbGFzdBgCIAEoBBIvCgZzdGF0dXMYAyABKA4yHy5tY3AuY29vcmRpbmF0b3IudjEuRXZlbnRTdGF0dXMixgEKDUV2ZW50QWNrQmF0Y2gSIQoZcmVzb2x2ZWRfdGhyb3VnaF9zZXF1ZW5jZRgBIAEoBBIxCgZyYW5nZXMYAiADKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuU2VxdWVuY2VSYW5nZRIwCgpleGNlcHRpb25zGAMgAygLMhwubWNwLmNvb3JkaW5hdG9yLnYxLkV2ZW50QWNrEi0KBnRpbWluZxgEIAEoCzIdLm1jcC5jb29yZGluYXRvci52MS5BY2tUaW1pbmcigAEKCUFja1RpbWluZxItCgpxdWV1ZV93YWl0GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KC2NvbW1pdF90aW1lGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhQKDGJhdGNoX2V2ZW50cxgDIAEoDSKFAQoLRmxvd0NvbnRyb2wSDwoHdmVyc2lvbhgBIAEoBBIaChJtYXhfdW5hY2tlZF9ldmVudHMYAiABKA0SGQoRbWF4X3VuYWNrZWRfYnl0ZXMYAyABKAQSLgoIcHJlc3N1cmUYBCABKA4yHC5tY3AuY29vcmRpbmF0b3IudjEuUHJlc3N1cmUijwEKCUhlYXJ0YmVhdBIKCgJpZBgBIAEoBBIrCgdzZW50X2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1vdXRib3hfZXZlbnRzGAMgASgNEjIKB2FwcGxpZWQYBCABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuQXBwbGllZFJvdXRlcyLWAQoMSGVhcnRiZWF0QWNrEgoKAmlkGAEgASgEEi8KC3JlY2VpdmVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIhChlyZXNvbHZlZF90aHJvdWdoX3NlcXVlbmNlGAMgASgEEjUKDGZsb3dfY29udHJvbBgEIAEoCzIfLm1jcC5jb29yZGluYXRvci52MS5GbG93Q29udHJvbBIXCg9yb3V0aW5nX3ZlcnNpb24YBSABKAQSFgoOY29uZmlnX3ZlcnNpb24YBiABKAQitwEKC0RyYWluTm90aWNlEi8KBnJlYXNvbhgBIAEoDjIfLm1jcC5jb29yZGluYXRvci52MS5EcmFpblJlYXNvbhIrCghkZWFkbGluZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIyCg9yZWNvbm5lY3RfZGVsYXkYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFgoObmV3X2Nvbm5lY3Rpb24YBCABKAgiLQoMU2VydmVyTm90aWNlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSqNAQoKQ2FwYWJpbGl0eRIaChZDQVBBQklMSVRZX1VOU1BFQ0lGSUVEEAASGAoUQ0FQQUJJTElUWV9IRUFSVEJFQVQQARIbChdDQVBBQklMSVRZX0ZMT1dfQ09OVFJPTBACEhYKEkNBUEFCSUxJVFlfUk9VVElORxADEhQKEENBUEFCSUxJVFlfRFJBSU4QBSpOCgdBY2tNb2RlEhgKFEFDS19NT0RFX1VOU1BFQ0lGSUVEEAASEQoNQUNLX01PREVfRUFDSBABEhYKEkFDS19NT0RFX0NPQUxFU0NFRBACKoMBCgxSZXN1bWVTdGF0dXMSHQoZUkVTVU1FX1NUQVRVU19VTlNQRUNJRklFRBAAEhUKEVJFU1VNRV9TVEFUVVNfTkVXEAESGQoVUkVTVU1FX1NUQVRVU19SRVNVTUVEEAISIgoeUkVTVU1FX1NUQVRVU19VTktOT1dOX1BST0RVQ0VSEAQqbAoIUHJlc3N1cmUSGAoUUFJFU1NVUkVfVU5TUEVDSUZJRUQQABIRCg1QUkVTU1VSRV9OT05FEAESEQoNUFJFU1NVUkVfQlVTWRACEiAKHFBSRVNTVVJFX1NUT1JBR0VfVU5BVkFJTEFCTEUQAypfCgtEcmFpblJlYXNvbhIcChhEUkFJTl9SRUFTT05fVU5TUEVDSUZJRUQQABIZChVEUkFJTl9SRUFTT05fU0hVVERPV04QARIXChNEUkFJTl9SRUFTT05fRkVOQ0VEEAVCOAoSbWNwLmNvb3JkaW5hdG9yLnYxUAFaIG1jcC9jb29yZGluYXRvci92MTtjb29yZGluYXRvcnYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mcp_coordinator_v1_events, file_mcp_coordinator_v1_routes]);
+  fileDesc("CiBtY3AvY29vcmRpbmF0b3IvdjEvc2Vzc2lvbi5wcm90bxISbWNwLmNvb3JkaW5hdG9yLnYxIogDCgVIZWxsbxIcChRtaW5fcHJvdG9jb2xfdmVyc2lvbhgBIAEoDRIcChRtYXhfcHJvdG9jb2xfdmVyc2lvbhgCIAEoDRIOCgZtY3BfaWQYAyABKAkSEwoLcHJvZHVjZXJfaWQYBCABKAkSGAoQaW5zdGFuY2VfdmVyc2lvbhgFIAEoCRI0CgxjYXBhYmlsaXRpZXMYBiADKA4yHi5tY3AuY29vcmRpbmF0b3IudjEuQ2FwYWJpbGl0eRItCghhY2tfbW9kZRgHIAEoDjIbLm1jcC5jb29yZGluYXRvci52MS5BY2tNb2RlEh4KFmZpcnN0X3VuYWNrZWRfc2VxdWVuY2UYCCABKAQSNQoGbGFiZWxzGAkgAygLMiUubWNwLmNvb3JkaW5hdG9yLnYxLkhlbGxvLkxhYmVsc0VudHJ5EhkKEXJlc3VtZV9zZXNzaW9uX2lkGAogASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi4gMKB1dlbGNvbWUSGAoQcHJvdG9jb2xfdmVyc2lvbhgBIAEoDRISCgpzZXNzaW9uX2lkGAIgASgJEhYKDmNvb3JkaW5hdG9yX2lkGAMgASgJEhYKDnByb2R1Y2VyX2Vwb2NoGAQgASgEEh0KFXJlc3VtZV9hZnRlcl9zZXF1ZW5jZRgFIAEoBBI3Cg1yZXN1bWVfc3RhdHVzGAYgASgOMiAubWNwLmNvb3JkaW5hdG9yLnYxLlJlc3VtZVN0YXR1cxI0CgxjYXBhYmlsaXRpZXMYByADKA4yHi5tY3AuY29vcmRpbmF0b3IudjEuQ2FwYWJpbGl0eRIxCgZjb25maWcYCCABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuU2Vzc2lvbkNvbmZpZxI1CgxmbG93X2NvbnRyb2wYCSABKAsyHy5tY3AuY29vcmRpbmF0b3IudjEuRmxvd0NvbnRyb2wSMgoHcm91dGluZxgKIAEoCzIhLm1jcC5jb29yZGluYXRvci52MS5Sb3V0aW5nVXBkYXRlEi8KC3NlcnZlcl90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIcChRhdXRoZW50aWNhdGVkX21jcF9pZBgMIAEoCSKkAgoNU2Vzc2lvbkNvbmZpZxIPCgd2ZXJzaW9uGAEgASgEEhgKEG1heF9iYXRjaF9ldmVudHMYAiABKA0SFwoPbWF4X2V2ZW50X2J5dGVzGAMgASgNEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5kZWR1cGVfaG9yaXpvbhgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5tYXhfY2xvY2tfc2tldxgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIyCg9tYXhfc2Vzc2lvbl9hZ2UYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iUAoMQ29uZmlnVXBkYXRlEg0KBW5vbmNlGAEgASgJEjEKBmNvbmZpZxgCIAEoCzIhLm1jcC5jb29yZGluYXRvci52MS5TZXNzaW9uQ29uZmlnImwKCUNvbmZpZ0FjaxINCgVub25jZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEi8KBnN0YXR1cxgDIAEoDjIfLm1jcC5jb29yZGluYXRvci52MS5BcHBseVN0YXR1cxIOCgZkZXRhaWwYBCABKAkiRAoKTG9hZFJlcG9ydBIRCglpbl9mbGlnaHQYASABKA0SDgoGcXVldWVkGAIgASgNEhMKC3V0aWxpemF0aW9uGAMgASgBIiIKEUNyZWRlbnRpYWxSZWZyZXNoEg0KBXRva2VuGAEgASgJIl4KFENyZWRlbnRpYWxSZWZyZXNoQWNrEi4KCmV4cGlyZXNfYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDnJlZnVzYWxfcmVhc29uGAIgASgJIkIKCkV2ZW50QmF0Y2gSNAoGZXZlbnRzGAEgAygLMiQubWNwLmNvb3JkaW5hdG9yLnYxLkludGVyYWN0aW9uRXZlbnQiXQoNU2VxdWVuY2VSYW5nZRINCgVmaXJzdBgBIAEoBBIMCgRsYXN0GAIgASgEEi8KBnN0YXR1cxgDIAEoDjIfLm1jcC5jb29yZGluYXRvci52MS5FdmVudFN0YXR1cyLGAQoNRXZlbnRBY2tCYXRjaBIhChlyZXNvbHZlZF90aHJvdWdoX3NlcXVlbmNlGAEgASgEEjEKBnJhbmdlcxgCIAMoCzIhLm1jcC5jb29yZGluYXRvci52MS5TZXF1ZW5jZVJhbmdlEjAKCmV4Y2VwdGlvbnMYAyADKAsyHC5tY3AuY29vcmRpbmF0b3IudjEuRXZlbnRBY2sSLQoGdGltaW5nGAQgASgLMh0ubWNwLmNvb3JkaW5hdG9yLnYxLkFja1RpbWluZyKAAQoJQWNrVGltaW5nEi0KCnF1ZXVlX3dhaXQYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoLY29tbWl0X3RpbWUYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMYmF0Y2hfZXZlbnRzGAMgASgNIoUBCgtGbG93Q29udHJvbBIPCgd2ZXJzaW9uGAEgASgEEhoKEm1heF91bmFja2VkX2V2ZW50cxgCIAEoDRIZChFtYXhfdW5hY2tlZF9ieXRlcxgDIAEoBBIuCghwcmVzc3VyZRgEIAEoDjIcLm1jcC5jb29yZGluYXRvci52MS5QcmVzc3VyZSKPAQoJSGVhcnRiZWF0EgoKAmlkGAEgASgEEisKB3NlbnRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDW91dGJveF9ldmVudHMYAyABKA0SMgoHYXBwbGllZBgEIAEoCzIhLm1jcC5jb29yZGluYXRvci52MS5BcHBsaWVkUm91dGVzItYBCgxIZWFydGJlYXRBY2sSCgoCaWQYASABKAQSLwoLcmVjZWl2ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiEKGXJlc29sdmVkX3Rocm91Z2hfc2VxdWVuY2UYAyABKAQSNQoMZmxvd19jb250cm9sGAQgASgLMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkZsb3dDb250cm9sEhcKD3JvdXRpbmdfdmVyc2lvbhgFIAEoBBIWCg5jb25maWdfdmVyc2lvbhgGIAEoBCK3AQoLRHJhaW5Ob3RpY2USLwoGcmVhc29uGAEgASgOMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkRyYWluUmVhc29uEisKCGRlYWRsaW5lGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD3JlY29ubmVjdF9kZWxheRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIWCg5uZXdfY29ubmVjdGlvbhgEIAEoCCItCgxTZXJ2ZXJOb3RpY2USDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJKsABCgpDYXBhYmlsaXR5EhoKFkNBUEFCSUxJVFlfVU5TUEVDSUZJRUQQABIYChRDQVBBQklMSVRZX0hFQVJUQkVBVBABEhsKF0NBUEFCSUxJVFlfRkxPV19DT05UUk9MEAISFgoSQ0FQQUJJTElUWV9ST1VUSU5HEAMSFQoRQ0FQQUJJTElUWV9DT05GSUcQBBIUChBDQVBBQklMSVRZX0RSQUlOEAUSGgoWQ0FQQUJJTElUWV9MT0FEX1JFUE9SVBAGKk4KB0Fja01vZGUSGAoUQUNLX01PREVfVU5TUEVDSUZJRUQQABIRCg1BQ0tfTU9ERV9FQUNIEAESFgoSQUNLX01PREVfQ09BTEVTQ0VEEAIqngEKDFJlc3VtZVN0YXR1cxIdChlSRVNVTUVfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFQoRUkVTVU1FX1NUQVRVU19ORVcQARIZChVSRVNVTUVfU1RBVFVTX1JFU1VNRUQQAhIZChVSRVNVTUVfU1RBVFVTX1RPT19PTEQQAxIiCh5SRVNVTUVfU1RBVFVTX1VOS05PV05fUFJPRFVDRVIQBCqBAQoIUHJlc3N1cmUSGAoUUFJFU1NVUkVfVU5TUEVDSUZJRUQQABIRCg1QUkVTU1VSRV9OT05FEAESEQoNUFJFU1NVUkVfQlVTWRACEiAKHFBSRVNTVVJFX1NUT1JBR0VfVU5BVkFJTEFCTEUQAxITCg9QUkVTU1VSRV9NRU1PUlkQBCqhAQoLRHJhaW5SZWFzb24SHAoYRFJBSU5fUkVBU09OX1VOU1BFQ0lGSUVEEAASGQoVRFJBSU5fUkVBU09OX1NIVVRET1dOEAESHAoYRFJBSU5fUkVBU09OX1NFU1NJT05fQUdFEAMSIgoeRFJBSU5fUkVBU09OX0NSRURFTlRJQUxfRVhQSVJZEAQSFwoTRFJBSU5fUkVBU09OX0ZFTkNFRBAFQjgKEm1jcC5jb29yZGluYXRvci52MVABWiBtY3AvY29vcmRpbmF0b3IvdjE7Y29vcmRpbmF0b3J2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mcp_coordinator_v1_events, file_mcp_coordinator_v1_routes]);
 
 /**
  * First frame of a session. Optional: a stream that opens with an event gets a session with no capabilities and one ack per event.
@@ -46,8 +46,10 @@ export type Hello = Message<"mcp.coordinator.v1.Hello"> & {
   mcpId: string;
 
   /**
-   * This process, stable across reconnects, kept beside its outbox. Up to 256 bytes. Needed to resume; a newer Hello with the same one fences the
-   * older session. Empty: the session cannot be resumed and fences nobody.
+   * This process, stable across reconnects, kept beside its outbox. Up to 256 bytes. Needed to resume; a newer Hello with the same one, on this or
+   * another coordinator, fences the older session: it stores nothing more. One process at a time may use a producer_id. A client that is fenced
+   * although it is alive has a twin: it keeps its events, does not trust resume_after_sequence for what it had sent, and waits long (our client: 30 s
+   * and more, growing) before it says Hello again. Empty: the session cannot be resumed and fences nobody.
    *
    * @generated from field: string producer_id = 4;
    */
@@ -75,7 +77,7 @@ export type Hello = Message<"mcp.coordinator.v1.Hello"> & {
   ackMode: AckMode;
 
   /**
-   * Oldest sequence that the client still holds. Lets the coordinator tell a fresh producer from one whose history it does not know.
+   * Oldest sequence that the client still holds, or the next one when it holds none. Decides resume_status.
    *
    * @generated from field: uint64 first_unacked_sequence = 8;
    */
@@ -84,11 +86,17 @@ export type Hello = Message<"mcp.coordinator.v1.Hello"> & {
   /**
    * Zone, model, tenant: added to every event that has no such label. Same limits as the labels of an event.
    *
-   * Number 10 is kept for resume_session_id.
-   *
    * @generated from field: map<string, string> labels = 9;
    */
   labels: { [key: string]: string };
+
+  /**
+   * session_id of the Welcome before, after a lost stream. Goes to the log, and where that session still stands on this coordinator, with the same
+   * producer_id and credential, it is ended at once instead of after the store has answered. Up to 256 bytes.
+   *
+   * @generated from field: string resume_session_id = 10;
+   */
+  resumeSessionId: string;
 };
 
 /**
@@ -197,13 +205,13 @@ export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
   messageDesc(file_mcp_coordinator_v1_session, 1);
 
 /**
- * Limits and cadences of a session.
+ * Limits and cadences of a session. May change while it lives: see ConfigUpdate.
  *
  * @generated from message mcp.coordinator.v1.SessionConfig
  */
 export type SessionConfig = Message<"mcp.coordinator.v1.SessionConfig"> & {
   /**
-   * Version of these settings.
+   * Version of these settings: grows with every change, within one coordinator process.
    *
    * @generated from field: uint64 version = 1;
    */
@@ -241,11 +249,18 @@ export type SessionConfig = Message<"mcp.coordinator.v1.SessionConfig"> & {
   /**
    * How far ahead of the coordinator's clock an event may be (10 min).
    *
-   * Numbers 8 and 9 are kept for session age and sampling.
-   *
    * @generated from field: google.protobuf.Duration max_clock_skew = 7;
    */
   maxClockSkew?: Duration | undefined;
+
+  /**
+   * How old a session may get: a DrainNotice comes by then, earlier by up to a tenth so that sessions that began together do not end together.
+   *
+   * Number 9 is kept for sampling.
+   *
+   * @generated from field: google.protobuf.Duration max_session_age = 8;
+   */
+  maxSessionAge?: Duration | undefined;
 };
 
 /**
@@ -254,6 +269,163 @@ export type SessionConfig = Message<"mcp.coordinator.v1.SessionConfig"> & {
  */
 export const SessionConfigSchema: GenMessage<SessionConfig> = /*@__PURE__*/
   messageDesc(file_mcp_coordinator_v1_session, 2);
+
+/**
+ * New settings of a session, sent with CAPABILITY_CONFIG. One is outstanding per session; settings that change meanwhile replace each other. One that is
+ * not acked within 5 s no longer holds back a newer one.
+ *
+ * @generated from message mcp.coordinator.v1.ConfigUpdate
+ */
+export type ConfigUpdate = Message<"mcp.coordinator.v1.ConfigUpdate"> & {
+  /**
+   * To be repeated in the ack; unique in this stream.
+   *
+   * @generated from field: string nonce = 1;
+   */
+  nonce: string;
+
+  /**
+   * All settings, not only those that changed. They replace what Welcome said.
+   *
+   * @generated from field: mcp.coordinator.v1.SessionConfig config = 2;
+   */
+  config?: SessionConfig | undefined;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.ConfigUpdate.
+ * Use `create(ConfigUpdateSchema)` to create a new message.
+ */
+export const ConfigUpdateSchema: GenMessage<ConfigUpdate> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_session, 3);
+
+/**
+ * Answer to a ConfigUpdate.
+ *
+ * @generated from message mcp.coordinator.v1.ConfigAck
+ */
+export type ConfigAck = Message<"mcp.coordinator.v1.ConfigAck"> & {
+  /**
+   * Of the update.
+   *
+   * @generated from field: string nonce = 1;
+   */
+  nonce: string;
+
+  /**
+   * Version of the settings in force at the client now: the old one after REJECTED.
+   *
+   * @generated from field: uint64 version = 2;
+   */
+  version: bigint;
+
+  /**
+   * APPLIED or REJECTED. RECEIVED may come before either.
+   *
+   * @generated from field: mcp.coordinator.v1.ApplyStatus status = 3;
+   */
+  status: ApplyStatus;
+
+  /**
+   * Why, for people, after REJECTED. The first 256 bytes are kept.
+   *
+   * @generated from field: string detail = 4;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.ConfigAck.
+ * Use `create(ConfigAckSchema)` to create a new message.
+ */
+export const ConfigAckSchema: GenMessage<ConfigAck> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_session, 4);
+
+/**
+ * What the MCP has to do right now. Sent with CAPABILITY_LOAD_REPORT, as often as the client likes; every heartbeat is plenty. The latest one of each
+ * session is kept, for routing and for GetStats, until a minute has passed without another.
+ *
+ * @generated from message mcp.coordinator.v1.LoadReport
+ */
+export type LoadReport = Message<"mcp.coordinator.v1.LoadReport"> & {
+  /**
+   * Interactions that are being worked on.
+   *
+   * @generated from field: uint32 in_flight = 1;
+   */
+  inFlight: number;
+
+  /**
+   * Interactions that wait inside the MCP.
+   *
+   * @generated from field: uint32 queued = 2;
+   */
+  queued: number;
+
+  /**
+   * Share of its capacity that is in use: 0 idle, 1 full; above 1 is possible. Negative or not a number is refused.
+   *
+   * @generated from field: double utilization = 3;
+   */
+  utilization: number;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.LoadReport.
+ * Use `create(LoadReportSchema)` to create a new message.
+ */
+export const LoadReportSchema: GenMessage<LoadReport> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_session, 5);
+
+/**
+ * Replaces the credential of a session before it expires, without a reconnect.
+ *
+ * @generated from message mcp.coordinator.v1.CredentialRefresh
+ */
+export type CredentialRefresh = Message<"mcp.coordinator.v1.CredentialRefresh"> & {
+  /**
+   * The new bearer key, without "Bearer". Its mcp_id must be that of the key before.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.CredentialRefresh.
+ * Use `create(CredentialRefreshSchema)` to create a new message.
+ */
+export const CredentialRefreshSchema: GenMessage<CredentialRefresh> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_session, 6);
+
+/**
+ * Answer to CredentialRefresh.
+ *
+ * @generated from message mcp.coordinator.v1.CredentialRefreshAck
+ */
+export type CredentialRefreshAck = Message<"mcp.coordinator.v1.CredentialRefreshAck"> & {
+  /**
+   * When the credential in force expires; absent means never.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 1;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * Empty when the new credential is in force. Otherwise a reason from docs/errors.md, and the credential before stays in force until it expires. The
+   * third refusal ends the stream with UNAUTHENTICATED.
+   *
+   * @generated from field: string refusal_reason = 2;
+   */
+  refusalReason: string;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.CredentialRefreshAck.
+ * Use `create(CredentialRefreshAckSchema)` to create a new message.
+ */
+export const CredentialRefreshAckSchema: GenMessage<CredentialRefreshAck> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_session, 7);
 
 /**
  * A batch of events. Judged one by one: a bad event does not harm the others.
@@ -274,7 +446,7 @@ export type EventBatch = Message<"mcp.coordinator.v1.EventBatch"> & {
  * Use `create(EventBatchSchema)` to create a new message.
  */
 export const EventBatchSchema: GenMessage<EventBatch> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_session, 3);
+  messageDesc(file_mcp_coordinator_v1_session, 8);
 
 /**
  * One run of sequences with one status.
@@ -309,7 +481,7 @@ export type SequenceRange = Message<"mcp.coordinator.v1.SequenceRange"> & {
  * Use `create(SequenceRangeSchema)` to create a new message.
  */
 export const SequenceRangeSchema: GenMessage<SequenceRange> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_session, 4);
+  messageDesc(file_mcp_coordinator_v1_session, 9);
 
 /**
  * Acknowledgements of a session with ACK_MODE_COALESCED.
@@ -351,7 +523,7 @@ export type EventAckBatch = Message<"mcp.coordinator.v1.EventAckBatch"> & {
  * Use `create(EventAckBatchSchema)` to create a new message.
  */
 export const EventAckBatchSchema: GenMessage<EventAckBatch> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_session, 5);
+  messageDesc(file_mcp_coordinator_v1_session, 10);
 
 /**
  * Where the time between receipt and acknowledgement went.
@@ -386,10 +558,15 @@ export type AckTiming = Message<"mcp.coordinator.v1.AckTiming"> & {
  * Use `create(AckTimingSchema)` to create a new message.
  */
 export const AckTimingSchema: GenMessage<AckTiming> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_session, 6);
+  messageDesc(file_mcp_coordinator_v1_session, 11);
 
 /**
- * How much a client may have unacknowledged. Absolute values: safe to repeat, reorder by version, or lose.
+ * How much a client may have unacknowledged. Absolute values: safe to repeat, reorder by version, or lose. Sent when it changes, with
+ * CAPABILITY_FLOW_CONTROL, and repeated in every HeartbeatAck.
+ *
+ * Windows shrink while the coordinator is under pressure and grow back step by step when it is over. Events that are on their way when a window shrinks
+ * are taken. A client that promised CAPABILITY_FLOW_CONTROL and goes on for long as if a smaller window had not been sent is ended with
+ * RESOURCE_EXHAUSTED, reason WINDOW_OVERRUN.
  *
  * @generated from message mcp.coordinator.v1.FlowControl
  */
@@ -428,10 +605,11 @@ export type FlowControl = Message<"mcp.coordinator.v1.FlowControl"> & {
  * Use `create(FlowControlSchema)` to create a new message.
  */
 export const FlowControlSchema: GenMessage<FlowControl> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_session, 7);
+  messageDesc(file_mcp_coordinator_v1_session, 12);
 
 /**
- * Sign of life. Answered by HeartbeatAck with the same id.
+ * Sign of life. Answered by HeartbeatAck with the same id, which is the coordinator's sign of life: a client that misses three reconnects. The coordinator
+ * sends none on its own: HTTP/2 PINGs find a dead connection from its side, and missing heartbeats a client that hangs.
  *
  * @generated from message mcp.coordinator.v1.Heartbeat
  */
@@ -472,7 +650,7 @@ export type Heartbeat = Message<"mcp.coordinator.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_session, 8);
+  messageDesc(file_mcp_coordinator_v1_session, 13);
 
 /**
  * Answer to Heartbeat. Repeats the newest state, which heals whatever was lost above the transport.
@@ -528,10 +706,14 @@ export type HeartbeatAck = Message<"mcp.coordinator.v1.HeartbeatAck"> & {
  * Use `create(HeartbeatAckSchema)` to create a new message.
  */
 export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_session, 9);
+  messageDesc(file_mcp_coordinator_v1_session, 14);
 
 /**
- * The coordinator is about to end this stream. Stop sending, await the acks, half-close, reconnect after reconnect_delay. Sent with CAPABILITY_DRAIN.
+ * The coordinator is about to end this stream. Stop sending, await the acks, half-close, reconnect after reconnect_delay. Sent with CAPABILITY_DRAIN; a
+ * client without it finds its stream ended with OK once everything it sent is acknowledged, and may reconnect at once.
+ *
+ * With CREDENTIAL_EXPIRY the session stays open until the deadline, which is the expiry: a client that can sends CredentialRefresh and goes on as if
+ * nothing had been said. One that cannot drains as above, and reconnects with a new key. At the deadline the stream ends with UNAUTHENTICATED.
  *
  * @generated from message mcp.coordinator.v1.DrainNotice
  */
@@ -551,14 +733,14 @@ export type DrainNotice = Message<"mcp.coordinator.v1.DrainNotice"> & {
   deadline?: Duration | undefined;
 
   /**
-   * When to reconnect; already spread over the clients.
+   * When to reconnect; already spread over the clients. After FENCED the client decides, and not soon: see Hello.producer_id.
    *
    * @generated from field: google.protobuf.Duration reconnect_delay = 3;
    */
   reconnectDelay?: Duration | undefined;
 
   /**
-   * Reconnect on a fresh connection.
+   * Reconnect on a fresh connection: this one was told to take no more streams (GOAWAY), before this notice was written.
    *
    * @generated from field: bool new_connection = 4;
    */
@@ -570,7 +752,7 @@ export type DrainNotice = Message<"mcp.coordinator.v1.DrainNotice"> & {
  * Use `create(DrainNoticeSchema)` to create a new message.
  */
 export const DrainNoticeSchema: GenMessage<DrainNotice> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_session, 10);
+  messageDesc(file_mcp_coordinator_v1_session, 15);
 
 /**
  * A hint for people who read the stream. No program needs it.
@@ -579,7 +761,7 @@ export const DrainNoticeSchema: GenMessage<DrainNotice> = /*@__PURE__*/
  */
 export type ServerNotice = Message<"mcp.coordinator.v1.ServerNotice"> & {
   /**
-   * Stable word: UNKNOWN_FRAME, DEADLINE_ON_STREAM, ACK_IGNORED.
+   * Stable word: UNKNOWN_FRAME, DEADLINE_ON_STREAM, ACK_IGNORED, LOAD_IGNORED.
    *
    * @generated from field: string code = 1;
    */
@@ -598,7 +780,7 @@ export type ServerNotice = Message<"mcp.coordinator.v1.ServerNotice"> & {
  * Use `create(ServerNoticeSchema)` to create a new message.
  */
 export const ServerNoticeSchema: GenMessage<ServerNotice> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_session, 11);
+  messageDesc(file_mcp_coordinator_v1_session, 16);
 
 /**
  * Things a client may promise or ask for.
@@ -635,12 +817,25 @@ export enum Capability {
   ROUTING = 3,
 
   /**
-   * Number 4 is kept for configuration updates.
+   * Wants ConfigUpdate and answers with ConfigAck.
+   *
+   * @generated from enum value: CAPABILITY_CONFIG = 4;
+   */
+  CONFIG = 4,
+
+  /**
    * Understands DrainNotice.
    *
    * @generated from enum value: CAPABILITY_DRAIN = 5;
    */
   DRAIN = 5,
+
+  /**
+   * Sends LoadReport.
+   *
+   * @generated from enum value: CAPABILITY_LOAD_REPORT = 6;
+   */
+  LOAD_REPORT = 6,
 }
 
 /**
@@ -711,7 +906,15 @@ export enum ResumeStatus {
   RESUMED = 2,
 
   /**
-   * Number 3 is kept for a producer past the retention horizon.
+   * A known producer that was silent for longer than dedupe_horizon, while the client still holds events at or below resume_after_sequence
+   * (first_unacked_sequence is not above it). Those were resolved before the horizon: sent again they are refused as TOO_OLD, because a repetition could
+   * no longer be recognised. resume_after_sequence holds.
+   *
+   * @generated from enum value: RESUME_STATUS_TOO_OLD = 3;
+   */
+  TOO_OLD = 3,
+
+  /**
    * The client claims history (first_unacked_sequence above 1) that the coordinator has never seen: send all that is held.
    *
    * @generated from enum value: RESUME_STATUS_UNKNOWN_PRODUCER = 4;
@@ -746,7 +949,7 @@ export enum Pressure {
   NONE = 1,
 
   /**
-   * The queue of the coordinator is full: reading is paused.
+   * The queue of the coordinator fills up, or this stream has too much in it: reading may be paused.
    *
    * @generated from enum value: PRESSURE_BUSY = 2;
    */
@@ -758,6 +961,13 @@ export enum Pressure {
    * @generated from enum value: PRESSURE_STORAGE_UNAVAILABLE = 3;
    */
   STORAGE_UNAVAILABLE = 3,
+
+  /**
+   * The coordinator runs short of memory.
+   *
+   * @generated from enum value: PRESSURE_MEMORY = 4;
+   */
+  MEMORY = 4,
 }
 
 /**
@@ -787,7 +997,21 @@ export enum DrainReason {
   SHUTDOWN = 1,
 
   /**
-   * Numbers 2 to 4 are kept for rebalancing, session age and credential expiry.
+   * Number 2 is kept for rebalancing.
+   * The session has reached max_session_age.
+   *
+   * @generated from enum value: DRAIN_REASON_SESSION_AGE = 3;
+   */
+  SESSION_AGE = 3,
+
+  /**
+   * The credential expires at the deadline.
+   *
+   * @generated from enum value: DRAIN_REASON_CREDENTIAL_EXPIRY = 4;
+   */
+  CREDENTIAL_EXPIRY = 4,
+
+  /**
    * A newer session owns the producer_id.
    *
    * @generated from enum value: DRAIN_REASON_FENCED = 5;

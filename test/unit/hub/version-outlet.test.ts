@@ -1,35 +1,35 @@
 import { describe, expect, it } from "vitest";
-import { RouteOutlet } from "../../../src/hub/route-outlet.js";
+import { VersionOutlet } from "../../../src/hub/version-outlet.js";
 import { limits } from "../../../src/platform/limits.js";
 
 const table = (term: number, version: number) => ({ term, version });
 
-describe("RouteOutlet", () => {
+describe("VersionOutlet", () => {
   it("has one update outstanding and sends only the newest of those that came meanwhile", () => {
-    const outlet = new RouteOutlet<{ term: number; version: number }>();
+    const outlet = new VersionOutlet<{ term: number; version: number }>();
     outlet.offer(table(1, 1));
-    expect(outlet.take(0)).toEqual(expect.objectContaining({ nonce: "1", table: table(1, 1) }));
+    expect(outlet.take(0)).toEqual(expect.objectContaining({ nonce: "1", value: table(1, 1) }));
     outlet.offer(table(1, 2));
     outlet.offer(table(1, 3));
     expect(outlet.take(1)).toBeUndefined();
     expect(outlet.acked("1", "applied")).toEqual(table(1, 1));
-    expect(outlet.take(2)?.table).toEqual(table(1, 3));
+    expect(outlet.take(2)?.value).toEqual(table(1, 3));
     expect(outlet.take(3)).toBeUndefined();
   });
 
   it("ignores a table that is not newer: terms first, then versions", () => {
-    const outlet = new RouteOutlet<{ term: number; version: number }>();
+    const outlet = new VersionOutlet<{ term: number; version: number }>();
     outlet.offer(table(2, 5));
     outlet.offer(table(1, 9));
     outlet.offer(table(2, 5));
-    expect(outlet.take(0)?.table).toEqual(table(2, 5));
-    expect(outlet.take(limits.routingAckMaxMs)).toBeUndefined();
+    expect(outlet.take(0)?.value).toEqual(table(2, 5));
+    expect(outlet.take(limits.pushAckMaxMs)).toBeUndefined();
     outlet.offer(table(3, 1));
-    expect(outlet.take(limits.routingAckMaxMs)?.table).toEqual(table(3, 1));
+    expect(outlet.take(limits.pushAckMaxMs)?.value).toEqual(table(3, 1));
   });
 
   it("waits after RECEIVED, and takes EXPIRED for the update that was acked last", () => {
-    const outlet = new RouteOutlet<{ term: number; version: number }>();
+    const outlet = new VersionOutlet<{ term: number; version: number }>();
     outlet.offer(table(1, 1));
     outlet.take(0);
     outlet.offer(table(1, 2));
@@ -42,11 +42,11 @@ describe("RouteOutlet", () => {
   });
 
   it("no longer waits for an ack that is late", () => {
-    const outlet = new RouteOutlet<{ term: number; version: number }>();
+    const outlet = new VersionOutlet<{ term: number; version: number }>();
     outlet.offer(table(1, 1));
     outlet.take(0);
     outlet.offer(table(1, 2));
-    expect(outlet.take(limits.routingAckMaxMs - 1)).toBeUndefined();
-    expect(outlet.take(limits.routingAckMaxMs)?.table).toEqual(table(1, 2));
+    expect(outlet.take(limits.pushAckMaxMs - 1)).toBeUndefined();
+    expect(outlet.take(limits.pushAckMaxMs)?.value).toEqual(table(1, 2));
   });
 });

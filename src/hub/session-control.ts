@@ -1,0 +1,199 @@
+import type { Principal } from "../auth/principal.js";
+import { unreachable } from "../platform/assert.js";
+import type { CoordinatorError } from "../platform/errors.js";
+import { limits } from "../platform/limits.js";
+import type { PublishedRoutes, RoutingAck } from "../smart-router/table.js";
+import { type CapabilityName, type ClientFrame, heartbeatAckFrame, type NoticeCode, noticeFrame, type Window } from "../wire/frame.js";
+import type { routingUpdateFromTable } from "../wire/routes.js";
+import { type ConfigAck, credentialRefreshAckFrame, type LoadReport, type SessionSettings } from "../wire/session-terms.js";
+import type { ConfigStanding } from "./config-outlet.js";
+import { Credential } from "./credential.js";
+import type { FrameOutlet } from "./frame-outlet.js";
+import { type MeasuredLoad, measureLoad } from "./load.js";
+import { PushOutlet } from "./push-outlet.js";
+import type { SessionDeps } from "./surroundings.js";
+
+/** Frames that are neither Hello nor events. */
+export type ControlFrame = Exclude<ClientFrame, { readonly kind: "hello" | "events" }>;
+
+/** The session that the control frames are about, as far as they go. */
+export type ControlledSession = {
+  readonly id: string;
+  readonly mcpId: string;
+  readonly producerId: string;
+  /** Whether anything may be pushed. */
+  readonly isLive: boolean;
+  readonly isClosed: boolean;
+  readonly resolvedThrough: bigint;
+  readonly window: Window;
+  /** Other settings hold, or another of them. */
+  readonly cadenceChanged: () => void;
+  readonly credentialChanged: (before: Principal) => void;
+  readonly failed: (error: CoordinatorError) => void;
+};
+
+/** Everything between a session and its client besides events and acks: signs of life, pushes and their acks, credentials, load. */
+export class SessionControl {
+  readonly #deps: SessionDeps;
+  readonly #frames: FrameOutlet;
+  readonly #session: ControlledSession;
+  readonly #credential: Credential;
+  #capabilities: ReadonlySet<CapabilityName> = new Set();
+  #pushes: PushOutlet;
+  #load: MeasuredLoad | undefined;
+
+  constructor(deps: SessionDeps, frames: FrameOutlet, session: ControlledSession, principal: Principal) {
+    this.#deps = deps;
+    this.#frames = frames;
+    this.#session = session;
+    this.#credential = new Credential(principal, deps.authenticate);
+    this.#pushes = new PushOutlet(deps.settings());
+  }
+
+  get principal(): Principal {
+    return this.#credential.principal;
+  }
+
+  /** The latest load report. */
+  get load(): MeasuredLoad | undefined {
+    return this.#load;
+  }
+
+  /** Where the client stands with the settings; undefined when it takes no updates. */
+  get configStanding(): ConfigStanding | undefined {
+    return this.#capabilities.has("config") ? this.#pushes.configStanding : undefined;
+  }
+
+  /** The settings in force at the client. */
+  get settings(): SessionSettings {
+    return this.#pushes.settings;
+  }
+
+  /** Until the credential expires; undefined means never. Unit: ms. */
+  get credentialLeftMs(): number | undefined {
+    return this.#credential.leftMs(this.#deps.clock.nowMs());
+  }
+
+  /** Longest silence of a client that promised heartbeats. While it has not agreed to others, nobody is ended for the shorter interval. Unit: ms. */
+  get silenceMaxMs(): number {
+    const agreed = this.#pushes.settings.heartbeatIntervalMs;
+    const wanted = this.#capabilities.has("config") ? this.#deps.settings().heartbeatIntervalMs : agreed;
+    const isPending = !this.#pushes.configStanding.isRejected;
+    return (isPending ? Math.max(agreed, wanted) : agreed) * limits.heartbeatMissesMax;
+  }
+
+  /** The session begins, with the settings of this moment. Returns the table that goes with Welcome. */
+  begin(capabilities: ReadonlySet<CapabilityName>): ReturnType<typeof routingUpdateFromTable> | undefined {
+    this.#capabilities = capabilities;
+    this.#pushes = new PushOutlet(this.#deps.settings());
+    const routes = capabilities.has("routing") ? this.#deps.currentRoutes() : undefined;
+    if (routes !== undefined) this.#pushes.offerRoutes(routes);
+    return this.#pushes.takeRoutes(this.#deps.clock.monotonicMs());
+  }
+
+  received(frame: ControlFrame): void {
+    switch (frame.kind) {
+      case "heartbeat":
+        this.#answerHeartbeat(frame.id);
+        break;
+      case "routing_ack":
+        this.#routingAcked(frame.ack);
+        break;
+      case "config_ack":
+        this.#configAcked(frame.ack);
+        break;
+      case "credential_refresh":
+        this.#refreshCredential(frame.token);
+        break;
+      case "load_report":
+        this.#takeLoad(frame.report);
+        break;
+      case "unknown":
+        this.notice("UNKNOWN_FRAME", "a frame with no member this coordinator knows was ignored");
+        break;
+      default:
+        unreachable(frame);
+    }
+  }
+
+  routesPublished(routes: PublishedRoutes): void {
+    if (!this.#session.isLive || !this.#capabilities.has("routing")) return;
+    this.#pushes.offerRoutes(routes);
+    this.push();
+  }
+
+  settingsChanged(settings: SessionSettings): void {
+    if (this.#session.isLive && this.#capabilities.has("config")) this.#pushes.offerSettings(settings);
+    this.#session.cadenceChanged();
+    this.push();
+  }
+
+  /** Sends what is to be pushed and may be: a newer table, newer settings. */
+  push(): void {
+    while (this.#session.isLive && this.#frames.isWritable) {
+      const frame = this.#pushes.take(this.#deps.clock.monotonicMs());
+      if (frame === undefined) return;
+      this.#frames.write(frame);
+    }
+  }
+
+  /** For people; dropped when the peer does not read. */
+  notice(code: NoticeCode, message: string): void {
+    if (!this.#session.isClosed && this.#frames.isWritable) this.#frames.write(noticeFrame(code, message));
+  }
+
+  #answerHeartbeat(id: bigint): void {
+    if (this.#session.isClosed) return;
+    this.#frames.writeNewest("heartbeat", () =>
+      heartbeatAckFrame({
+        id,
+        receivedAtMs: this.#deps.clock.nowMs(),
+        resolvedThrough: this.#session.resolvedThrough,
+        window: this.#session.window,
+        routingVersion: this.#deps.currentRoutes()?.version ?? 0,
+        configVersion: this.#pushes.settings.version,
+      }),
+    );
+  }
+
+  #routingAcked(ack: RoutingAck): void {
+    if (!this.#pushes.routingAcked(ack)) {
+      this.notice("ACK_IGNORED", "a routing ack with a nonce that is not outstanding was ignored");
+      return;
+    }
+    const { id, mcpId, producerId } = this.#session;
+    this.#deps.recordRoutingAck({ producerId: producerId === "" ? id : producerId, mcpId, ack });
+    this.push();
+  }
+
+  #configAcked(ack: ConfigAck): void {
+    const acked = this.#pushes.configAcked(ack);
+    if (acked.kind === "ignored") this.notice("ACK_IGNORED", "a config ack with a nonce that is not outstanding was ignored");
+    if (acked.kind === "ignored" || acked.kind === "waiting") return;
+    const { id: session, mcpId } = this.#session;
+    const figures = { session, mcpId, version: acked.settings.version };
+    if (acked.kind === "applied") this.#deps.log.debug(figures, "a client applied the settings of its session");
+    else
+      this.#deps.log.warn({ ...figures, detail: ack.detail.slice(0, limits.idMaxBytes) }, "a client rejected the settings of its session");
+    this.#session.cadenceChanged();
+    this.push();
+  }
+
+  #refreshCredential(token: string): void {
+    const before = this.principal;
+    const refreshed = this.#credential.refresh(token);
+    if (refreshed.kind === "last") {
+      this.#session.failed(refreshed.error);
+      return;
+    }
+    if (refreshed.kind === "accepted") this.#session.credentialChanged(before);
+    const reason = refreshed.kind === "refused" ? refreshed.reason : "";
+    this.#frames.writeNewest("refresh", () => credentialRefreshAckFrame(this.#credential.expiresAtMs, reason));
+  }
+
+  #takeLoad(report: LoadReport): void {
+    const load = measureLoad(report, this.#deps.clock.monotonicMs());
+    if (load === undefined) this.notice("LOAD_IGNORED", "a load report whose utilization is no share was ignored");
+    else this.#load = load;
+  }
+}
