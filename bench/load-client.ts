@@ -110,15 +110,21 @@ function openStream(task: LoadTask, index: number, load: Load, isMeasuring: () =
   let next = firstSequence;
   let inFlight = 0;
   let isWritable = true;
+  /** Of the coordinator; servers that are compared with it have no windows. */
+  let granted = Number.POSITIVE_INFINITY;
   const pump = () => {
-    while (isWritable && !load.isStopped && inFlight + task.batch <= task.window) {
+    while (isWritable && !load.isStopped) {
+      // It promises flow control, so it keeps the window: a full batch, or what a window smaller than one allows.
+      const window = Math.min(task.window, granted);
+      const size = Math.min(task.batch, window);
+      if (size < 1 || inFlight + size > window) return;
       const batch: Buffer[] = [];
       const now = performance.now();
-      for (let count = 0; count < task.batch; count++, next++) {
+      for (let count = 0; count < size; count++, next++) {
         sentAt[next & (ring - 1)] = now;
         batch.push(events.next(next));
       }
-      inFlight += task.batch;
+      inFlight += size;
       isWritable = call.write(encodeEventFrame(batch));
     }
   };
@@ -135,6 +141,7 @@ function openStream(task: LoadTask, index: number, load: Load, isMeasuring: () =
     if (!load.isStopped) fail(`stream ${index} ended: ${error.message}`);
   });
   call.on("data", (frame: StreamInteractionsResponse) => {
+    granted = grantedBy(frame) ?? granted;
     settle(frame, acked);
     load.onAcked();
     pump();
@@ -150,6 +157,11 @@ function greet(call: SessionCall, task: LoadTask, index: number, name: string): 
     capabilities: [Capability.FLOW_CONTROL],
   });
   call.write(encodeControlFrame({ case: "hello", value }));
+}
+
+function grantedBy({ frame }: StreamInteractionsResponse): number | undefined {
+  if (frame.case === "welcome") return frame.value.flowControl?.maxUnackedEvents;
+  return frame.case === "flowControl" ? frame.value.maxUnackedEvents : undefined;
 }
 
 function settle({ frame }: StreamInteractionsResponse, acked: (sequence: number) => void): void {

@@ -9,7 +9,7 @@ import { createHealthBook, type HealthBook, healthService, healthTypeName } from
 import { type CutConnections, raiseReceiveWindows, trackConnections } from "./http2-windows.js";
 import { reflectionServices, reflectionTypeNames } from "./reflection.js";
 
-/** Source: node-grpc.md, "Starting settings" and rows 8, 14, 16, 18. No connection age yet: it needs the sessions' drain notices first (row 7). */
+/** Source: node-grpc.md, "Starting settings" and rows 8, 14, 16, 18. No connection age (row 7): sessions retire their connections by their own age, hub/SPEC.md. */
 const serverOptions = {
   "grpc.max_receive_message_length": limits.frameMaxBytes,
   "grpc.max_send_message_length": limits.frameMaxBytes,

@@ -90,6 +90,35 @@ describe("signals", () => {
   });
 });
 
+describe("SIGHUP", () => {
+  test("reads the configuration again and hands it over; a faulty one changes nothing", async () => {
+    const { running, calls, end } = createRunning();
+    const env: Record<string, string> = {};
+    const cli = createTestProgram({ env, deps: { startCoordinator: async () => running } });
+    const exit = cli.run("serve", "--log-level", "silent");
+    await expect.poll(cli.listenerCount).toBe(2);
+    env.MCPC_SESSION__HEARTBEAT_INTERVAL_SECONDS = "7";
+    cli.hangUp();
+    env.MCPC_SESSION__HEARTBEAT_INTERVAL_SECONDS = "soon";
+    cli.hangUp();
+    expect(calls).toEqual(["reconfigure 7"]);
+    cli.signal("SIGTERM");
+    end("drain");
+    expect(await exit).toBe(0);
+    expect(cli.listenerCount()).toBe(0);
+  });
+
+  test("is left alone on a terminal, where it means that the terminal is gone", async () => {
+    const { running, end } = createRunning();
+    const cli = createTestProgram({ isTerminal: true, deps: { startCoordinator: async () => running } });
+    const exit = cli.run("serve", "--log-level", "silent");
+    await expect.poll(cli.listenerCount).toBe(1);
+    cli.signal("SIGTERM");
+    end("drain");
+    expect(await exit).toBe(0);
+  });
+});
+
 describe("what serve says", () => {
   async function serve(...argv: readonly string[]): Promise<ReturnType<typeof createTestProgram> & { readonly exit: number }> {
     const { running, end } = createRunning();

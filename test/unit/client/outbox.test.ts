@@ -120,3 +120,12 @@ test("under any mix of sending, verdicts, delays and reconnects, every event is 
     }),
   );
 });
+
+test("what was sent is sent again after doubt, whatever the resume point covers; what was never sent is not doubted", () => {
+  const outbox = filled(3);
+  outbox.take({ maxEvents: 2, maxBytes: 1_000 }, frame, 0);
+  outbox.doubt();
+  expect(sequences(outbox.resume(9))).toEqual([]);
+  expect(sequences(outbox.take(wide, frame, 1))).toEqual([1, 2, 3]);
+  expect(outbox.nextSequence).toBe(10);
+});

@@ -3,7 +3,13 @@ import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
-import { BadRequestSchema, ErrorInfoSchema, RequestInfoSchema, RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.js";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  QuotaFailureSchema,
+  RequestInfoSchema,
+  RetryInfoSchema,
+} from "../../../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../../../gen/google/rpc/status_pb.js";
 import { CoordinatorError, type ErrorCode, errorReasons, errorTable } from "../../../src/platform/errors.js";
 import { limits } from "../../../src/platform/limits.js";
@@ -39,6 +45,13 @@ describe("a refusal", () => {
       { retryDelay: { seconds: 1n, nanos: 250_000_000 } },
       { requestId: "r-1" },
     ]);
+  });
+
+  it("names the quota that is used up", () => {
+    const quota = { subject: "key:k-1", description: "a key has 2 sessions at most" };
+    const error = new CoordinatorError("busy", "too many", { reason: "KEY_SESSIONS_EXHAUSTED", retryAfterMs: 1_000, quota });
+    const found = toRpcStatus(error, "r").details.map((any) => anyUnpack(any, QuotaFailureSchema));
+    expect(found.find((one) => one !== undefined)?.violations).toMatchObject([quota]);
   });
 
   it("that is broken tells nothing, whatever it holds", () => {
