@@ -17,9 +17,8 @@ export async function runIdle(): Promise<void> {
     const before = readProcess(coordinator.pid);
     const fleet = startFleet(coordinator.target, wanted, processes, 30_000);
     try {
-      await until("all streams are up", 240_000, () => {
-        return fleet.standing().up === fleet.streams && fleet.standing().acked === fleet.streams;
-      });
+      const isUp = () => fleet.standing().up === fleet.streams && fleet.standing().acked === fleet.streams;
+      await until("all streams are up", 240_000, isUp, fleet.standing);
       say(`${fleet.streams} streams on ${fleet.connections} connections; settling for ${settleMs} ms`);
       await sleep(settleMs);
       fleet.mark();

@@ -40,11 +40,11 @@ export function say(text: string): void {
 
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-/** Waits until `condition` holds. Errors: when it does not within `maxMs`, with what was waited for. */
-export async function until(what: string, maxMs: number, condition: () => boolean): Promise<void> {
+/** Waits until `condition` holds. Errors: when it does not within `maxMs`, with what was waited for and how it stands. */
+export async function until(what: string, maxMs: number, condition: () => boolean, standing?: () => unknown): Promise<void> {
   const deadlineMs = performance.now() + maxMs;
   while (!condition()) {
-    if (performance.now() > deadlineMs) throw new Error(`not within ${maxMs} ms: ${what}`);
+    if (performance.now() > deadlineMs) throw new Error(`not within ${maxMs} ms: ${what} ${JSON.stringify(standing?.() ?? "")}`);
     await sleep(20);
   }
 }

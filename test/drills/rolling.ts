@@ -9,7 +9,7 @@ import { durationOf, timestampOf } from "../../src/client/wire/time.js";
 import { mintUuidV7 } from "../../src/platform/uuid-v7.js";
 import { type RunningCoordinator, runCli, startCoordinatorProcess } from "../support/coordinator.js";
 import { startPostgres } from "../support/postgres.js";
-import { conclude, say, setting, sleep, until } from "./results.js";
+import { conclude, readProcess, say, setting, sleep, until } from "./results.js";
 
 /** Two coordinators, many clients that know both, steady load; each coordinator is ended with SIGTERM and started again. */
 export async function runRolling(): Promise<void> {
@@ -35,12 +35,18 @@ export async function runRolling(): Promise<void> {
     await sleep(undisturbedMs);
     const drainMs: number[] = [];
     const exits: (number | string)[] = [];
+    const cpu = { clients: 0, survivor: 0 };
     for (const index of [0, 1]) {
       clients.phase = "disturbed";
+      const [survivor] = coordinators.filter((_, at) => at !== index);
+      const before = { clients: process.cpuUsage(), survivor: readProcess(survivor?.pid ?? 0).cpuSeconds };
       const ended = await restart(coordinators, index, postgres.url);
       drainMs.push(ended.drainMs);
       exits.push(ended.exit);
       await until("all streams are up again", 60_000, () => clients.activeCount === streams);
+      const { user, system } = process.cpuUsage(before.clients);
+      cpu.clients += (user + system) / 1e6;
+      cpu.survivor += readProcess(survivor?.pid ?? 0).cpuSeconds - before.survivor;
       say(`coordinator ${index + 1}: drained in ${Math.round(ended.drainMs)} ms, exit ${ended.exit}; all streams up`);
       clients.phase = "undisturbed";
       await sleep(undisturbedMs / 3);
@@ -64,6 +70,8 @@ export async function runRolling(): Promise<void> {
       { name: "ack p99 of events reported during a restart", value: moved.quantile(0.99), unit: "ms" },
       { name: "longest ack during a restart", value: moved.max(), unit: "ms" },
       { name: "added ack latency, p99", value: addedMs, unit: "ms", target: "< 2 000 ms", isMet: addedMs < 2_000 },
+      { name: "processor time of the clients during both restarts", value: cpu.clients, unit: "s" },
+      { name: "processor time of the other coordinator, both restarts", value: cpu.survivor, unit: "s" },
       { name: "reconnects", value: clients.reconnects, unit: "" },
       { name: "events acknowledged and stored as sent", value: verified.ok, unit: "" },
       { name: "lost, duplicated, unexpected or differing", value: wrong, unit: "", target: "0", isMet: wrong === 0 },

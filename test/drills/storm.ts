@@ -16,7 +16,7 @@ export async function runStorm(): Promise<void> {
   try {
     const fleet = startFleet(coordinator.target, wanted, processes, 20_000);
     try {
-      await until("all streams are up", 240_000, () => fleet.standing().acked === fleet.streams);
+      await until("all streams are up", 240_000, () => fleet.standing().acked === fleet.streams, fleet.standing);
       say(`${fleet.streams} streams on ${fleet.connections} connections; kill -9`);
       fleet.mark();
       const killedAtMs = performance.now();
@@ -24,7 +24,7 @@ export async function runStorm(): Promise<void> {
       await coordinator.stop();
       coordinator = await startCoordinatorProcess({ databaseUrl: postgres.url, flags: ["--grpc-port", port] });
       const listeningAtMs = performance.now();
-      await until("all streams are acknowledged again", 300_000, () => fleet.standing().acked === fleet.streams);
+      await until("all streams are acknowledged again", 300_000, () => fleet.standing().acked === fleet.streams, fleet.standing);
       const doneAtMs = performance.now();
       const { endings } = fleet.standing();
       const refused = Object.entries(endings).reduce((sum, [name, count]) => (whileDown.test(name) ? sum : sum + count), 0);
