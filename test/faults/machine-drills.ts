@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Settled } from "../../src/client/options.js";
 import { createStreamSession } from "../../src/client/stream-session.js";
 import { makeEvent } from "../support/make-event.js";
-import { type Audit, addAudits, claim } from "./audit.js";
+import { type Audit, addAudits, claim, emptyAudit } from "./audit.js";
 import type { Drill } from "./fault.js";
 import { statusName } from "./ledger.js";
 import { Load } from "./load.js";
@@ -102,6 +102,7 @@ export const machineDrills: readonly Drill[] = [
         const parts: string[] = [];
         const figures: Record<string, number> = {};
         let injected = 0;
+        let bitten: Audit = emptyAudit;
         load.start();
         for (const [way, ms] of [
           ["up", 3_000],
@@ -111,7 +112,12 @@ export const machineDrills: readonly Drill[] = [
         ] as const) {
           await sleep(1_000);
           const healed = network.drop(way);
-          await sleep(ms);
+          // What was on its way may still arrive; then silence.
+          await sleep(500);
+          const silentFrom = load.ledger.ackedTotal;
+          await sleep(ms - 500);
+          const acks = load.ledger.ackedTotal - silentFrom;
+          bitten = addAudits(bitten, claim("I8", acks === 0 ? undefined : `the partition ${way} let ${acks} acks through`));
           healed();
           const before = load.ledger.ackedTotal;
           const healedMs = performance.now();
