@@ -1,6 +1,7 @@
 import { type Audit, addAudits, claim } from "./audit.js";
 import type { DrillContext } from "./fault.js";
 import { Load } from "./load.js";
+import { orderly } from "./plan.js";
 import { keepsCommitTimes } from "./read-store.js";
 import { percentile } from "./report.js";
 import { residentBytes, type Site, sleep } from "./site.js";
@@ -27,14 +28,13 @@ export async function measureBeside(
   abuse: () => Promise<void>,
 ): Promise<Beside> {
   const { site } = context;
-  const shares = { shuffled: 0, repeated: 0, rivalled: 0, invalid: 0, twoEnds: 0, headless: 0 };
   await using load = new Load({
     target: site.target,
     sessions: 6,
     perSecond: 500,
     seed: context.seed,
     name: `beside-${name}-${context.seed.toString(36)}`,
-    shares,
+    shares: orderly,
     admin: site.admin,
   });
   load.start();

@@ -3,7 +3,6 @@ import { connect, type Socket } from "node:net";
 
 /** Frame types and flags of HTTP/2. Source: RFC 9113, section 6. */
 export const frameTypes = { data: 0, headers: 1, resetStream: 3, settings: 4, ping: 6, windowUpdate: 8, continuation: 9 } as const;
-export const endStreamFlag = 0x1;
 export const endHeadersFlag = 0x4;
 
 const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
