@@ -4,6 +4,7 @@ import { RoutingService } from "../gen/mcp/coordinator/v1/routing_service_pb.js"
 import { createKeyRing } from "./auth/api-key.js";
 import type { Config } from "./config/schema.js";
 import { Fleet } from "./hub/fleet.js";
+import { createInTurn } from "./hub/in-turn.js";
 import { createIngest, type Ingest } from "./ingest/ingest.js";
 import { type Clock, systemClock } from "./platform/clock.js";
 import { limits } from "./platform/limits.js";
@@ -117,9 +118,11 @@ function startRouting(machine: Machine, store: Store, ingest: Ingest, ends: Ends
   });
   const acks = createAckLog({ record: (rows) => store.recordAcks(rows), clock, log });
   ends.add(() => acks.close());
+  const inTurn = createInTurn();
   const fleet: Fleet = new Fleet({
     ingest,
-    openProducer: (producerId, mcpId, sessionId) => store.openProducer(producerId, mcpId, sessionId, config.server.coordinatorId),
+    openProducer: (producerId, mcpId, sessionId) =>
+      inTurn(producerId, () => store.openProducer(producerId, mcpId, sessionId, config.server.coordinatorId)),
     currentRoutes: () => publisher.current(),
     recordRoutingAck: ({ producerId, mcpId, ack }) => acks.add(ackRow(producerId, mcpId, ack, clock.nowMs())),
     coordinatorId: config.server.coordinatorId,
