@@ -56,7 +56,7 @@ export async function measureBeside(
   // What the abuse took must come back by itself; what keepalive does not bring back counts as kept.
   let after = await figuresOf(site);
   const endMs = performance.now();
-  while (after.fds > before.fds + 10 && performance.now() - endMs < returnMaxMs) {
+  while ((after.fds > before.fds + 10 || after.heap > before.heap + 8 * mib) && performance.now() - endMs < returnMaxMs) {
     await sleep(1_000);
     after = await figuresOf(site);
   }
