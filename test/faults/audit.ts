@@ -79,11 +79,16 @@ export function audit(page: readonly LedgerEntry[], rows: readonly StoredRow[], 
   const rowsById = new Map<string, StoredRow[]>();
   for (const row of rows) rowsById.set(row.eventId, [...(rowsById.get(row.eventId) ?? []), row]);
   const stored = new Map<string, MergeInput[]>();
+  /** Lost events by interaction: its merged row may still count them, which is not counting twice. */
+  const lost = new Map<string, number>();
   for (const entry of page) {
+    const key = `${entry.mcpId} ${entry.planned.init.interactionId}`;
+    const lostBefore = counts.lost;
     const found = rowsById.get(entry.planned.eventId) ?? [];
     rowsById.delete(entry.planned.eventId);
     checked.I1 += 1;
     judgeEntry(entry, found, counts, blame);
+    lost.set(key, (lost.get(key) ?? 0) + counts.lost - lostBefore);
     if (entry.refusals.length > 0) {
       checked.I10 += 1;
       if (new Set(entry.refusals).size > 1)
@@ -96,16 +101,13 @@ export function audit(page: readonly LedgerEntry[], rows: readonly StoredRow[], 
       if (committedAtMs > entry.ackedAtMs + 1)
         blame("I3", `${entry.planned.eventId} was acknowledged ${committedAtMs - entry.ackedAtMs} ms before its commit`);
     }
-    if (found.length > 0) {
-      const key = `${entry.mcpId} ${entry.planned.init.interactionId}`;
-      stored.set(key, [...(stored.get(key) ?? []), expectedOf(entry).merge]);
-    }
+    if (found.length > 0 && entry.planned.intent === "valid") stored.set(key, [...(stored.get(key) ?? []), expectedOf(entry).merge]);
   }
   for (const [eventId, strangers] of rowsById) {
     counts.unexpected += strangers.length;
     blame("I2", `${eventId} of ${strangers[0]?.mcpId} is stored, and nobody sent it`);
   }
-  checked.I4 = judgeInteractions(stored, interactions, counts, blame);
+  checked.I4 = judgeInteractions(stored, lost, interactions, counts, blame);
   return { counts, checked, violations };
 }
 
@@ -174,6 +176,7 @@ export function expectedOf(entry: LedgerEntry): Expected {
 
 function judgeInteractions(
   stored: ReadonlyMap<string, readonly MergeInput[]>,
+  lost: ReadonlyMap<string, number>,
   interactions: readonly StoredInteraction[],
   counts: AuditCounts,
   blame: (invariant: Invariant, what: string) => void,
@@ -187,7 +190,7 @@ function judgeInteractions(
       continue;
     }
     const expected = mergeEvents(events);
-    if (row.eventCount > expected.eventCount) counts.duplicated += row.eventCount - expected.eventCount;
+    counts.duplicated += Math.max(0, row.eventCount - expected.eventCount - (lost.get(key) ?? 0));
     const fields = Object.keys(row).filter((name) => name in expected) as (keyof StoredInteraction & keyof Merged)[];
     const wrong = fields.filter((name) => row[name] !== expected[name]);
     if (wrong.length === 0) continue;

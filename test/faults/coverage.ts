@@ -6,15 +6,19 @@ export const wantedVerdicts = [
   ...["FENCED", "OVERLOADED", "UNAVAILABLE", "NOT_FOUND", "RESUMED"],
 ] as const;
 
-/** What a run should have met and did not. A suite that no longer reaches what it is for must not pass. */
+/**
+ * What a run should have met and did not. A suite that no longer reaches what it is for must not pass. `seen` counts by name; what else must be reached,
+ * such as edges of a state table that a coordinator counts, is asked for by adding its names to `wanted`.
+ */
 export function missingOf(
-  verdicts: ReadonlyMap<string, number>,
+  seen: ReadonlyMap<string, number>,
   rows: readonly Pick<ReportRow, "id" | "injected" | "skipped">[],
   faults: readonly { readonly id: string }[],
+  wanted: readonly string[] = wantedVerdicts,
 ): readonly string[] {
   const hit = new Set(rows.filter((row) => row.injected > 0 || row.skipped !== undefined).map((row) => row.id));
   return [
-    ...wantedVerdicts.filter((name) => (verdicts.get(name) ?? 0) === 0).map((name) => `no event met the verdict ${name}`),
+    ...wanted.filter((name) => (seen.get(name) ?? 0) === 0).map((name) => `${name} was never met`),
     ...faults.filter(({ id }) => !hit.has(id)).map(({ id }) => `fault ${id} was not injected`),
   ];
 }

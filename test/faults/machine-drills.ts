@@ -1,22 +1,19 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Settled } from "../../src/client/options.js";
 import { createStreamSession } from "../../src/client/stream-session.js";
 import { makeEvent } from "../support/make-event.js";
-import { type Audit, addAudits, claim } from "./audit.js";
+import { type Audit, addAudits, claim, emptyAudit } from "./audit.js";
 import type { Drill } from "./fault.js";
 import { statusName } from "./ledger.js";
 import { Load } from "./load.js";
+import { boundMemory, fill, mountSmallDisk, smallDiskMib } from "./machine-limits.js";
+import { openNetwork } from "./network-namespace.js";
 import { plannedId } from "./plan.js";
 import { keepsCommitTimes } from "./read-store.js";
 import { openSite, residentBytes, sleep } from "./site.js";
 
 const mib = 1024 * 1024;
-/** Room for an empty database and some thousand events. */
-const smallDiskMib = 96;
 const memoryMib = 256;
 
 /** Faults that need something of the machine: a small disk, a network of its own, a bound on memory, two processes with one name. */
@@ -102,6 +99,7 @@ export const machineDrills: readonly Drill[] = [
         const parts: string[] = [];
         const figures: Record<string, number> = {};
         let injected = 0;
+        let bitten: Audit = emptyAudit;
         load.start();
         for (const [way, ms] of [
           ["up", 3_000],
@@ -111,7 +109,12 @@ export const machineDrills: readonly Drill[] = [
         ] as const) {
           await sleep(1_000);
           const healed = network.drop(way);
-          await sleep(ms);
+          // What was on its way may still arrive; then silence.
+          await sleep(500);
+          const silentFrom = load.ledger.ackedTotal;
+          await sleep(ms - 500);
+          const acks = load.ledger.ackedTotal - silentFrom;
+          bitten = addAudits(bitten, claim("I8", acks === 0 ? undefined : `the partition ${way} let ${acks} acks through`));
           healed();
           const before = load.ledger.ackedTotal;
           const healedMs = performance.now();
@@ -259,130 +262,4 @@ function residentBytesOf(pid: number): number | undefined {
     // The process is gone: the caller's state says so.
     return undefined;
   }
-}
-
-const isRoot = (): boolean => process.getuid?.() === 0;
-
-/** Runs a program; false when it is not there or fails. */
-function attempt(program: string, args: readonly string[]): boolean {
-  try {
-    execFileSync(program, args, { stdio: "ignore" });
-    return true;
-  } catch {
-    // The caller takes it as "this machine does not allow it".
-    return false;
-  }
-}
-
-/** A tmpfs of `smallDiskMib` that Postgres may write; undefined where that is not allowed. */
-function mountSmallDisk(): { readonly dir: string; readonly unmount: () => void } | undefined {
-  const dir = mkdtempSync(join(tmpdir(), "mcpc-disk-"));
-  const isMounted = isRoot() && attempt("mount", ["-t", "tmpfs", "-o", `size=${smallDiskMib}m,mode=0777`, "mcpc-faults", dir]);
-  if (!isMounted) {
-    rmdirSync(dir);
-    return undefined;
-  }
-  attempt("chown", ["postgres", dir]) || attempt("chown", ["nobody", dir]);
-  return {
-    dir,
-    unmount: () => {
-      attempt("umount", [dir]);
-      rmSync(dir, { recursive: true, force: true });
-    },
-  };
-}
-
-/** Writes until the disk is full. */
-function fill(file: string): void {
-  const block = Buffer.alloc(64 * 1024);
-  try {
-    for (;;) writeFileSync(file, block, { flag: "a" });
-  } catch (thrown) {
-    if (!(thrown instanceof Error) || !("code" in thrown) || thrown.code !== "ENOSPC") throw thrown;
-  }
-}
-
-/** Puts a process into a memory cgroup, version 1 or 2; undefined where that is not allowed. */
-function boundMemory(pid: number, boundMib: number): { readonly remove: () => void } | undefined {
-  const kinds = [
-    ["/sys/fs/cgroup/memory", "memory.limit_in_bytes"],
-    ["/sys/fs/cgroup", "memory.max"],
-  ] as const;
-  for (const [root, file] of kinds) {
-    const dir = join(root, `mcpc-faults-${process.pid}`);
-    try {
-      mkdirSync(dir);
-      writeFileSync(join(dir, file), String(boundMib * mib));
-      writeFileSync(join(dir, "cgroup.procs"), String(pid));
-      return { remove: () => void attempt("rmdir", [dir]) };
-    } catch {
-      // Not this kind, or not allowed: the next.
-      attempt("rmdir", [dir]);
-    }
-  }
-  return undefined;
-}
-
-type Network = {
-  readonly hostAddress: string;
-  /** A relay inside the namespace listens here: a path is not bound to any network. */
-  readonly socketPath: string;
-  readonly relayTo: (port: number) => Promise<void>;
-  /** Drops what clients send (`up`), what they are sent (`down`), or both. Returns the cure. */
-  readonly drop: (way: "up" | "down" | "both") => () => void;
-  readonly close: () => void;
-};
-
-/** A namespace joined to this one by a pair of interfaces; undefined where that is not allowed. Packets are dropped by black-hole routes. */
-async function openNetwork(seed: number): Promise<Network | undefined> {
-  const name = `mcpcf${process.pid % 10_000}`;
-  const [hostAddress, otherAddress] = [`10.199.${seed % 250}.1`, `10.199.${seed % 250}.2`];
-  const inside = ["netns", "exec", name];
-  const steps = [
-    ["netns", "add", name],
-    ["link", "add", `${name}a`, "type", "veth", "peer", "name", `${name}b`],
-    ["link", "set", `${name}b`, "netns", name],
-    ["addr", "add", `${hostAddress}/30`, "dev", `${name}a`],
-    ["link", "set", `${name}a`, "up"],
-    ["-n", name, "addr", "add", `${otherAddress}/30`, "dev", `${name}b`],
-    ["-n", name, "link", "set", `${name}b`, "up"],
-  ];
-  const remove = (): void => {
-    attempt("ip", ["link", "del", `${name}a`]);
-    attempt("ip", ["netns", "del", name]);
-  };
-  if (!isRoot() || !steps.every((step) => attempt("ip", step))) {
-    remove();
-    return undefined;
-  }
-  const socketPath = join(mkdtempSync(join(tmpdir(), "mcpc-net-")), "relay");
-  let relay: ChildProcess | undefined;
-  return {
-    hostAddress,
-    socketPath,
-    relayTo: async (port) => {
-      const script = `const net=require("net");net.createServer((a)=>{const b=net.connect(${port},"${hostAddress}");a.on("error",()=>b.destroy());b.on("error",()=>a.destroy());a.pipe(b).pipe(a)}).listen(${JSON.stringify(socketPath)},()=>console.log("up"))`;
-      relay = spawn("ip", [...inside, process.execPath, "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
-      if (relay.stdout !== null) await once(relay.stdout, "data");
-    },
-    drop: (way) => {
-      const routes = [
-        ...(way === "down" ? [] : [["-n", name, "route", "add", "blackhole", `${hostAddress}/32`]]),
-        ...(way === "up" ? [] : [["route", "add", "blackhole", `${otherAddress}/32`]]),
-      ];
-      for (const route of routes) attempt("ip", route);
-      return () => {
-        for (const route of routes)
-          attempt(
-            "ip",
-            route.map((word) => (word === "add" ? "del" : word)),
-          );
-      };
-    },
-    close: () => {
-      relay?.kill("SIGKILL");
-      remove();
-      rmSync(join(socketPath, ".."), { recursive: true, force: true });
-    },
-  };
 }

@@ -8,7 +8,7 @@ import { missingOf } from "./coverage.js";
 import { drills } from "./drills.js";
 import { type Disturbance, type Drill, oneOf } from "./fault.js";
 import { linkFaults } from "./link-faults.js";
-import { compareBaselines, type MixedRun, startMixedRun } from "./mixed-run.js";
+import { compareBaselines, MixedRun } from "./mixed-run.js";
 import { processFaults } from "./process-faults.js";
 import { Report, slopeOf, spreadOf, type Totals } from "./report.js";
 import { openSite, sleep } from "./site.js";
@@ -69,7 +69,7 @@ async function main(settings: Settings): Promise<number> {
   const site = await openSite({ seats: settings.seats });
   let totals: Pick<Totals, "before" | "after" | "heapSlopeMibPerHour" | "killGap">;
   try {
-    const run = await startMixedRun({ site, report, ...settings, say: print, name: `load-${seed.toString(36)}` });
+    const run = new MixedRun({ site, report, ...settings, say: print, name: `load-${seed.toString(36)}` });
     totals = await runMixed(run, report, settings, chosen);
     await run.close();
     for (const [name, count] of run.load.ledger.verdicts) verdicts.set(name, (verdicts.get(name) ?? 0) + count);

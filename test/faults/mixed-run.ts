@@ -19,110 +19,110 @@ export type MixedOptions = {
   readonly name: string;
 };
 
-/** A load that runs through many rounds, each with one fault, a rest and an audit. */
-export type MixedRun = {
-  readonly load: Load;
-  /** Traffic without a fault, audited like a round. */
-  readonly warmUp: () => Promise<void>;
-  /** One round. `seed` decides everything about the fault that can be decided. */
-  readonly round: (fault: Disturbance, seed: number) => Promise<void>;
-  /** Gaps of the rounds of F1. */
-  readonly killGaps: readonly Gap[];
-  /** Hours since the start, and MiB of heap of all coordinators that were not restarted in between. */
-  readonly heapSamples: readonly (readonly [number, number])[];
-  readonly baseline: () => Promise<Baseline>;
-  /** The last audit, over everything, and the end of the load. */
-  readonly close: () => Promise<void>;
-};
-
 const mib = 1024 * 1024;
 /** After the fault is gone, everything must be resolved within this. Above the longest backoff of a client (30 s) and the watchdog (10 s). */
 const settleMaxMs = 75_000;
 /** Rows after which a round is followed by forgetting: about 2 GiB. */
 const rowsMax = 2_000_000;
 
-/** Opens the sessions; the first round may follow at once. */
-export async function startMixedRun(options: MixedOptions): Promise<MixedRun> {
-  const { site, report } = options;
-  const load = new Load({
-    target: site.target,
-    sessions: options.sessions,
-    perSecond: options.perSecond,
-    seed: options.seed,
-    name: options.name,
-    admin: site.admin,
-  });
-  const witness = new Witness(site.target, options.name, options.seed);
-  const hasCommitTimes = await keepsCommitTimes(site.admin);
-  const killGaps: Gap[] = [];
-  const heapSamples: (readonly [number, number])[] = [];
-  const startedMs = performance.now();
-  let rowsHeld = 0;
-  const settleAndAudit = async (): Promise<Audit> => {
-    const isSettled = await load.settle(settleMaxMs);
-    const isWitnessSettled = await witness.settle(settleMaxMs);
-    const found = addAudits(
-      await load.auditRound(site.admin, hasCommitTimes, isSettled),
-      await witness.auditRound(site.admin, hasCommitTimes),
-    );
-    return addAudits(found, claim("I8", isWitnessSettled ? undefined : "the stream held by hand did not come back"));
-  };
-  const warmUp = async (): Promise<void> => {
-    load.start();
-    witness.start();
+/** A load, and a stream held by hand beside it, that run through many rounds: in each a fault, a rest and an audit. */
+export class MixedRun {
+  readonly load: Load;
+  /** Gaps of the rounds of F1. */
+  readonly killGaps: Gap[] = [];
+  /** Hours since the start, and MiB of heap over all coordinators; not taken after a kill, which makes the heap young again. */
+  readonly heapSamples: (readonly [number, number])[] = [];
+  readonly #options: MixedOptions;
+  readonly #witness: Witness;
+  readonly #startedMs = performance.now();
+  #hasCommitTimes: boolean | undefined;
+  #rowsHeld = 0;
+
+  /** Opens the sessions; the first round may follow at once. */
+  constructor(options: MixedOptions) {
+    const { site, sessions, perSecond, seed, name } = options;
+    this.#options = options;
+    this.load = new Load({ target: site.target, sessions, perSecond, seed, name, admin: site.admin });
+    this.#witness = new Witness(site.target, name, seed);
+  }
+
+  /** Traffic without a fault, audited like a round. */
+  async warmUp(): Promise<void> {
+    this.#start();
     await sleep(3_000);
-    const found = await settleAndAudit();
-    const acked = load.ledger.ackedTotal;
-    report.add(
-      { id: "warm", title: "traffic without a fault", seed: options.seed, what: "no fault", seconds: 3, injected: 0, acked, figures: {} },
-      found,
-    );
-  };
-  const round = async (fault: Disturbance, seed: number): Promise<void> => {
+    const found = await this.#settleAndAudit();
+    const row = {
+      id: "warm",
+      title: "traffic without a fault",
+      seed: this.#options.seed,
+      what: "no fault",
+      seconds: 3,
+      injected: 0,
+      figures: {},
+    };
+    this.#options.report.add({ ...row, acked: this.load.ledger.ackedTotal }, found);
+  }
+
+  /** One round. `seed` decides everything about the fault that can be decided. */
+  async round(fault: Disturbance, seed: number): Promise<void> {
+    const { site, scale, say, report } = this.#options;
+    const { load } = this;
     const roundMs = performance.now();
     const ackedBefore = load.ledger.ackedTotal;
     load.gaps.splice(0);
-    load.start();
-    witness.start();
+    this.#start();
     await sleep(300);
-    const injected = await fault.strike({ site, load, rng: seededRng(seed), scale: options.scale, say: options.say });
+    const injected = await fault.strike({ site, load, rng: seededRng(seed), scale, say });
     // New traffic must flow again before the round ends: I8 without an operator.
     await untilAcked(load, load.ledger.ackedTotal + 50, settleMaxMs);
-    const found = await settleAndAudit();
+    const found = await this.#settleAndAudit();
     const gaps = load.gaps.map((gap) => gap.lossToAckMs);
-    if (fault.id === "F1") killGaps.push(...load.gaps);
+    if (fault.id === "F1") this.killGaps.push(...load.gaps);
     const acked = load.ledger.ackedTotal - ackedBefore;
     const seconds = (performance.now() - roundMs) / 1_000;
-    const { id, title } = fault;
     const figures = { ...injected.figures, reconnects: gaps.length, gapMaxMs: Math.round(Math.max(0, ...gaps)) };
-    report.add(
-      { id, title, seed, what: injected.what, seconds, injected: injected.injected, acked, figures },
-      addAudits(found, injected.audit ?? emptyAudit),
-    );
-    rowsHeld += acked;
-    if (rowsHeld > rowsMax && load.unresolvedCount === 0) {
-      await load.forgetRows(site.admin);
-      rowsHeld = 0;
-    }
-    if (fault.id !== "F1") heapSamples.push([(performance.now() - startedMs) / 3_600_000, (await readBaseline(site)).heapMib]);
-  };
-  return {
-    load,
-    warmUp,
-    round,
-    killGaps,
-    heapSamples,
-    baseline: () => readBaseline(site),
-    close: async () => {
-      const total = await load.auditTotal(site.admin);
-      if (total.violations.length > 0)
-        report.add(
-          { id: "all", title: "every row", seed: options.seed, what: "rows in all", seconds: 0, injected: 0, acked: 0, figures: {} },
-          total,
-        );
-      await Promise.all([load[Symbol.asyncDispose](), witness[Symbol.asyncDispose]()]);
-    },
-  };
+    const row = { id: fault.id, title: fault.title, seed, what: injected.what, seconds, injected: injected.injected, acked, figures };
+    report.add(row, addAudits(found, injected.audit ?? emptyAudit));
+    await this.#forget(acked);
+    if (fault.id !== "F1") this.heapSamples.push([(performance.now() - this.#startedMs) / 3_600_000, (await this.baseline()).heapMib]);
+  }
+
+  /** What the processes hold now. */
+  baseline(): Promise<Baseline> {
+    return readBaseline(this.#options.site);
+  }
+
+  /** The last audit, over everything, and the end of the load. */
+  async close(): Promise<void> {
+    const { site, report, seed } = this.#options;
+    const total = await this.load.auditTotal(site.admin);
+    const row = { id: "all", title: "every row", seed, what: "the number of all rows", seconds: 0, injected: 0, acked: 0, figures: {} };
+    report.add(row, total);
+    await Promise.all([this.load[Symbol.asyncDispose](), this.#witness[Symbol.asyncDispose]()]);
+  }
+
+  #start(): void {
+    this.load.start();
+    this.#witness.start();
+  }
+
+  async #settleAndAudit(): Promise<Audit> {
+    const { admin } = this.#options.site;
+    this.#hasCommitTimes ??= await keepsCommitTimes(admin);
+    const isSettled = await this.load.settle(settleMaxMs);
+    const isWitnessSettled = await this.#witness.settle(settleMaxMs);
+    const found = await this.load.auditRound(admin, this.#hasCommitTimes, isSettled);
+    const seen = await this.#witness.auditRound(admin, this.#hasCommitTimes);
+    return addAudits(addAudits(found, seen), claim("I8", isWitnessSettled ? undefined : "the stream held by hand did not come back"));
+  }
+
+  /** Drops what was audited once there is much of it, so that long runs keep to a bounded disk. */
+  async #forget(acked: number): Promise<void> {
+    this.#rowsHeld += acked;
+    if (this.#rowsHeld <= rowsMax || this.load.unresolvedCount > 0) return;
+    await this.load.forgetRows(this.#options.site.admin);
+    this.#rowsHeld = 0;
+  }
 }
 
 async function untilAcked(load: Load, count: number, maxMs: number): Promise<void> {

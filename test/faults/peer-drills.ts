@@ -10,26 +10,41 @@ const processFile = fileURLToPath(new URL("./abuse-process.ts", import.meta.url)
 /** What a bad peer may leave in the heap of a coordinator, and how it must have been answered. */
 type Judge = (abused: Abused, beside: Beside) => Audit;
 
-const kept =
-  (most: number): Judge =>
-  (_, { figures }) =>
-    claim("I7", Number(figures.heapAfterMib) <= most ? undefined : `the heap kept ${figures.heapAfterMib} MiB, more than ${most}`);
+/** Most that may stay of it. MiB. */
+const keptMaxMib = 16;
+
+/** `peakMaxMib`: most of a coordinator's memory that it may take while it is there. */
+const bounded =
+  (peakMaxMib: number): Judge =>
+  (_, { figures }) => {
+    const peak =
+      Number(figures.rssPeakGrowthMib) <= peakMaxMib
+        ? undefined
+        : `memory grew by ${figures.rssPeakGrowthMib} MiB, more than ${peakMaxMib}`;
+    const kept =
+      Number(figures.heapAfterMib) <= keptMaxMib ? undefined : `the heap kept ${figures.heapAfterMib} MiB, more than ${keptMaxMib}`;
+    return addAudits(claim("I7", peak), claim("I7", kept));
+  };
+
+/** Eight sessions at their worst: a window of long verdicts each, and frames on their way. */
+const stayBounded = bounded(128);
 
 /** Peers that behave badly: how much of it is felt by those who do not, and what is left behind. */
 export const peerDrills: readonly Drill[] = [
   // Past slowConsumerMaxMs, so that they are ended. A session may hold two windows of events; verdicts of refused ones come on top.
-  peerDrill("F14", "slow consumers: they send and never read", "slowConsumers", 40_000, kept(16)),
-  peerDrill("F15", "a window violator: as many events as the wire takes", "windowViolator", 6_000, kept(16)),
+  peerDrill("F14", "slow consumers: they send and never read", "slowConsumers", 40_000, stayBounded),
+  peerDrill("F15", "a window violator: as many events as the wire takes", "windowViolator", 6_000, stayBounded),
   peerDrill("F25", "gzip bombs, nested bombs, and messages that only claim to be compressed", "gzipBombs", 6_000, (abused, beside) => {
     const wrong = abused.answers?.bomb === "8" ? undefined : `a bomb ended with grpc-status ${abused.answers?.bomb}, not 8`;
-    return addAudits(claim("I10", wrong), kept(16)(abused, beside));
+    return addAudits(claim("I10", wrong), stayBounded(abused, beside));
   }),
-  peerDrill("F26a", "HTTP/2 rapid reset", "rapidReset", 6_000, kept(16)),
-  peerDrill("F26b", "HTTP/2 CONTINUATION flood", "continuationFlood", 6_000, kept(16)),
-  peerDrill("F26c", "HTTP/2 SETTINGS and PING floods from peers that do not read", "controlFlood", 6_000, kept(16)),
-  peerDrill("F26d", "HTTP/2 zero window: answers that can never leave", "zeroWindow", 6_000, kept(16)),
-  peerDrill("F26e", "HTTP/2 slow-loris: headers a byte at a time", "slowLoris", 6_000, kept(16)),
-  peerDrill("F26f", "HTTP/2 WINDOW_UPDATE overflow and streams reset by provoked errors", "windowOverflow", 6_000, kept(16)),
+  peerDrill("F26a", "HTTP/2 rapid reset", "rapidReset", 6_000, stayBounded),
+  peerDrill("F26b", "HTTP/2 CONTINUATION flood", "continuationFlood", 6_000, stayBounded),
+  peerDrill("F26c", "HTTP/2 SETTINGS and PING floods from peers that do not read", "controlFlood", 6_000, stayBounded),
+  // 2 000 answers of 100 interactions each that nobody takes; a connection may have 128, and the number of connections is not bounded here.
+  peerDrill("F26d", "HTTP/2 zero window: answers that can never leave", "zeroWindow", 6_000, bounded(256)),
+  peerDrill("F26e", "HTTP/2 slow-loris: headers a byte at a time", "slowLoris", 6_000, stayBounded),
+  peerDrill("F26f", "HTTP/2 WINDOW_UPDATE overflow and streams reset by provoked errors", "windowOverflow", 6_000, stayBounded),
 ];
 
 function peerDrill(id: string, title: string, name: keyof typeof abuses, ms: number, judge: Judge): Drill {

@@ -32,6 +32,9 @@ export type PlanShares = {
 
 export const unruly: PlanShares = { shuffled: 0.3, repeated: 0.05, rivalled: 0.01, invalid: 0.01, twoEnds: 0.05, headless: 0.05 };
 
+/** Every event once, in order, and well formed. */
+export const orderly: PlanShares = { shuffled: 0, repeated: 0, rivalled: 0, invalid: 0, twoEnds: 0, headless: 0 };
+
 /** One report to a session: the event as planned, or a rival content under its id. */
 export type PlannedReport = { readonly planned: PlannedEvent; readonly init: EventInit; readonly isRival: boolean };
 

@@ -8,11 +8,12 @@ import { openGrpcClient } from "../support/grpc-client.js";
 import { RawStream } from "../support/raw-stream.js";
 import { type Audit, addAudits, audit, emptyAudit, type Violation } from "./audit.js";
 import { EventLedger } from "./ledger.js";
-import { type PlannedEvent, planInteraction } from "./plan.js";
+import { orderly, type PlannedEvent, planInteraction } from "./plan.js";
 import { readInteractions, readRows } from "./read-store.js";
 import { sleep } from "./site.js";
 
-const orderly = { shuffled: 0, repeated: 0, rivalled: 0, invalid: 0.02, twoEnds: 0, headless: 0 };
+/** Some events are refused, so that ranges have gaps. */
+const shares = { ...orderly, invalid: 0.02 };
 const beatMs = 50;
 const flyingMax = 200;
 /** Without an answer for so long it gives up a stream, as the heartbeats of a real client would. */
@@ -146,7 +147,7 @@ export class Witness implements AsyncDisposable {
     for (let count = 0; count < 10; count += 1) {
       if (this.#queue.length === 0) {
         const interactionId = `${this.#prefix()}${this.#interactions++}`;
-        this.#queue = planInteraction(this.#rng, interactionId, Date.now(), orderly).map(({ planned }) => planned);
+        this.#queue = planInteraction(this.#rng, interactionId, Date.now(), shares).map(({ planned }) => planned);
       }
       const planned = this.#queue.shift();
       if (planned === undefined) return;

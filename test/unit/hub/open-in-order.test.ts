@@ -13,7 +13,7 @@ function gatedOpen() {
   return { open, started, answers };
 }
 
-const opened = (epoch: number): ProducerOpened => ({ epoch, resumeSequence: 0n, isKnown: true });
+const opened = (epoch: number): ProducerOpened => ({ epoch, resumeSequence: 0n, isKnown: true, silentMs: 0, supersededSessionId: "" });
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("opening producers", () => {
