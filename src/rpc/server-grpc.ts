@@ -7,6 +7,7 @@ import type { GrpcService } from "./adapt-grpc.js";
 import type { CallDeps } from "./call.js";
 import { createHealthBook, type HealthBook, healthService, healthTypeName } from "./health.js";
 import { type CutConnections, raiseReceiveWindows, trackConnections } from "./http2-windows.js";
+import { shortenLongDeadlines } from "./long-deadlines.js";
 import { reflectionServices, reflectionTypeNames } from "./reflection.js";
 
 /** Source: node-grpc.md, "Starting settings" and rows 8, 14, 16, 18. No connection age (row 7): sessions retire their connections by their own age, hub/SPEC.md. */
@@ -46,6 +47,7 @@ export type GrpcServer = AsyncDisposable & {
 export function createGrpcServer(deps: GrpcServerDeps): GrpcServer {
   const server = new Server(serverOptions);
   raiseReceiveWindows(server);
+  shortenLongDeadlines(server);
   const cutConnections = trackConnections(server);
   const typeNames = deps.services.map((service) => service.typeName);
   const health = createHealthBook([...typeNames, healthTypeName, ...reflectionTypeNames]);

@@ -262,6 +262,9 @@ export class Auditor {
     if (isUnanswered ? name !== "unary" : status !== EventStatus.FENCED && !expected[item.flaw].includes(status)) {
       this.report(`${name} gives ${EventStatus[status]} to ${tagOf(item, 0)}, which is ${item.flaw}`);
     }
+    if (status === EventStatus.INVALID && (item.flaw === "poison" || item.flaw === "bug") && !this.#store().deadLetters.has(item.number)) {
+      this.report(`${name} calls ${tagOf(item, 0)} INVALID, which the store refused and nobody kept`);
+    }
     const row = this.#store().find(eventId, item.mcpId);
     if (isSuccess(status) && (row === undefined || !tags.has(row.tag))) {
       this.report(`${name} acks ${[...tags].join("/")} as ${EventStatus[status]}, but the store has ${row?.tag ?? "nothing"}`);

@@ -141,7 +141,7 @@ export class SimCoordinator {
     if (queue.pendingEvents < 0 || queue.pendingBytes < 0) this.#auditor.report("the queue counts below zero");
     const unansweredMax = limits.windowMaxEvents * limits.windowPauseFactor + limits.batchMaxEvents;
     for (const link of this.links) {
-      if (link.state !== "open" || link.isFull) continue; // what a peer does not read is bounded by time, limits.slowConsumerMaxMs
+      if (link.state !== "open") continue;
       if (link.ledger.unanswered > unansweredMax)
         this.#auditor.report(`${link.ledger.name} has ${link.ledger.unanswered} events without a verdict`);
       if (link.overhang > overhangMax)
