@@ -8,6 +8,7 @@ import { missingOf } from "./coverage.js";
 import { drills } from "./drills.js";
 import { type Disturbance, type Drill, oneOf } from "./fault.js";
 import { linkFaults } from "./link-faults.js";
+import type { Gap } from "./load.js";
 import { compareBaselines, MixedRun } from "./mixed-run.js";
 import { processFaults } from "./process-faults.js";
 import { Report, slopeOf, spreadOf, type Totals } from "./report.js";
@@ -67,12 +68,14 @@ async function main(settings: Settings): Promise<number> {
   const chosen = disturbances.filter(({ id }) => only?.has(id) ?? true);
   const chosenDrills = drills.filter(({ id }) => only?.has(id) ?? minutes === undefined);
   const site = await openSite({ seats: settings.seats });
-  let totals: Pick<Totals, "before" | "after" | "heapSlopeMibPerHour" | "killGap">;
+  let totals: MixedTotals = { before: undefined, after: undefined, heapSlopeMibPerHour: undefined, killGap: killGapOf([]) };
   try {
-    const run = new MixedRun({ site, report, ...settings, say: print, name: `load-${seed.toString(36)}` });
-    totals = await runMixed(run, report, settings, chosen);
-    await run.close();
-    for (const [name, count] of run.load.ledger.verdicts) verdicts.set(name, (verdicts.get(name) ?? 0) + count);
+    if (chosen.length > 0) {
+      const run = new MixedRun({ site, report, ...settings, say: print, name: `load-${seed.toString(36)}` });
+      totals = await runMixed(run, report, settings, chosen);
+      await run.close();
+      for (const [name, count] of run.load.ledger.verdicts) verdicts.set(name, (verdicts.get(name) ?? 0) + count);
+    }
     for (const drill of chosenDrills) await runDrill(drill, site, report, settings, verdicts);
   } finally {
     await site[Symbol.asyncDispose]();
@@ -98,18 +101,15 @@ async function main(settings: Settings): Promise<number> {
   return violations.length === 0 && missing.length === 0 ? 0 : 1;
 }
 
+type MixedTotals = Pick<Totals, "before" | "after" | "heapSlopeMibPerHour" | "killGap">;
+
+const killGapOf = (gaps: readonly Gap[]): Totals["killGap"] => ({
+  lossToAck: spreadOf(gaps.map((gap) => gap.lossToAckMs)),
+  reconnectToAck: spreadOf(gaps.map((gap) => gap.reconnectToAckMs)),
+});
+
 /** Rounds at random for the given minutes, or each fault once and F1 as often as asked for. */
-async function runMixed(
-  run: MixedRun,
-  report: Report,
-  settings: Settings,
-  chosen: readonly Disturbance[],
-): Promise<Pick<Totals, "before" | "after" | "heapSlopeMibPerHour" | "killGap">> {
-  const killGap = () => ({
-    lossToAck: spreadOf(run.killGaps.map((gap) => gap.lossToAckMs)),
-    reconnectToAck: spreadOf(run.killGaps.map((gap) => gap.reconnectToAckMs)),
-  });
-  if (chosen.length === 0) return { before: undefined, after: undefined, heapSlopeMibPerHour: undefined, killGap: killGap() };
+async function runMixed(run: MixedRun, report: Report, settings: Settings, chosen: readonly Disturbance[]): Promise<MixedTotals> {
   await run.warmUp();
   const before = await run.baseline();
   const seeds = seededRng(settings.seed ^ 0x5eed);
@@ -138,7 +138,7 @@ async function runMixed(
     },
     compared,
   );
-  return { before, after, heapSlopeMibPerHour: slopeOf(run.heapSamples), killGap: killGap() };
+  return { before, after, heapSlopeMibPerHour: slopeOf(run.heapSamples), killGap: killGapOf(run.killGaps) };
 }
 
 async function runDrill(
