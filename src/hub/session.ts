@@ -229,6 +229,9 @@ function steer(session: Trafficking, traffic: Traffic, hasRoom: boolean): Step {
   let { isPaused } = traffic;
   if (fill === "over" || !hasRoom) isPaused = true;
   else if (fill === "inside") isPaused = false;
+  if (isPaused === session.traffic.isPaused && traffic.terms === session.traffic.terms) {
+    return { next: session.kind === "live" ? { kind: "live", traffic } : { ...session, traffic }, effects: nothing };
+  }
   const next = { ...session, traffic: { ...traffic, isPaused } };
   const effects: Effect[] = [];
   if (isPaused !== session.traffic.isPaused) effects.push({ kind: isPaused ? "pause" : "resume" });

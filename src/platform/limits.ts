@@ -21,8 +21,8 @@ export const limits = {
   frameMaxBytes: 4 * 1024 * 1024,
   /** Most events in one frame or unary call. */
   batchMaxEvents: 500,
-  /** Most events in one commit: half as many flushes as with 500. The gain was seen in single runs only (bench/README.md), not in a paired one. */
-  commitMaxEvents: 1_000,
+  /** Most events in one commit. With 3 lanes, 4 % more events a second than 1,000 (bench/README.md, trials). */
+  commitMaxEvents: 2_000,
   /** How often one batch is sifted and tried again when new repetitions of its events keep arriving elsewhere.     Unit: statements. */
   appendMaxAttempts: 5,
   /** After a repetition, how many batches of the lane are looked up before they are written: a reconnect repeats up to a window of every stream. */
@@ -102,8 +102,8 @@ export const limits = {
   statementTimeoutMs: 5_000,
   lockTimeoutMs: 2_000,
   idleInTransactionMs: 10_000,
-  /** Appends that run at once on Postgres. Measured on two cores: a third lane gains nothing. */
-  storeLanes: 2,
+  /** Appends that run at once on Postgres. On two cores a third lane gains 5 %, a fourth nothing more (bench/README.md, trials). */
+  storeLanes: 3,
   /** Connections for everything but appends, on Postgres. */
   queryConnections: 4,
   connectTimeoutMs: 5_000,
