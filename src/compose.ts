@@ -6,7 +6,6 @@ import { createKeyRing, type KeyRing } from "./auth/api-key.js";
 import type { Config } from "./config/schema.js";
 import { configuredValue, settings } from "./config/settings.js";
 import { Fleet } from "./hub/fleet.js";
-import { openInOrder } from "./hub/open-in-order.js";
 import { createIngest, type Ingest } from "./ingest/ingest.js";
 import { type Clock, systemClock } from "./platform/clock.js";
 import { limits } from "./platform/limits.js";
@@ -140,9 +139,7 @@ function startRouting(machine: Machine, keys: KeyRing, store: Store, ingest: Ing
   ends.add(() => acks.close());
   const fleet: Fleet = new Fleet({
     ingest,
-    openProducer: openInOrder((producerId, mcpId, sessionId) =>
-      store.openProducer(producerId, mcpId, sessionId, config.server.coordinatorId),
-    ),
+    openProducer: (producerId, mcpId, sessionId) => store.openProducer(producerId, mcpId, sessionId, config.server.coordinatorId),
     // The lock of the embedded store's directory admits one process: nobody else could fence a session there.
     readEpochs: store.kind === "postgres" ? store.readEpochs : undefined,
     currentRoutes: () => publisher.current(),

@@ -7,6 +7,7 @@ import { limits } from "../platform/limits.js";
 import { systemRng } from "../platform/rng.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
 import { type Connection, createConnection, type Endpoint, hasAlternatives, type SessionCall } from "./connect.js";
+import { departureOf } from "./departure.js";
 import { FrameWriter } from "./frame-writer.js";
 import { KeyRenewal } from "./key-renewal.js";
 import { Ledger } from "./ledger.js";
@@ -30,10 +31,6 @@ import { Timers } from "./timers.js";
 import { Waiters } from "./waiters.js";
 import { credentialRefreshFrame, heartbeatFrame, helloFrame, loadReportFrame } from "./wire/control.js";
 import { type EncodedFrame, type EventInit, encodeEventFrame } from "./wire/frames.js";
-import { msOf } from "./wire/time.js";
-
-/** Time that the end of a drained stream may take beyond its deadline. */
-const drainGraceMs = 1_000;
 
 /** Starts a session that connects, resumes and reconnects by itself until it is closed or refused. */
 export function createStreamSession(options: StreamSessionOptions): StreamSession {
@@ -52,7 +49,7 @@ export class StreamSession implements AsyncDisposable {
   readonly #outbox: Outbox;
   readonly #ledger: Ledger;
   readonly #routes: RoutesInForce;
-  readonly #timers: Timers<"retry" | "overdue" | "heartbeat" | "rest" | "close">;
+  readonly #timers: Timers<"retry" | "overdue" | "heartbeat" | "rest" | "leave" | "close">;
   readonly #waiters = new Waiters();
   readonly #writer = new FrameWriter();
   readonly #terms: Terms;
@@ -256,7 +253,7 @@ export class StreamSession implements AsyncDisposable {
     this.#call = undefined;
     this.#writer.attach(undefined);
     if (code !== 0) this.#lastFailure = { code, details };
-    this.#timers.clear("overdue", "heartbeat", "rest");
+    this.#timers.clear("overdue", "heartbeat", "rest", "leave");
     this.#apply({ kind: "ended", code, details, isEmpty: this.#isEmpty });
   }
 
@@ -359,14 +356,11 @@ export class StreamSession implements AsyncDisposable {
     }
     if (notice.reason === DrainReason.FENCED) this.#outbox.doubt();
     this.#needsConnection ||= notice.newConnection;
-    const overdueMs = msOf(notice.deadline, limits.clientCloseMaxMs) + drainGraceMs;
+    const { leaveInMs, overdueMs, ...terms } = departureOf(notice, this.#state.kind === "active");
+    const leave = () => this.#apply({ kind: "drain", ...terms, isSettled: this.#outbox.flyingEvents === 0 });
     this.#timers.set("overdue", overdueMs, () => this.#apply({ kind: "overdue" }));
-    this.#apply({
-      kind: "drain",
-      reconnectMs: msOf(notice.reconnectDelay, 0),
-      isFenced: notice.reason === DrainReason.FENCED,
-      isSettled: this.#outbox.flyingEvents === 0,
-    });
+    if (leaveInMs > 0) this.#timers.set("leave", leaveInMs, leave);
+    else leave();
   }
 
   /** Sends heartbeats as often as the coordinator wants them, as long as the session is up. */

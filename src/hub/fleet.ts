@@ -16,7 +16,10 @@ import { relaxed, type Squeeze, squeeze } from "./window.js";
 /** How often every session is told that time passes. Unit: ms. */
 const tickMs = 1_000;
 
-export type FleetDeps = Omit<SessionDeps, "greeted" | "released" | "resumes" | "credentialChanged" | "grant" | "settings"> & {
+export type FleetDeps = Omit<
+  SessionDeps,
+  "greeted" | "released" | "resumes" | "credentialChanged" | "grant" | "reconnectSpreadMs" | "settings"
+> & {
   /** Epochs in force; undefined where no other coordinator can be on the store. */
   readonly readEpochs: Store["readEpochs"] | undefined;
   /** Share of the memory that the process may have which it uses, 0 to 1. */
@@ -88,6 +91,7 @@ export class Fleet {
     const deps: SessionDeps = {
       ...this.#deps,
       grant: () => this.#squeeze.grant,
+      reconnectSpreadMs: () => Math.min(limits.reconnectSpreadMs, this.#sessions.size * limits.reconnectSpreadPerSessionMs),
       settings: () => this.#settings,
       resumes: (session, greeting) => this.#endResumed(session, greeting),
       greeted: (session) => this.#fenceOlder(session),

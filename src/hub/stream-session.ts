@@ -350,7 +350,7 @@ export class StreamSession implements Origin, ControlledSession {
 
   #sendDrainNotice(reason: DrainReasonName, untilMs: number): void {
     const deadlineMs = untilMs - this.#deps.clock.monotonicMs();
-    const delayMs = Math.round(limits.reconnectSpreadMs * this.#deps.rng());
+    const delayMs = Math.round(this.#deps.reconnectSpreadMs() * this.#deps.rng());
     this.#frames.write(drainNoticeFrame(reason, deadlineMs, delayMs, reason === "shutdown" || reason === "session_age"));
   }
 

@@ -51,6 +51,8 @@ export type SessionDeps = {
   readonly authenticate: Authenticate;
   /** The credential of the session was replaced. */
   readonly credentialChanged: (session: StreamSession, before: Principal) => void;
+  /** Over how long sessions that are sent away together come back. Unit: ms. */
+  readonly reconnectSpreadMs: () => number;
   /** What every session is granted now. */
   readonly grant: () => Grant;
   /** Says Hello for a producer and names the session before: ends that one, if it is here. */

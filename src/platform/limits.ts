@@ -23,6 +23,8 @@ export const limits = {
   batchMaxEvents: 500,
   /** Most events in one commit. With 3 lanes, 4 % more events a second than 1,000 (bench/README.md, trials). */
   commitMaxEvents: 2_000,
+  /** Producers opened in one statement: a restart with 10 000 sessions takes twenty. */
+  openingsMaxCount: 500,
   /** How often one batch is sifted and tried again when new repetitions of its events keep arriving elsewhere.     Unit: statements. */
   appendMaxAttempts: 5,
   /** After a repetition, how many batches of the lane are looked up before they are written: a reconnect repeats up to a window of every stream. */
@@ -141,8 +143,10 @@ export const limits = {
   purgeRoundsMax: 200,
   /** MCPs that the router keeps signals for; the longest silent one is forgotten first. */
   routedMcpMax: 1_000,
-  /** Reconnect delays given out in drain notices are spread over this. */
-  reconnectSpreadMs: 2_000,
+  /** Longest delay that a drain notice gives, so that sessions do not all come back at once. A client of ours spends it sending. */
+  reconnectSpreadMs: 5_000,
+  /** Delays are spread over this much for each session that leaves, up to reconnectSpreadMs: what a reconnect costs both ends on two cores. */
+  reconnectSpreadPerSessionMs: 4,
   /** Distinct pseudonyms kept in memory. */
   pseudonymCacheMax: 10_000,
   /** Longest bearer key. */

@@ -13,8 +13,9 @@ import { holdLead } from "./lead-lock.js";
 import { listInteractions } from "./list-interactions.js";
 import { maintain, type Retention } from "./maintain.js";
 import { migrateTarget } from "./migrate.js";
+import { createOpenings } from "./openings.js";
 import { countInteractions, readPerformance } from "./performance.js";
-import { openProducer, readEpochs, readProducer } from "./producers.js";
+import { readEpochs, readProducer } from "./producers.js";
 import { acquireTerm, publish, readPublication } from "./publications.js";
 import { readEvents, readInteraction } from "./read-interaction.js";
 import { type Store, StoreFault } from "./store.js";
@@ -111,13 +112,14 @@ type Parts = Pick<Store, "kind" | "promise" | "laneCount" | "holdLead" | "close"
 function createStore(options: StoreOptions, parts: Parts): Store {
   const { lanes, queries, ...rest } = parts;
   const append = createAppend(lanes, parts.laneCount);
+  const openings = createOpenings(queries);
   return {
     ...rest,
     append: (lane, events) => {
       assert(lane >= 0 && lane < parts.laneCount, "lane exists");
       return append(lane, events);
     },
-    openProducer: (producerId, mcpId, sessionId, coordinatorId) => openProducer(queries, producerId, mcpId, sessionId, coordinatorId),
+    openProducer: (producerId, mcpId, sessionId, coordinatorId) => openings({ producerId, mcpId, sessionId, coordinatorId }),
     readProducer: (producerId, mcpId) => readProducer(queries, producerId, mcpId),
     readEpochs: (producerIds) => readEpochs(queries, producerIds),
     setAside: (event, reason) => setAside(queries, event, reason),

@@ -206,6 +206,33 @@ test("a drain notice stops sending, awaits the acks, half-closes, and the rest g
   expect(log).toEqual(["0 event 1", "0 event 2", "0 half-close", "1 event 3"]);
 });
 
+test("a drain notice with a delay is sent on for so long, and then the next stream follows at once", async () => {
+  const log: string[] = [];
+  const { session } = await meet((call, frame) => {
+    if (frame?.case === "hello") welcome(call, call.index === 0 ? 0n : 2n);
+    for (const sequence of sequencesOf(frame)) {
+      log.push(`${call.index} event ${sequence}`);
+      if (sequence === 1n) {
+        const [reconnectDelay, deadline] = [{ nanos: 300_000_000 }, { seconds: 20n }];
+        call.send({ case: "drainNotice", value: { reason: DrainReason.SHUTDOWN, newConnection: true, reconnectDelay, deadline } });
+      }
+      ack(call, sequence);
+    }
+    if (frame === undefined) {
+      log.push(`${call.index} half-close`);
+      call.end();
+    }
+  });
+  session.report(event("a"));
+  expect(await session.flush()).toBe(true);
+  session.report(event("b"));
+  expect(await session.flush()).toBe(true);
+  await expect.poll(() => log, { timeout: 5_000 }).toContain("0 half-close");
+  session.report(event("c"));
+  expect(await session.flush()).toBe(true);
+  expect(log).toEqual(["0 event 1", "0 event 2", "0 half-close", "1 event 3"]);
+});
+
 test("a fenced session keeps its events, says so, and does not come back at once; closing it then is told as fenced", async () => {
   let streams = 0;
   const states: string[] = [];

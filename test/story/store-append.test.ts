@@ -116,6 +116,19 @@ describe.each(storeKinds)("appending to the $kind store", ({ kind, skip }) => {
     expect(await store.readEpochs([producerId, freshName("unknown")])).toEqual(new Map([[producerId, 2]]));
   });
 
+  story("producers that are opened at once get an epoch each, and of one producer the later Hello gets the greater one", async () => {
+    const [mcpId, twice] = [freshName("mcp"), freshName("p")];
+    const many = Array.from({ length: 1_200 }, () => freshName("p"));
+    const owned = freshName("p");
+    await opened(owned, freshName("owner"));
+    const open = (producerId: string, session: string) => store.openProducer(producerId, mcpId, session, "c");
+    const answers = await Promise.all([open(twice, "s-1"), ...many.map((id) => open(id, "s")), open(owned, "s"), open(twice, "s-2")]);
+    expect(answers.at(0)).toMatchObject({ epoch: 1, supersededSessionId: "" });
+    expect(answers.at(-1)).toMatchObject({ epoch: 2, supersededSessionId: "s-1" });
+    expect(answers.at(-2), "the producer of another MCP").toBeUndefined();
+    expect(new Set(answers.slice(1, -2).map((answer) => answer?.epoch))).toEqual(new Set([1]));
+  });
+
   story("one MCP can neither open the producer of another nor fence it", async () => {
     const [producerId, mcpId] = [freshName("p"), freshName("mcp")];
     const { epoch } = await opened(producerId, mcpId);

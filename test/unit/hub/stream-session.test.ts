@@ -379,7 +379,7 @@ describe("the fleet", () => {
     });
     expect(polite.tape.frames.at(-1)?.frame).toMatchObject({
       case: "drainNotice",
-      value: { reason: 1, newConnection: true, deadline: { seconds: 5n }, reconnectDelay: { seconds: 1n } },
+      value: { reason: 1, newConnection: true, deadline: { seconds: 5n }, reconnectDelay: { seconds: 0n, nanos: 6_000_000 } },
     });
     expect(silent.tape.log).toEqual(["end"]);
     expect(() => open()).toThrow(/shuts down/);

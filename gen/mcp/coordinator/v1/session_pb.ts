@@ -709,7 +709,8 @@ export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
   messageDesc(file_mcp_coordinator_v1_session, 14);
 
 /**
- * The coordinator is about to end this stream. Stop sending, await the acks, half-close, reconnect after reconnect_delay. Sent with CAPABILITY_DRAIN; a
+ * The coordinator is about to end this stream. Best: go on sending until reconnect_delay has passed, then stop, await the acks, half-close, and reconnect at
+ * once; so the only pause is the reconnect. As well: stop now, await the acks, half-close, and reconnect after reconnect_delay. Sent with CAPABILITY_DRAIN; a
  * client without it finds its stream ended with OK once everything it sent is acknowledged, and may reconnect at once.
  *
  * With CREDENTIAL_EXPIRY the session stays open until the deadline, which is the expiry: a client that can sends CredentialRefresh and goes on as if
@@ -733,7 +734,7 @@ export type DrainNotice = Message<"mcp.coordinator.v1.DrainNotice"> & {
   deadline?: Duration | undefined;
 
   /**
-   * When to reconnect; already spread over the clients. After FENCED the client decides, and not soon: see Hello.producer_id.
+   * When to reconnect, or to leave; already spread over the clients, and well within the deadline. After FENCED the client decides, and not soon: see Hello.producer_id.
    *
    * @generated from field: google.protobuf.Duration reconnect_delay = 3;
    */
