@@ -162,20 +162,21 @@ export const machineDrills: readonly Drill[] = [
             closeMaxMs: 1_000,
           });
         const older = open(first?.port);
+        const isOut = () => older.state.kind === "disconnected" && older.state.isFenced;
         const reporting = setInterval(() => {
           for (let count = 0; count < 20; count += 1) {
-            if (older.state.kind !== "closed")
-              older.report(makeEvent({ mcpId, interactionId: `older-${injected}`, eventId: plannedId(rng, Date.now()) }));
+            if (!isOut()) older.report(makeEvent({ mcpId, interactionId: `older-${injected}`, eventId: plannedId(rng, Date.now()) }));
           }
         }, 5);
         await sleep(700);
         const newer = open(second?.port);
         const newerMs = await untilActive(newer);
         await sleep(300);
-        // The clone finds out at its next commit at the latest. From then on it must be over for good, not come back and fence the other.
-        for (const untilMs = performance.now() + 15_000; older.state.kind !== "closed" && performance.now() < untilMs; ) await sleep(20);
+        // The clone finds out at its next commit at the latest. From then on it must keep away for long, not come back and fence the other.
+        for (const untilMs = performance.now() + 15_000; !isOut() && performance.now() < untilMs; ) await sleep(20);
         clearInterval(reporting);
-        const why = older.state.kind === "closed" ? older.state.why.kind : older.state.kind;
+        await sleep(2_000);
+        const why = isOut() ? "fenced" : older.state.kind;
         newer.report(makeEvent({ mcpId, interactionId: `newer-${injected}`, eventId: plannedId(rng, Date.now()) }));
         const isFlushed = await newer.flush();
         const [row] = await site.admin<{ late: number; epoch: number }[]>`
@@ -206,7 +207,7 @@ export const machineDrills: readonly Drill[] = [
         await Promise.all([older.close(), newer.close()]);
         injected += 1;
       }
-      return { what: "the older one was fenced for good, the newer one went on", injected, audit: found, verdicts };
+      return { what: "the older one was fenced and keeps away, the newer one went on", injected, audit: found, verdicts };
     },
   },
   {
