@@ -177,6 +177,7 @@ export const machineDrills: readonly Drill[] = [
         clearInterval(reporting);
         await sleep(2_000);
         const why = isOut() ? "fenced" : older.state.kind;
+        if (isOut()) verdicts.set("FENCED", (verdicts.get("FENCED") ?? 0) + 1);
         newer.report(makeEvent({ mcpId, interactionId: `newer-${injected}`, eventId: plannedId(rng, Date.now()) }));
         const isFlushed = await newer.flush();
         const [row] = await site.admin<{ late: number; epoch: number }[]>`
