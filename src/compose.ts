@@ -3,14 +3,15 @@ import { InteractionService } from "../gen/mcp/coordinator/v1/interaction_servic
 import { QueryService } from "../gen/mcp/coordinator/v1/query_service_pb.js";
 import { RoutingService } from "../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { createKeyRing, type KeyRing } from "./auth/api-key.js";
+import { Ends, type Machine } from "./compose/machine.js";
+import { startRouting } from "./compose/routing.js";
+import { dayMs, sessionSettingsOf } from "./compose/session-settings.js";
 import type { Config } from "./config/schema.js";
 import { configuredValue, settings } from "./config/settings.js";
-import { Fleet } from "./hub/fleet.js";
+import type { Fleet } from "./hub/fleet.js";
 import { createIngest, type Ingest } from "./ingest/ingest.js";
 import { type Clock, systemClock } from "./platform/clock.js";
-import { limits } from "./platform/limits.js";
 import type { Logger } from "./platform/log.js";
-import { memoryShare } from "./platform/memory.js";
 import { type Rng, systemRng } from "./platform/rng.js";
 import { createPseudonym } from "./privacy/pseudonym.js";
 import { grpcService } from "./rpc/adapt-grpc.js";
@@ -24,16 +25,11 @@ import { createRoutingHandlers } from "./rpc/routing.js";
 import { createGrpcServer, type GrpcServer } from "./rpc/server-grpc.js";
 import { createWebServer, type WebServer } from "./rpc/server-web.js";
 import { streamInteractions } from "./rpc/stream-interactions.js";
-import { ackRow, createAckLog } from "./smart-router/acks.js";
-import { createPublisher, type Publisher } from "./smart-router/publish.js";
-import { routerDefaults } from "./smart-router/settings.js";
-import { createSignals } from "./smart-router/signals.js";
-import { createA58 } from "./smart-router/weigh.js";
+import type { Publisher } from "./smart-router/publish.js";
 import { keepMaintained } from "./store/keep-maintained.js";
 import { openStore } from "./store/open.js";
 import { probeStore } from "./store/probe.js";
 import type { Store } from "./store/store.js";
-import type { SessionSettings } from "./wire/session-terms.js";
 
 export type StartOptions = {
   readonly config: Config;
@@ -58,9 +54,6 @@ export type Coordinator = {
   /** Resolves when it has ended; rejects when it had to end because of a fault of its own. */
   readonly closed: Promise<void>;
 };
-
-/** What every part is given. */
-type Machine = { readonly config: Config; readonly log: Logger; readonly clock: Clock; readonly rng: Rng };
 
 /**
  * The only place where long-lived things are built: in start order, and disposed in reverse.
@@ -110,67 +103,6 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   onFatal = life.fail;
   const reconfigure = createReconfigure(machine, fleet);
   return { grpcPort: ports.grpcPort, webPort: ports.webPort, storePromise: store.promise, reconfigure, ...life.coordinator };
-}
-
-const dayMs = 86_400_000;
-
-/** What sessions are told of the configuration. `[session]` may change while the process runs; the other groups are read once. */
-function sessionSettingsOf(config: Config): Omit<SessionSettings, "version"> {
-  return {
-    maxBatchEvents: config.session.maxBatchEvents,
-    maxEventBytes: limits.eventMaxBytes,
-    heartbeatIntervalMs: config.session.heartbeatIntervalSeconds * 1000,
-    dedupeHorizonMs: config.store.dedupeHorizonDays * dayMs,
-    maxClockSkewMs: config.ingest.maxClockSkewSeconds * 1000,
-    maxSessionAgeMs: config.session.maxAgeSeconds * 1000,
-  };
-}
-
-/** The fleet of sessions, and the publisher that weighs what they report. */
-function startRouting(machine: Machine, keys: KeyRing, store: Store, ingest: Ingest, ends: Ends): { fleet: Fleet; publisher: Publisher } {
-  const { config, log, clock, rng } = machine;
-  const settings = { ...routerDefaults, ...config.routing };
-  const signals = createSignals(settings);
-  ingest.follow((events) => {
-    const receivedAtMonoMs = clock.monotonicMs();
-    signals.observe(events.map(({ mcpId, facts }) => ({ mcpId, facts, receivedAtMonoMs })));
-  });
-  const acks = createAckLog({ record: (rows) => store.recordAcks(rows), clock, log });
-  ends.add(() => acks.close());
-  const fleet: Fleet = new Fleet({
-    ingest,
-    openProducer: (producerId, mcpId, sessionId) => store.openProducer(producerId, mcpId, sessionId, config.server.coordinatorId),
-    // The lock of the embedded store's directory admits one process: nobody else could fence a session there.
-    readEpochs: store.kind === "postgres" ? store.readEpochs : undefined,
-    currentRoutes: () => publisher.current(),
-    recordRoutingAck: ({ producerId, mcpId, ack }) => acks.add(ackRow(producerId, mcpId, ack, clock.nowMs())),
-    coordinatorId: config.server.coordinatorId,
-    authenticate: keys.authenticate,
-    memoryShare,
-    caps: { perProcess: config.session.maxSessions, perKey: config.session.maxPerKey },
-    settings: { version: 1, ...sessionSettingsOf(config) },
-    clock,
-    rng,
-    log,
-  });
-  ends.add(() => fleet.close());
-  const publisher: Publisher = createPublisher(
-    {
-      acquireTerm: store.acquireTerm,
-      store: store.publish,
-      readNewest: store.readPublication,
-      liveMcpIds: () => fleet.liveMcpIds(),
-      signals,
-      policy: createA58(settings),
-      clock,
-      log,
-      holdsLead: store.holdLead,
-    },
-    settings,
-  );
-  publisher.subscribe((routes) => fleet.publish(routes));
-  ends.add(() => publisher.close());
-  return { fleet, publisher };
 }
 
 type Parts = {
@@ -320,22 +252,3 @@ function createLife(machine: Machine, ends: Ends, fleet: Fleet, ports: Ports): L
 
 /** How long unary calls and responses may take after the last stream has ended. */
 const portGraceMs = 2_000;
-
-/** What is to be ended, newest first, each once. */
-class Ends {
-  readonly #ends: (() => unknown)[] = [];
-  #running: Promise<void> | undefined;
-
-  add(end: () => unknown): void {
-    this.#ends.push(end);
-  }
-
-  runAll(): Promise<void> {
-    this.#running ??= this.#run();
-    return this.#running;
-  }
-
-  async #run(): Promise<void> {
-    for (const end of this.#ends.reverse()) await end();
-  }
-}

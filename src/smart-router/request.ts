@@ -1,0 +1,51 @@
+/**
+ * What a caller wants done, as far as routing may look at it. Texts and lists were checked at the edge and are within `limits`; empty means unspecified.
+ */
+export type RouteRequest = {
+  /** The routing class: StartDetail.request_type. */
+  readonly requestType: string;
+  readonly inputBytes: number;
+  /** "low", "normal", "high", or free text. */
+  readonly qualityLevel: string;
+  /** "public", "internal", "sensitive", or free text. */
+  readonly privacyLevel: string;
+  /** Input format that the MCP must support. */
+  readonly format: string;
+  /** Capabilities that the MCP must have, all of them. */
+  readonly capabilities: readonly string[];
+  readonly tenant: string;
+  /** Latency that still is of use to the caller; undefined takes the objective of the class. Unit: ms. */
+  readonly deadlineMs: number | undefined;
+  /** MCPs that must not be chosen: those that were tried already. */
+  readonly exclude: ReadonlySet<string>;
+  /** May be tried twice, so it may probe an MCP that was ejected. */
+  readonly isIdempotent: boolean;
+  /** May be refused first when everything is full. */
+  readonly isSheddable: boolean;
+  /** Must not be used to try out an MCP that is not believed to be the best. */
+  readonly noExplore: boolean;
+};
+
+/** A request of which nothing is said. */
+export const plainRequest: RouteRequest = {
+  requestType: "",
+  inputBytes: 0,
+  qualityLevel: "",
+  privacyLevel: "",
+  format: "",
+  capabilities: [],
+  tenant: "",
+  deadlineMs: undefined,
+  exclude: new Set(),
+  isIdempotent: false,
+  isSheddable: false,
+  noExplore: false,
+};
+
+/**
+ * Names the class of a request: its type, and the power of four that its input fills ("ocr/7" for 4^6 to 4^7 − 1 bytes; 0 for none).     Source: router.md 1.2.
+ */
+export function classOf(request: Pick<RouteRequest, "requestType" | "inputBytes">): string {
+  const bucket = request.inputBytes < 1 ? 0 : Math.floor(Math.log2(request.inputBytes) / 2) + 1;
+  return `${request.requestType}/${bucket}`;
+}
