@@ -1,0 +1,62 @@
+import type { Assigned, Ended } from "./policy.js";
+import type { RouteRequest } from "./request.js";
+
+/** What is known of one MCP with regard to one request. Estimates, not observations; each says where it comes from. */
+export type TargetSignals = {
+  readonly mcpId: string;
+  /** Expected latency at the present number in flight, ms, > 0. Never below the median age of what the MCP has open in this class: what has not come back counts too. */
+  readonly latencyMs: number;
+  readonly latencyFrom: "near" | "peak_ewma" | "open_age" | "prior";
+  /** Probability that the answer comes later than the deadline, 0 to 1. */
+  readonly tail: number;
+  /** Probability of failure, 0 to 1; shrunk to the fleet's. */
+  readonly errorRate: number;
+  /** Expected quality, 0 to 1, and its standard error. */
+  readonly quality: number;
+  readonly qualitySigma: number;
+  /** Mean cost; 0 when nothing is reported. */
+  readonly cost: number;
+  /** Assignments of the last seconds, decayed with a half-life of 2 s: breaks ties. */
+  readonly recent: number;
+  /** Ends that stand behind the estimates, decayed; 0 means that all are priors. */
+  readonly samples: number;
+};
+
+/** What is known of a class over the fleet. Latencies in ms. */
+export type ClassSignals = {
+  readonly p50Ms: number;
+  readonly p90Ms: number;
+  readonly p95Ms: number;
+  readonly errorRate: number;
+  /** Mean quality. */
+  readonly quality: number;
+  /** The latency that still counts as in time when a request tells no deadline: the configured objective, else p90Ms. */
+  readonly deadlineMs: number;
+};
+
+/** What the published weight of one MCP is made of: over all classes. */
+export type WeightSignals = {
+  readonly mcpId: string;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly errorRate: number;
+  /** Lower confidence bound of its quality, and the fleet's mean. */
+  readonly qualityLcb: number;
+  readonly fleetQuality: number;
+  /** False once audits outnumber what it says of itself: then its quality may count for more. */
+  readonly isSelfReported: boolean;
+  /** The last event of any kind, monotonic ms. */
+  readonly heardAtMs: number | undefined;
+  readonly samples: number;
+};
+
+/** Everything folded from what was assigned and how it ended. Monotonic ms throughout; bounds from `limits`. */
+export type SignalBook = {
+  readonly assigned: (assigned: Assigned) => void;
+  readonly ended: (ended: Ended) => void;
+  /** `deadlineMs` undefined takes that of the class. */
+  readonly read: (mcpId: string, request: RouteRequest, inFlight: number, nowMs: number) => TargetSignals;
+  readonly readClass: (request: RouteRequest, nowMs: number) => ClassSignals;
+  /** Of the MCPs named, ascending by mcpId; one that is unknown has priors. */
+  readonly readWeights: (mcpIds: readonly string[], nowMs: number) => readonly WeightSignals[];
+};
