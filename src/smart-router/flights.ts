@@ -26,6 +26,8 @@ export type FlightDeps = {
 type Baseline = { readonly atMs: number; readonly p50Ms: number; readonly deadlineMs: number };
 
 const baselineMaxAgeMs = 1_000;
+/** Medians of its class that an answer may take before it can be late for a caller who named no deadline. */
+const lateFactor = 2;
 /** How far an MCP's own measure of a latency may be from ours before the longer one counts.     Source: router.md 1.6, "Clock skew". */
 const skewMs = 250;
 const skewShare = 0.2;
