@@ -23,6 +23,7 @@ export type Candidate = {
   readonly score: number;
   readonly factors: readonly Factor[];
   readonly isHot: boolean;
+  readonly isExplorable: boolean;
   /** Probability with which it was drawn; never rounded. 0 for excluded ones; NaN where the policy cannot tell. */
   readonly propensity: number;
   /** Why it could not be drawn; undefined when it could. */
@@ -38,7 +39,8 @@ export type DecisionFeatures = {
   readonly format: string;
   readonly noExplore: boolean;
   readonly isIdempotent: boolean;
-  readonly classSignals: ClassSignals;
+  /** Undefined for policies that read no signals. */
+  readonly classSignals: ClassSignals | undefined;
 };
 
 /** What a policy that is not in force would have done. */

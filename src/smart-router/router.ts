@@ -31,8 +31,6 @@ export type ObservedEvent = {
   readonly mcpId: string;
   readonly interactionId: string;
   readonly facts: Facts;
-  /** When the coordinator received it, on its monotonic clock. */
-  readonly receivedAtMonoMs: number;
 };
 
 /** What an MCP says of itself in a heartbeat or a load report. */
@@ -83,7 +81,7 @@ export type RouterFigures = {
   readonly openInteractions: number;
 };
 
-export type RouterSettings = {
+export type SelectionSettings = {
   /** Capacity of an MCP that registered none. */
   readonly maxConcurrentDefault: number;
   /** The policy in force at the start, and the ones that are asked along without effect. */
@@ -131,7 +129,7 @@ export type Router = {
   readonly suspect: (mcpId: string, sessionId: string, isSuspect: boolean, nowMs: number) => void;
   readonly reportLoad: (mcpId: string, sessionId: string, load: ReportedLoad, nowMs: number) => void;
   /** Stored events, in any order; repetitions are not stored and so never get here. */
-  readonly observe: (events: readonly ObservedEvent[]) => void;
+  readonly observe: (events: readonly ObservedEvent[], receivedAtMonoMs: number) => void;
   /** An independent judgement of a decision's result, 0 to 1; false when the decision is forgotten already. */
   readonly audit: (decisionId: string, quality: number, nowMs: number) => boolean;
   /** Time passes: leases run out, ejections end, estimators decay. About once a second. */
