@@ -1,5 +1,5 @@
 /** Under which rule a decision was made. The words of smart-router/policy.ts, which this room does not import. */
-export type DecisionRegime = "normal" | "cold_start" | "all_hot" | "panic";
+export type DecisionRegime = "normal" | "cold_start" | "all_hot" | "panic" | "probe";
 
 /** How a decision ended. */
 export type DecisionState = "complete" | "error" | "censored";

@@ -32,7 +32,7 @@ export const kindNumbers = { start: 1, progress: 2, complete: 3, error: 4 } as c
 export const sourceNumbers = { grpc: 1, http: 2, redis: 3, table: 4 } as const satisfies Record<Source, number>;
 export const stateNumbers = { started: 1, running: 2, completed: 3, failed: 4 } as const satisfies Record<InteractionState, number>;
 export const ackStatusNumbers = { received: 1, applied: 2, rejected: 3, expired: 4 } as const satisfies Record<RoutingAckStatus, number>;
-export const regimeNumbers = { normal: 1, cold_start: 2, all_hot: 3, panic: 4 } as const satisfies Record<DecisionRegime, number>;
+export const regimeNumbers = { normal: 1, cold_start: 2, all_hot: 3, panic: 4, probe: 5 } as const satisfies Record<DecisionRegime, number>;
 export const outcomeNumbers = { complete: 1, error: 2, censored: 3 } as const satisfies Record<DecisionState, number>;
 
 /** Fence and resume point, one row per producer. */

@@ -73,7 +73,8 @@ export type ConfigBook = {
   readonly current: () => ConfigInForce;
   /**
    * Stores a change and puts it in force.
-   * Errors: `conflict` CONFIG_CHANGED when `ifVersion` is not in force, or when others kept changing it meanwhile; what `write` throws.
+   * Errors: `conflict` CONFIG_CHANGED when `ifVersion` is not in force, or when others kept changing it meanwhile; `invalid` when it would
+   * name more than `limits.routedMcpMax` MCPs; what `read` and `write` throw.
    */
   readonly change: (request: ChangeRequest) => Promise<ConfigInForce>;
   /** What an MCP registered with has changed. */
@@ -121,6 +122,7 @@ export function createConfigBook(deps: ConfigBookDeps): ConfigBook {
       const before = parseOperatorConfig(stored.document) ?? emptyOperatorConfig;
       if (ifVersion !== 0 && stored.version !== ifVersion) throw changedError(stored.version);
       const document = changeOperatorConfig(before, change);
+      if (document.mcps.length > limits.routedMcpMax) throw tooManyError();
       const changes = diffOperatorConfig(before, document);
       if (changes.length === 0) return inForce;
       const written = await deps.write({
@@ -173,6 +175,14 @@ function enforce({ router, baseOf, clock }: ConfigBookDeps, before: ConfigInForc
   if (before.shadowPolicyIds.join("\n") !== after.shadowPolicyIds.join("\n") || before.policyId !== after.policyId) {
     router.setShadows(after.shadowPolicyIds);
   }
+}
+
+function tooManyError(): CoordinatorError {
+  const description = `the configuration would name more than ${limits.routedMcpMax} MCPs`;
+  return new CoordinatorError("invalid", `mcps: ${description}`, {
+    reason: "FIELD_VIOLATION",
+    fields: [{ field: "mcps", reason: "TOO_MANY", description }],
+  });
 }
 
 function changedError(version: number): CoordinatorError {

@@ -15,7 +15,7 @@ CREATE TABLE "route_decision" (
   "chosen" text COLLATE "C" NOT NULL,
   "propensity" double precision NOT NULL,
   "epsilon" double precision NOT NULL,
-  "regime" smallint NOT NULL CHECK ("regime" BETWEEN 1 AND 4),
+  "regime" smallint NOT NULL CHECK ("regime" BETWEEN 1 AND 5),
   "is_exploration" boolean NOT NULL,
   "seed" bigint NOT NULL,
   "is_ope_eligible" boolean NOT NULL,

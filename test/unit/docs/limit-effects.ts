@@ -177,13 +177,20 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   capabilityMaxCount: { unit: "capabilities", reached: "INVALID_ARGUMENT, FIELD_VIOLATION", why: "A list of names that somebody reads." },
   decisionBufferMax: { unit: "decisions", reached: "nothing: the oldest waiting decision is not logged; GetStats counts it" },
   candidateBufferMax: { unit: "candidates", reached: "nothing: the oldest waiting decision loses its candidates; GetStats counts it" },
-  outcomeBufferMax: { unit: "outcomes", reached: "nothing: the oldest waiting one is not logged; GetStats counts it", why: "Two of each decision." },
+  outcomeBufferMax: {
+    unit: "outcomes",
+    reached: "nothing: the oldest waiting one is not logged; GetStats counts it",
+    why: "Two of each decision.",
+  },
   decisionBatchMax: { unit: "decisions", reached: "nothing: the rest goes into the next statement" },
   candidateBatchMax: { unit: "candidates", reached: "nothing: the rest goes into the next statement", why: "See decisionBatchMax." },
   decisionFlushMs: { unit: ms, reached: "other coordinators can explain the decision" },
   decisionSampleEvery: { unit: "decisions", reached: "nothing" },
   recentDecisionsMax: { unit: "decisions", reached: "ExplainDecision of an older one has the candidates only if the log kept them" },
-  madeDecisionsMax: { unit: "decisions", reached: "ReleaseDecision of an older one is NOT_FOUND, DECISION_UNKNOWN; its lease frees the place" },
+  madeDecisionsMax: {
+    unit: "decisions",
+    reached: "ReleaseDecision of an older one is NOT_FOUND, DECISION_UNKNOWN; its lease frees the place",
+  },
   decisionPageMaxBytes: { unit: bytes, reached: "the page ends, with a next_page_token" },
 };
 
