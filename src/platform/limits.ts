@@ -143,6 +143,21 @@ export const limits = {
   purgeRoundsMax: 200,
   /** MCPs that the router keeps signals for; the longest silent one is forgotten first. */
   routedMcpMax: 1_000,
+  /** Requests of one MCP that are followed at once: above it, starts without a decision are not. Far above any max_concurrent_requests. */
+  routedInFlightMax: 10_000,
+  /** Ends of one MCP that wait for their starts: out of order by seconds, not by hours. */
+  routedEarlyEndsMax: 1_000,
+  /** Decisions remembered after their end, for ends that come late and audits: a minute at 150 a second, ten at 15. */
+  routedPastMax: 10_000,
+  /** Load reports in a row below our own count after which the MCP is right: one may have crossed a request on its way. */
+  routedMismatchesMax: 2,
+  /** Bounds of a lease: below, a pause of the network ends it; above, a lost end holds a place for an afternoon. */
+  leaseMinMs: 30_000,
+  leaseMaxMs: 600_000,
+  /** Classes of requests whose medians are kept at hand; they are read again when there are more. */
+  routedClassesMax: 1_000,
+  /** Longest delay that a refused selection names: the fleet changes within a second. */
+  selectRetryMaxMs: 1_000,
   /** Longest delay that a drain notice gives, so that sessions do not all come back at once. A client of ours spends it sending. */
   reconnectSpreadMs: 5_000,
   /** Delays are spread over this much for each session that leaves, up to reconnectSpreadMs: what a reconnect costs both ends on two cores. */
