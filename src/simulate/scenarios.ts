@@ -1,0 +1,5 @@
+import type { Scenario } from "./scenario.js";
+import { slowServer } from "./scenarios/slow-server.js";
+
+/** Every scenario, in the order of its number. */
+export const scenarios: readonly Scenario[] = [slowServer];
