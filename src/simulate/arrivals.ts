@@ -7,7 +7,7 @@ import { exponential, normalWork, seedFor } from "./draws.js";
 export type Arrival = {
   /** On the absolute time line of the run: a late answer never delays the next request. */
   readonly atMs: number;
-  /** Time it takes alone on a server of speed 1. */
+  /** Time it takes alone on a server. */
   readonly workMs: number;
   readonly request: RouteRequest;
   /** What it is about, for quality models; "" where quality plays no part. */

@@ -43,14 +43,15 @@ export class SimulatedServer {
   #hangingCount = 0;
   #attained = 0;
   #attainedAtMs = 0;
-  #speed = 1;
+  #coresLeft: number;
   /** Grows with every change of the rate: an end that was scheduled before is void. */
   #generation = 0;
 
   constructor(spec: ServerSpec, events: EventHeap) {
     this.spec = spec;
     this.#events = events;
-    for (const step of spec.speed) events.schedule(step.fromMs, (nowMs) => this.#setSpeed(step.factor, nowMs));
+    this.#coresLeft = spec.cores;
+    for (const step of spec.contention) events.schedule(step.fromMs, (nowMs) => this.#setCores(spec.cores * step.coresLeft, nowMs));
   }
 
   get inFlight(): number {
@@ -96,14 +97,14 @@ export class SimulatedServer {
     return { inFlight: this.inFlight, latencyMs: sorted[sorted.length >> 1] };
   }
 
-  /** How long a request of `workMs` would take from now on if nothing else arrived and the speed stayed. */
+  /** How long a request of `workMs` would take from now on if nothing else arrived and the neighbours stayed as they are. */
   foresee(workMs: number, nowMs: number): number {
     this.#advance(nowMs);
-    if (this.#speed === 0) return Number.POSITIVE_INFINITY;
+    if (this.#coresLeft === 0) return Number.POSITIVE_INFINITY;
     const left = this.#served.filter((job) => job.state === "served").map((job) => Math.max(0, job.finishesAt - this.#attained));
     left.sort((a, b) => a - b);
     const queued = this.#waiting.reduce((sum, job) => sum + (job.state === "waiting" ? job.workMs : 0), 0);
-    let elapsedMs = queued / Math.max(1, Math.min(this.spec.cores, this.spec.capacity)) / this.#speed;
+    let elapsedMs = queued / Math.min(this.#coresLeft, this.spec.capacity);
     let attained = 0;
     let others = left.length;
     for (const work of left) {
@@ -115,14 +116,14 @@ export class SimulatedServer {
     return elapsedMs + (workMs - attained) / this.#rateFor(others + 1);
   }
 
-  #setSpeed(factor: number, nowMs: number): void {
+  #setCores(cores: number, nowMs: number): void {
     this.#advance(nowMs);
-    this.#speed = factor;
+    this.#coresLeft = cores;
     this.#scheduleEnd(nowMs);
   }
 
   #rateFor(count: number): number {
-    return this.#speed * Math.min(1, this.spec.cores / count);
+    return Math.min(1, this.#coresLeft / count);
   }
 
   #advance(nowMs: number): void {

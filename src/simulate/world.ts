@@ -1,7 +1,7 @@
 import type { Arrival, Arrivals } from "./arrivals.js";
 
-/** From `fromMs` on a server works at `factor` of its speed, everything that it has begun included: somebody else uses the machine. */
-export type SpeedStep = { readonly fromMs: number; readonly factor: number };
+/** From `fromMs` on a server has this part of its cores, for what it has begun as well: neighbours use the others. A lone request does not notice. */
+export type Contention = { readonly fromMs: number; readonly coresLeft: number };
 
 /** Something wrong with a server for a while. `share`: part of the requests that it hits, by a draw that belongs to the request. */
 export type Fault =
@@ -23,8 +23,8 @@ export type ServerSpec = {
   readonly cores: number;
   /** Requests that it takes at once, as it registered. */
   readonly capacity: number;
-  /** Ascending by `fromMs`; before the first the factor is 1. */
-  readonly speed: readonly SpeedStep[];
+  /** Ascending by `fromMs`; before the first it has all of its cores. */
+  readonly contention: readonly Contention[];
   readonly faults: readonly Fault[];
   /** When its stream opens. */
   readonly joinsAtMs: number;
@@ -100,7 +100,7 @@ export function equalServers(
     mcpId: `mcp-${String(index).padStart(3, "0")}`,
     cores: 1,
     capacity: 100,
-    speed: [],
+    contention: [],
     faults: [],
     joinsAtMs: 0,
     ...like,
@@ -112,13 +112,13 @@ export function equalServers(
  * A neighbour that takes `share` of a machine in the first half of every `periodMs`; server `index` of `count` begins its period at a part of it of its own.
  * Source: prequal-rs, square wave of 60 % and 20 s, router.md 3.1.
  */
-export function antagonist(index: number, count: number, untilMs: number, share = 0.6, periodMs = 20_000): readonly SpeedStep[] {
-  const steps: SpeedStep[] = [{ fromMs: 0, factor: 1 }];
+export function antagonist(index: number, count: number, untilMs: number, share = 0.6, periodMs = 20_000): readonly Contention[] {
+  const steps: Contention[] = [];
   // The golden ratio spreads neighbours in the list over the period, whatever the count.
   const shiftMs = ((index * 0.618_033_988_75 + index / count) % 1) * periodMs;
   for (let fromMs = shiftMs - periodMs; fromMs < untilMs; fromMs += periodMs) {
     if (fromMs + periodMs / 2 <= 0) continue;
-    steps.push({ fromMs: Math.max(0, fromMs), factor: 1 - share }, { fromMs: fromMs + periodMs / 2, factor: 1 });
+    steps.push({ fromMs: Math.max(0, fromMs), coresLeft: 1 - share }, { fromMs: fromMs + periodMs / 2, coresLeft: 1 });
   }
   return steps;
 }

@@ -11,13 +11,13 @@ export type A58WeightSettings = {
   readonly halfLifeMs: number;
 };
 
-/** A58's defaults; the half-life stands for the 10 s reporting period of its servers. */
+/** A58's defaults; the half-life is the best of 2, 5, 20 and 60 s under antagonists (docs/evaluation.md, tuning). */
 export const a58WeightDefaults = {
   blackoutMs: 10_000,
   expirationMs: 180_000,
   updateMs: 1_000,
   errorPenalty: 1,
-  halfLifeMs: 5_000,
+  halfLifeMs: 20_000,
 } as const satisfies A58WeightSettings;
 
 /** Decayed sums of one MCP as of `atMs`. */
