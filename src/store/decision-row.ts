@@ -24,6 +24,7 @@ export type StoredDecision = {
   readonly chosen: string;
   /** NaN where the policy cannot tell. Never rounded. */
   readonly propensity: number;
+  readonly tierShare: number;
   readonly epsilon: number;
   readonly regime: DecisionRegime;
   readonly isExploration: boolean;
@@ -33,6 +34,8 @@ export type StoredDecision = {
   readonly leaseMs: number;
   /** Undefined where only the choice is kept. */
   readonly candidates: unknown;
+  /** Probability with which candidates of a decision like this are kept. */
+  readonly keptShare: number;
   readonly shadow: unknown;
 };
 

@@ -14,13 +14,15 @@ export async function recordDecisions(pool: Pool, decisions: readonly StoredDeci
   await pool.run(
     ({ sql }) => sql`
       INSERT INTO route_decision (decision_id, decided_at, coordinator_id, key_id, config_version, weights_term, weights_version, policy_id, policy_hash,
-        request_class, features, chosen, propensity, epsilon, regime, is_exploration, seed, is_ope_eligible, lease_ms, candidates, shadow)
+        request_class, features, chosen, propensity, tier_share, epsilon, regime, is_exploration, seed, is_ope_eligible, lease_ms, candidates, kept_share,
+        shadow)
       SELECT "decisionId", to_timestamp("decidedAtMs" / 1000), "coordinatorId", "keyId", "configVersion", "weightsTerm", "weightsVersion", "policyId",
-        "policyHash", "requestClass", features, chosen, propensity, epsilon, regime, "isExploration", seed, "isOpeEligible", "leaseMs", candidates, shadow
+        "policyHash", "requestClass", features, chosen, propensity, "tierShare", epsilon, regime, "isExploration", seed, "isOpeEligible", "leaseMs", candidates,
+        "keptShare", shadow
       FROM json_to_recordset(${text}::text::json) AS t("decisionId" uuid, "decidedAtMs" float8, "coordinatorId" text, "keyId" text,
         "configVersion" bigint, "weightsTerm" bigint, "weightsVersion" bigint, "policyId" text, "policyHash" text, "requestClass" text, features jsonb,
-        chosen text, propensity float8, epsilon float8, regime smallint, "isExploration" boolean, seed bigint, "isOpeEligible" boolean,
-        "leaseMs" float8, candidates jsonb, shadow jsonb)
+        chosen text, propensity float8, "tierShare" float8, epsilon float8, regime smallint, "isExploration" boolean, seed bigint, "isOpeEligible" boolean,
+        "leaseMs" float8, candidates jsonb, "keptShare" float8, shadow jsonb)
       ORDER BY "decisionId"
       ON CONFLICT (decision_id) DO NOTHING`,
   );

@@ -163,6 +163,7 @@ export const decisionTable = pgTable("route_decision", {
   features: jsonb("features").notNull(),
   chosen: text("chosen").notNull(),
   propensity: doublePrecision("propensity").notNull(),
+  tierShare: doublePrecision("tier_share").notNull(),
   epsilon: doublePrecision("epsilon").notNull(),
   regime: smallint("regime").notNull(),
   isExploration: boolean("is_exploration").notNull(),
@@ -170,6 +171,7 @@ export const decisionTable = pgTable("route_decision", {
   isOpeEligible: boolean("is_ope_eligible").notNull(),
   leaseMs: doublePrecision("lease_ms").notNull(),
   candidates: jsonb("candidates"),
+  keptShare: doublePrecision("kept_share").notNull(),
   shadow: jsonb("shadow").notNull(),
 });
 

@@ -25,6 +25,8 @@ function decisionOf(more: Partial<StoredDecision> = {}): StoredDecision {
     features: { request: { requestType: "ocr" } },
     chosen: "ocr_001",
     propensity: 1 / 3,
+    tierShare: 1,
+    keptShare: 0.1,
     epsilon: 0.01,
     regime: "normal",
     isExploration: false,

@@ -60,7 +60,7 @@ export function createDecisionLog(deps: DecisionLogDeps): DecisionLog {
   /** Those that wait with candidates; and some that wait no more. */
   const full = new Fifo<Waiting>();
   const outcomes = new Map<string, OutcomeRow>();
-  const recent = new Map<string, { readonly decision: Decision; readonly context: DecisionContext }>();
+  const recent = new Map<string, { readonly decision: Decision; readonly context: DecisionContext; readonly keptShare: number }>();
   let waitingCandidates = 0;
   const counts = { stored: 0, thinned: 0, lost: 0, outcomesLost: 0 };
   let isClosed = false;
@@ -183,15 +183,16 @@ export function createDecisionLog(deps: DecisionLogDeps): DecisionLog {
   return {
     add: (decision, context, keepsCandidates) => {
       const { decisionId } = decision;
-      recent.set(decisionId, { decision, context });
+      const isCertain = keepsCandidates || decision.isExploration;
+      recent.set(decisionId, { decision, context, keptShare: keptShareOf(isCertain) });
       if (recent.size > limits.recentDecisionsMax) deleteOldest(recent);
       if (isClosed) {
         counts.lost += 1;
         return;
       }
-      const isKept = keepsCandidates || decision.isExploration || isSampled(decisionId);
+      const isKept = isCertain || isSampled(decisionId);
       const candidates = isKept ? decision.candidates() : undefined;
-      const one: Waiting = { record: recordOf(decision, context, undefined), candidates, isWaiting: true };
+      const one: Waiting = { record: recordOf(decision, context, undefined, keptShareOf(isCertain)), candidates, isWaiting: true };
       waiting.push(one);
       if (candidates !== undefined) full.push(one);
       waitingCandidates += candidates?.length ?? 0;
@@ -202,7 +203,7 @@ export function createDecisionLog(deps: DecisionLogDeps): DecisionLog {
     ended: (outcome) => addOutcome(outcomeRow(outcome)),
     recent: (decisionId) => {
       const found = recent.get(decisionId);
-      return found === undefined ? undefined : recordOf(found.decision, found.context, found.decision.candidates());
+      return found === undefined ? undefined : recordOf(found.decision, found.context, found.decision.candidates(), found.keptShare);
     },
     waitingOutcome: (decisionId, mcpId) => outcomes.get(keyOf(decisionId, mcpId)),
     figures: () => ({ waiting: waiting.size, ...counts }),
@@ -232,6 +233,11 @@ function batchOf(waiting: Fifo<Waiting>): readonly Waiting[] {
     return at > 0 && candidates > limits.candidateBatchMax;
   });
   return end < 0 ? oldest : oldest.slice(0, end);
+}
+
+/** Probability with which candidates are kept: of explorations and of what was asked for always. */
+function keptShareOf(isCertain: boolean): number {
+  return isCertain ? 1 : 1 / limits.decisionSampleEvery;
 }
 
 /** One in `limits.decisionSampleEvery`, by the random bits of the id: not by the seed, which decides the choice. */

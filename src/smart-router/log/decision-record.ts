@@ -24,6 +24,7 @@ export type DecisionRecord = DecisionContext &
     | "requestClass"
     | "chosen"
     | "propensity"
+    | "tierShare"
     | "epsilon"
     | "regime"
     | "isExploration"
@@ -38,6 +39,8 @@ export type DecisionRecord = DecisionContext &
     readonly classSignals: ClassSignals | undefined;
     /** Undefined where only the choice is kept. */
     readonly candidates: readonly Candidate[] | undefined;
+    /** Probability with which the log keeps the candidates of a decision like this. */
+    readonly keptShare: number;
   };
 
 /** A decision as it is stored; the same shape as `StoredDecision` of store/, which this room does not import. */
@@ -48,8 +51,13 @@ export type DecisionRow = Omit<DecisionRecord, "request" | "classSignals" | "can
 };
 
 /** What the log keeps of a decision. `candidates`: all of them, or undefined to keep the choice only. */
-export function recordOf(decision: Decision, context: DecisionContext, candidates: readonly Candidate[] | undefined): DecisionRecord {
-  const { decisionId, policyId, policyHash, request, requestClass, chosen, propensity, epsilon, regime } = decision;
+export function recordOf(
+  decision: Decision,
+  context: DecisionContext,
+  candidates: readonly Candidate[] | undefined,
+  keptShare: number,
+): DecisionRecord {
+  const { decisionId, policyId, policyHash, request, requestClass, chosen, propensity, tierShare, epsilon, regime } = decision;
   const { isExploration, seed, isOpeEligible, leaseMs, shadow, atMs, features } = decision;
   return {
     ...context,
@@ -62,6 +70,7 @@ export function recordOf(decision: Decision, context: DecisionContext, candidate
     classSignals: features.classSignals,
     chosen,
     propensity,
+    tierShare,
     epsilon,
     regime,
     isExploration,
@@ -70,6 +79,7 @@ export function recordOf(decision: Decision, context: DecisionContext, candidate
     leaseMs,
     shadow,
     candidates,
+    keptShare,
   };
 }
 

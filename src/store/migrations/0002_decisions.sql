@@ -14,6 +14,7 @@ CREATE TABLE "route_decision" (
   "features" jsonb NOT NULL,
   "chosen" text COLLATE "C" NOT NULL,
   "propensity" double precision NOT NULL,
+  "tier_share" double precision NOT NULL,
   "epsilon" double precision NOT NULL,
   "regime" smallint NOT NULL CHECK ("regime" BETWEEN 1 AND 5),
   "is_exploration" boolean NOT NULL,
@@ -21,6 +22,7 @@ CREATE TABLE "route_decision" (
   "is_ope_eligible" boolean NOT NULL,
   "lease_ms" double precision NOT NULL,
   "candidates" jsonb,
+  "kept_share" double precision NOT NULL,
   "shadow" jsonb NOT NULL,
   PRIMARY KEY ("decision_id")
 ) PARTITION BY RANGE ("decision_id");

@@ -31,7 +31,7 @@ describe("the record of a decision", () => {
             request: { ...decisionOf().request, exclude: new Set(exclude), deadlineMs: 12.5 },
             shadow: [{ policyId: "p", mcpId: "m", propensity }],
           });
-          const record = recordOf(decision, contextOfTest, some);
+          const record = recordOf(decision, contextOfTest, some, 0.1);
           const row = rowOf(record);
           const { features, candidates, shadow } = row;
           const travelled = JSON.parse(JSON.stringify({ features, candidates, shadow }));
@@ -42,13 +42,13 @@ describe("the record of a decision", () => {
   });
 
   it("keeps the difference between 0 and -0, which decides no sum but must not be invented", () => {
-    const record = recordOf(decisionOf(), contextOfTest, [candidateOf({ rho: -0 })]);
+    const record = recordOf(decisionOf(), contextOfTest, [candidateOf({ rho: -0 })], 1);
     const [candidate] = recordOfRow(JSON.parse(JSON.stringify(rowOf(record)))).candidates ?? [];
     expect(Object.is(candidate?.rho, -0)).toBe(true);
   });
 
   it("is the choice only, where no candidates are kept", () => {
-    const row = rowOf(recordOf(decisionOf(), contextOfTest, undefined));
+    const row = rowOf(recordOf(decisionOf(), contextOfTest, undefined, 0.1));
     expect(row.candidates).toBeUndefined();
     expect(recordOfRow(row).candidates).toBeUndefined();
   });
