@@ -176,10 +176,8 @@ class SelectionDesk {
     if (kind === "full") {
       this.#counts.refusedBusy += 1;
       // After a median latency of the fastest half of what is running there has ended.
-      const fastest = excluded.reduce(
-        (least, { member }) => Math.min(least, member.p50Ms > 0 ? member.p50Ms : least),
-        limits.selectRetryMaxMs,
-      );
+      let fastest: number = limits.selectRetryMaxMs;
+      for (const { member } of excluded) if (member.p50Ms > 0) fastest = Math.min(fastest, member.p50Ms);
       const retryAfterMs = Math.min(limits.selectRetryMaxMs, Math.max(retryMinMs, Math.ceil(fastest)));
       return new CoordinatorError("busy", "every MCP that could serve the request is full", {
         reason: "FLEET_FULL",
