@@ -6,6 +6,7 @@ import { listAcks, recordAcks } from "./acks.js";
 import { createAppend } from "./append.js";
 import { createPool, type Pool, type PoolOptions } from "./connect.js";
 import { setAside } from "./dead-letters.js";
+import { listDecisions, readDecision, recordDecisions, recordOutcomes } from "./decisions.js";
 import { startEmbedded } from "./embedded.js";
 import { findEvents } from "./find-events.js";
 import { readInstanceKey } from "./instance-key.js";
@@ -18,6 +19,7 @@ import { countInteractions, readPerformance } from "./performance.js";
 import { readEpochs, readProducer } from "./producers.js";
 import { acquireTerm, publish, readPublication } from "./publications.js";
 import { readEvents, readInteraction } from "./read-interaction.js";
+import { listRoutingChanges, readRoutingConfig, writeRoutingConfig } from "./routing-config.js";
 import { type Store, StoreFault } from "./store.js";
 import { tallyInteractions } from "./tally-interactions.js";
 import { connectError, describeTarget, parseTarget, type Target } from "./target.js";
@@ -136,6 +138,13 @@ function createStore(options: StoreOptions, parts: Parts): Store {
     readPublication: () => readPublication(queries),
     recordAcks: (acks) => recordAcks(queries, acks),
     listAcks: (maxCount) => listAcks(queries, maxCount),
+    recordDecisions: (decisions) => recordDecisions(queries, decisions),
+    recordOutcomes: (outcomes) => recordOutcomes(queries, outcomes),
+    readDecision: (decisionId) => readDecision(queries, decisionId),
+    listDecisions: (filter, count, afterId) => listDecisions(queries, filter, count, afterId),
+    readRoutingConfig: () => readRoutingConfig(queries),
+    writeRoutingConfig: (write) => writeRoutingConfig(queries, write),
+    listRoutingChanges: (maxCount) => listRoutingChanges(queries, maxCount),
     maintain: async (nowMs) => {
       const report = await maintain(queries, options, nowMs);
       if (parts.kind === "embedded") await vacuum(queries);

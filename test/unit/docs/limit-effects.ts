@@ -182,6 +182,35 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   routingAckFlushMs: { unit: ms, reached: "GetRoutes shows acks up to this much later" },
   routeVerdictMax: { unit: "targets", reached: "further ones are not recorded" },
   routeVerdictReasonMaxBytes: { unit: bytes, reached: "the reason is cut", why: "See routeVerdictMax." },
+  routingConfigPollMs: { unit: ms, reached: "a change is in force on the other coordinators" },
+  routingConfigMaxAttempts: { unit: "tries", reached: "ALREADY_EXISTS, CONFIG_CHANGED" },
+  routingPriorityMax: { unit: "tiers", reached: "INVALID_ARGUMENT, FIELD_VIOLATION" },
+  routingWeightMax: { unit: "hundredths", reached: "INVALID_ARGUMENT, FIELD_VIOLATION", why: "A hundred times the neutral weight of 100." },
+  routingConcurrentMax: {
+    unit: "requests",
+    reached: "INVALID_ARGUMENT, FIELD_VIOLATION",
+    why: "More than any process serves at once; a larger number is a mistake.",
+  },
+  shadowPoliciesMax: { unit: "policies", reached: "INVALID_ARGUMENT, FIELD_VIOLATION" },
+  excludedMcpMax: { unit: "MCPs", reached: "INVALID_ARGUMENT, FIELD_VIOLATION" },
+  capabilityMaxCount: { unit: "capabilities", reached: "INVALID_ARGUMENT, FIELD_VIOLATION", why: "A list of names that somebody reads." },
+  decisionBufferMax: { unit: "decisions", reached: "nothing: the oldest waiting decision is not logged; GetStats counts it" },
+  candidateBufferMax: { unit: "candidates", reached: "nothing: the oldest waiting decision loses its candidates; GetStats counts it" },
+  outcomeBufferMax: {
+    unit: "outcomes",
+    reached: "nothing: the oldest waiting one is not logged; GetStats counts it",
+    why: "Two of each decision.",
+  },
+  decisionBatchMax: { unit: "decisions", reached: "nothing: the rest goes into the next statement" },
+  candidateBatchMax: { unit: "candidates", reached: "nothing: the rest goes into the next statement", why: "See decisionBatchMax." },
+  decisionFlushMs: { unit: ms, reached: "other coordinators can explain the decision" },
+  decisionSampleEvery: { unit: "decisions", reached: "nothing" },
+  recentDecisionsMax: { unit: "decisions", reached: "ExplainDecision of an older one has the candidates only if the log kept them" },
+  madeDecisionsMax: {
+    unit: "decisions",
+    reached: "ReleaseDecision of an older one is NOT_FOUND, DECISION_UNKNOWN; its lease frees the place",
+  },
+  decisionPageMaxBytes: { unit: bytes, reached: "the page ends, with a next_page_token" },
 };
 
 /** The same for settings that are numbers, by their path in the configuration file. */
