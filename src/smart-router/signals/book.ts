@@ -48,6 +48,8 @@ export type LocalSignalBook = SignalBook & {
   readonly restore: (digest: McpDigest, ageMs: number, nowMs: number) => void;
   /** The MCP's stream is here now: its signals are folded here. */
   readonly claim: (mcpId: string) => void;
+  /** MCPs whose signals are folded here, ascending. */
+  readonly ownMcpIds: () => readonly string[];
   /** Sums of the shared regression as folded here, and those of the other coordinators, as of `nowMs`; `restoreShared` replaces our own. */
   readonly sharedSums: (nowMs: number) => RidgeSums;
   readonly adoptShared: (others: readonly RidgeSums[], nowMs: number) => void;
@@ -117,6 +119,7 @@ class Book {
       adopt: (digest, source, ageMs, nowMs) => this.#adopt(digest, source, ageMs, nowMs),
       restore: (digest, ageMs, nowMs) => this.#restore(digest, ageMs, nowMs),
       claim: (mcpId) => this.#claim(mcpId),
+      ownMcpIds: () => byMcpId([...this.#memory.mcps()].filter(({ told }) => told === undefined)).map(({ mcpId }) => mcpId),
       sharedSums: (nowMs) => this.#quality.ridge.sums(nowMs),
       adoptShared: (others, nowMs) => this.#quality.ridge.setOthers(others, nowMs),
       restoreShared: (sums, nowMs) => this.#quality.ridge.restore(sums, nowMs),
