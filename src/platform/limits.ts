@@ -166,6 +166,22 @@ export const limits = {
   signalCellsPerMcpMax: 64,
   /** Open requests of which the router watches the age: twice what the MCPs that it routes to hold at 10 each, and more. */
   openRequestsMax: 50_000,
+  /** Largest digest that a coordinator writes for the others, about once a second; above it, it tells less of each MCP. */
+  routerDigestMaxBytes: 4 * 1024 * 1024,
+  /** Largest memory of signals that is kept for a restart; above it, it keeps less of each MCP. */
+  routerStateMaxBytes: 8 * 1024 * 1024,
+  /** A coordinator whose digest is older is taken for gone, and the streams that it held with it: ten missed writings. */
+  routerDigestMaxAgeMs: 10_000,
+  /** How often digests are exchanged, at most: below the second in which weights are computed nothing is gained. */
+  routerExchangeIntervalMs: 1_000,
+  /** How often signals are kept for a restart: what a crash forgets is at most this much, of half-lives from minutes to hours. */
+  routerStateIntervalMs: 10_000,
+  /** Older memories of signals are not read, and forgotten: four half-lives of an MCP's own quality. */
+  routerStateMaxAgeMs: 24 * 3_600_000,
+  /** Memories of signals that a starting coordinator reads: its own, and those of peers whose MCPs may come to it. */
+  routerStatesMax: 8,
+  /** Classes and types of each MCP in a digest: those used last. */
+  routerDigestCellsMax: 8,
   /** Ended requests whose id is remembered, so that a repeated end counts once and a late one is told from a new one. */
   endedRequestsMax: 10_000,
   /** Longest delay that a drain notice gives, so that sessions do not all come back at once. A client of ours spends it sending. */

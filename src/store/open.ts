@@ -19,6 +19,7 @@ import { countInteractions, readPerformance } from "./performance.js";
 import { readEpochs, readProducer } from "./producers.js";
 import { acquireTerm, publish, readPublication } from "./publications.js";
 import { readEvents, readInteraction } from "./read-interaction.js";
+import { exchangeDigests, readRouterStates, saveRouterState, withdrawDigest } from "./router-state.js";
 import { listRoutingChanges, readRoutingConfig, writeRoutingConfig } from "./routing-config.js";
 import { type Store, StoreFault } from "./store.js";
 import { tallyInteractions } from "./tally-interactions.js";
@@ -145,6 +146,10 @@ function createStore(options: StoreOptions, parts: Parts): Store {
     readRoutingConfig: () => readRoutingConfig(queries),
     writeRoutingConfig: (write) => writeRoutingConfig(queries, write),
     listRoutingChanges: (maxCount) => listRoutingChanges(queries, maxCount),
+    exchangeDigests: (own, maxAgeMs) => exchangeDigests(queries, own, maxAgeMs),
+    withdrawDigest: (coordinatorId, runId) => withdrawDigest(queries, coordinatorId, runId),
+    saveRouterState: (state, maxAgeMs) => saveRouterState(queries, state, maxAgeMs),
+    readRouterStates: (maxCount) => readRouterStates(queries, maxCount),
     maintain: async (nowMs) => {
       const report = await maintain(queries, options, nowMs);
       if (parts.kind === "embedded") await vacuum(queries);

@@ -125,6 +125,21 @@ export type AckedRoutes = {
   readonly ackedAtMs: number;
 };
 
+/** What one coordinator tells the others. `seq` grows with each writing, over restarts too; `body` is text of a `format` that only its writer knows. */
+export type RouterDigest = {
+  readonly coordinatorId: string;
+  readonly runId: string;
+  readonly seq: number;
+  readonly format: number;
+  readonly body: string;
+};
+
+/** What a coordinator knew when it last saved it. */
+export type RouterState = { readonly coordinatorId: string; readonly format: number; readonly body: string };
+
+/** How long ago it was written, by the clock of the database. Unit: ms. */
+export type Aged = { readonly ageMs: number };
+
 /** What maintenance did. */
 export type MaintenanceReport = {
   readonly partitionsCreated: readonly string[];
@@ -201,6 +216,14 @@ export type Store = {
   readonly writeRoutingConfig: (write: RoutingConfigWrite) => Promise<StoredRoutingConfig | undefined>;
   /** Newest first. */
   readonly listRoutingChanges: (maxCount: number) => Promise<readonly StoredRoutingChange[]>;
+  /** Writes this coordinator's digest over its older one, and reads those of the others that are younger than `maxAgeMs`, in any order. */
+  readonly exchangeDigests: (own: RouterDigest, maxAgeMs: number) => Promise<readonly (RouterDigest & Aged)[]>;
+  /** Takes a digest back, unless a later run has replaced it. */
+  readonly withdrawDigest: (coordinatorId: string, runId: string) => Promise<void>;
+  /** Writes what this coordinator knows over what it knew before, and forgets those of all that are older than `maxAgeMs`. */
+  readonly saveRouterState: (state: RouterState, maxAgeMs: number) => Promise<void>;
+  /** The newest `maxCount` states, newest first. */
+  readonly readRouterStates: (maxCount: number) => Promise<readonly (RouterState & Aged)[]>;
   /** Creates partitions ahead, drops partitions and interactions past retention. Safe to run at any time, by any number of coordinators. */
   readonly maintain: (nowMs: number) => Promise<MaintenanceReport>;
   /** Answers when the store can write; throws StoreFault otherwise. */

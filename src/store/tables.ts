@@ -213,6 +213,24 @@ export const routingConfigAuditTable = pgTable("routing_config_audit", {
   changes: jsonb("changes").notNull(),
 });
 
+/** What each coordinator tells the others of the MCPs whose streams it holds; worth nothing after seconds, so a crash of the server may empty it. */
+export const routerDigestTable = pgTable("router_digest", {
+  coordinatorId: text("coordinator_id").primaryKey(),
+  runId: text("run_id").notNull(),
+  seq: bigint("seq", { mode: "number" }).notNull(),
+  format: smallint("format").notNull(),
+  body: text("body").notNull(),
+  writtenAt: micros("written_at").notNull(),
+});
+
+/** What each coordinator knew last, for whoever starts next. */
+export const routerStateTable = pgTable("router_state", {
+  coordinatorId: text("coordinator_id").primaryKey(),
+  format: smallint("format").notNull(),
+  body: text("body").notNull(),
+  savedAt: micros("saved_at").notNull(),
+});
+
 const instanceSettingTable = pgTable("instance_setting", {
   key: text("key").primaryKey(),
   value: text("value").notNull(),
@@ -232,5 +250,7 @@ export const tables = [
   outcomeTable,
   routingConfigTable,
   routingConfigAuditTable,
+  routerDigestTable,
+  routerStateTable,
   instanceSettingTable,
 ] as const;

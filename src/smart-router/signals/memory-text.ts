@@ -1,0 +1,84 @@
+import { featureCount } from "../learn/features.js";
+import type { RidgeSums } from "../learn/ridge.js";
+import type { LocalSignalBook } from "./book.js";
+import type { McpDigest } from "./digests.js";
+
+/** Version of the text; another one is not read. Grows with every change of `McpDigest` that an older program would misread. */
+export const memoryFormat = 1;
+
+/** What a coordinator knows, as text for others and for a restart. */
+export type MemoryText = { readonly mcps: readonly McpDigest[]; readonly shared: RidgeSums };
+
+/** Classes and types of each MCP that are told besides everything; -1 tells only that it is there and what it has in flight. */
+export type Detail = number;
+
+/**
+ * Digests of `held` as JSON of at most `maxBytes`, with as much of `detail` as fits; MCPs of which nothing is known are named too. `nextDetail` is what to try next
+ * time: more, when there was much room.
+ */
+export function renderMemory(
+  book: Pick<LocalSignalBook, "digestOf" | "sharedSums">,
+  held: readonly { readonly mcpId: string; readonly inFlight: number }[],
+  nowMs: number,
+  detail: Detail,
+  maxBytes: number,
+): { readonly text: string; readonly nextDetail: Detail } {
+  const shared = book.sharedSums(nowMs);
+  for (let tried = detail; ; tried = tried > 0 ? Math.floor(tried / 2) : -1) {
+    const known = new Map(
+      book
+        .digestOf(
+          held.map(({ mcpId }) => mcpId),
+          nowMs,
+          Math.max(0, tried),
+        )
+        .map((digest) => [digest.mcpId, digest]),
+    );
+    const mcps = held.map(({ mcpId, inFlight }) => {
+      const digest = known.get(mcpId) ?? { ...unknownMcp, mcpId };
+      const told = { ...digest, inFlight: Math.max(inFlight, digest.inFlight) };
+      return tried < 0 ? { ...told, cells: [], reports: [] } : told;
+    });
+    const text = JSON.stringify({ mcps, shared } satisfies MemoryText);
+    const bytes = Buffer.byteLength(text);
+    if (bytes <= maxBytes || tried < 0) return { text, nextDetail: bytes * 4 < maxBytes ? Math.max(1, tried * 2) : tried };
+  }
+}
+
+const unknownMcp: McpDigest = { mcpId: "", revision: 0, inFlight: 0, heardAgeMs: -1, endedAgeMs: -1, reports: [], cells: [] };
+
+/** The memory in a text; undefined when it is none. */
+export function parseMemory(text: string): MemoryText | undefined {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    return undefined; // translated: whoever reads says so and goes on without
+  }
+  return isMemory(parsed) ? parsed : undefined;
+}
+
+function isMemory(value: unknown): value is MemoryText {
+  if (!isRecord(value) || !Array.isArray(value.mcps) || !isRecord(value.shared)) return false;
+  const { products, targets } = value.shared;
+  return isNumbers(products) && isNumbers(targets) && targets.length === featureCount && value.mcps.every(isMcp);
+}
+
+function isMcp(value: unknown): boolean {
+  if (!isRecord(value) || typeof value.mcpId !== "string" || !isNumbers(value.reports) || !Array.isArray(value.cells)) return false;
+  return ["revision", "inFlight", "heardAgeMs", "endedAgeMs"].every((name) => Number.isFinite(value[name])) && value.cells.every(isCell);
+}
+
+function isCell(value: unknown): boolean {
+  if (!isRecord(value) || typeof value.key !== "string" || !isNumbers(value.sums) || value.sums.length !== 6) return false;
+  if (!Array.isArray(value.byLoad) || !value.byLoad.every(isNumbers)) return false;
+  return ["ok", "near", "peak", "open", "self", "audited"].every((name) => isNumbers(value[name]));
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isNumbers(value: unknown): value is readonly number[] {
+  return Array.isArray(value) && value.every((one) => Number.isFinite(one));
+}

@@ -1,0 +1,55 @@
+import { describe, expect, it } from "vitest";
+import type { RouterDigest } from "../../src/store/store.js";
+import { createStoreHome, storeKinds } from "../support/open-store.js";
+
+const digest = (more: Partial<RouterDigest>): RouterDigest => ({ coordinatorId: "a", runId: "r1", seq: 1, format: 1, body: "{}", ...more });
+
+describe.each(storeKinds)("the memory of the router in the $kind store", ({ kind, skip }) => {
+  it.skipIf(skip !== undefined)(
+    "shows each coordinator the young digests of the others and never an older writing",
+    { timeout: 120_000 },
+    async () => {
+      await using home = await createStoreHome(kind);
+      const store = await home.open();
+      try {
+        expect(await store.exchangeDigests(digest({ seq: 5, body: "five" }), 10_000)).toEqual([]);
+        const seen = await store.exchangeDigests(digest({ coordinatorId: "b", body: "other" }), 10_000);
+        expect(seen).toEqual([{ ...digest({ seq: 5, body: "five" }), ageMs: expect.any(Number) }]);
+        expect(seen[0]?.ageMs).toBeGreaterThanOrEqual(0);
+        await store.exchangeDigests(digest({ seq: 4, body: "late" }), 10_000);
+        await store.exchangeDigests(digest({ seq: 6, body: "six" }), 10_000);
+        const [row] = await store.exchangeDigests(digest({ coordinatorId: "b", seq: 2 }), 10_000);
+        expect(row).toMatchObject({ seq: 6, body: "six" });
+        await store.withdrawDigest("a", "another run");
+        expect(await store.exchangeDigests(digest({ coordinatorId: "b", seq: 3 }), 10_000)).toHaveLength(1);
+        await store.withdrawDigest("a", "r1");
+        expect(await store.exchangeDigests(digest({ coordinatorId: "b", seq: 4 }), 10_000)).toEqual([]);
+      } finally {
+        await store.close();
+      }
+    },
+  );
+
+  it.skipIf(skip !== undefined)("keeps the last state of each coordinator over a restart, newest first", { timeout: 120_000 }, async () => {
+    await using home = await createStoreHome(kind);
+    const first = await home.open();
+    await first.saveRouterState({ coordinatorId: "a", format: 1, body: "old" }, 1_000_000);
+    await first.saveRouterState({ coordinatorId: "b", format: 2, body: "beside" }, 1_000_000);
+    await first.saveRouterState({ coordinatorId: "a", format: 1, body: "new" }, 1_000_000);
+    await first.close();
+    const second = await home.open();
+    try {
+      const states = await second.readRouterStates(8);
+      expect(states.map(({ coordinatorId, format, body }) => [coordinatorId, format, body])).toEqual([
+        ["a", 1, "new"],
+        ["b", 2, "beside"],
+      ]);
+      expect(states.every(({ ageMs }) => ageMs >= 0)).toBe(true);
+      expect(await second.readRouterStates(1)).toHaveLength(1);
+      await second.saveRouterState({ coordinatorId: "a", format: 1, body: "new" }, 0);
+      expect((await second.readRouterStates(8)).map(({ coordinatorId }) => coordinatorId)).toEqual(["a"]);
+    } finally {
+      await second.close();
+    }
+  });
+});
