@@ -175,7 +175,7 @@ export type Route = Message<"mcp.coordinator.v1.Route"> & {
   mcpId: string;
 
   /**
-   * Share of new requests, in basis points. 0: send it nothing; the state says why.
+   * Share of new requests, in basis points. 0: send it nothing; the state says why, or else the priority.
    *
    * @generated from field: uint32 weight = 2;
    */
@@ -196,7 +196,7 @@ export type Route = Message<"mcp.coordinator.v1.Route"> & {
   maxConcurrent: number;
 
   /**
-   * Tier: 0 takes traffic first, 1 what tier 0 cannot bear, and so on. The weights contain it already.
+   * Tier: 0 takes traffic first, 1 what tier 0 cannot bear, and so on. The weights contain it: those of a tier sum to what the tier takes.
    *
    * @generated from field: uint32 priority = 5;
    */
@@ -225,8 +225,8 @@ export const RouteSchema: GenMessage<Route> = /*@__PURE__*/
  */
 export type WeightFactor = Message<"mcp.coordinator.v1.WeightFactor"> & {
   /**
-   * Of "quality-tail-load": "capacity", "latency", "errors", "quality", "slow_start", "health", "operator", "priority". Of "a58-wrr": "throughput",
-   * "utilization", "errors", or "fleet_mean" where the MCP has no usable signal of its own.
+   * Of "quality-tail-load": "capacity", "latency", "errors", "quality", "slow_start", "health", "operator". Of "a58-wrr": "throughput", "utilization",
+   * "errors". Of both: "fleet_mean" where the MCP has no usable signal of its own.
    *
    * @generated from field: string name = 1;
    */
