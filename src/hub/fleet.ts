@@ -14,8 +14,14 @@ import type { SessionDeps, Transport } from "./surroundings.js";
 import { WeightPlane, type WeightPlaneFigures } from "./weight-plane.js";
 import { relaxed, type Squeeze, squeeze } from "./window.js";
 
-/** How often every session is told that time passes. Unit: ms. */
-const tickMs = 1_000;
+/** How often windows are fitted, and every session is told that time passes unless that is needed more often. Unit: ms. */
+const tickMaxMs = 1_000;
+/** The least of it: a silent peer is found this much later than its time is over. Unit: ms. */
+const tickMinMs = 250;
+/** Ticks in one interval of heartbeats, within these bounds: 2 s make it 250 ms, 8 s and more make it 1 s. */
+const ticksPerHeartbeat = 8;
+/** Two ticks this far apart mean that the process stood still: silence of peers is not theirs then. Unit: ms. */
+const stallMs = 3_000;
 
 export type FleetDeps = Omit<
   SessionDeps,
@@ -51,6 +57,7 @@ export class Fleet {
   #drainUntilMs: number | undefined;
   #whenEmpty: (() => void)[] = [];
   #tickedAtMs: number;
+  #steeredAtMs: number;
 
   constructor(deps: FleetDeps) {
     this.#deps = deps;
@@ -58,6 +65,7 @@ export class Fleet {
     this.#admission = new Admission(deps.caps);
     this.#fenceWatch = deps.readEpochs && new FenceWatch({ readEpochs: deps.readEpochs, log: deps.log });
     this.#tickedAtMs = deps.clock.monotonicMs();
+    this.#steeredAtMs = this.#tickedAtMs;
     this.#stopWatching = deps.ingest.queue.watchAvailability(() => this.#steerWindows());
     this.#scheduleTick();
   }
@@ -176,14 +184,15 @@ export class Fleet {
   }
 
   #scheduleTick(): void {
-    this.#cancelTick = this.#deps.clock.after(tickMs, () => this.#tick());
+    const dueMs = Math.min(tickMaxMs, Math.max(tickMinMs, this.#settings.heartbeatIntervalMs / ticksPerHeartbeat));
+    this.#cancelTick = this.#deps.clock.after(dueMs, () => this.#tick());
   }
 
   #tick(): void {
     const nowMs = this.#deps.clock.monotonicMs();
-    const isStall = nowMs - this.#tickedAtMs > tickMs * 3;
+    const isStall = nowMs - this.#tickedAtMs > stallMs;
     this.#tickedAtMs = nowMs;
-    this.#steerWindows();
+    if (nowMs - this.#steeredAtMs >= tickMaxMs) this.#steerWindows();
     this.#each((session) => session.tick(isStall));
     this.#fenceWatch?.tick(nowMs, this.#sessions.values());
     this.#scheduleTick();
@@ -191,6 +200,7 @@ export class Fleet {
 
   /** Fits the windows of all sessions to what the process can bear. */
   #steerWindows(): void {
+    this.#steeredAtMs = this.#deps.clock.monotonicMs();
     const { queue } = this.#deps.ingest;
     let senderCount = 0;
     for (const session of this.#sessions.values()) if (session.hasUnacked) senderCount += 1;

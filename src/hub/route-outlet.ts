@@ -96,7 +96,7 @@ export class RouteOutlet {
     }
     // A whole table whose digest does not match there: sending it again would end the same way.
     const told = ack.rejected[0];
-    const reason = told === undefined ? ack.rejection : `${told.mcpId === "" ? "" : `${told.mcpId}: `}${told.reason}`;
+    const reason = told === undefined ? "it did not say why" : `${told.mcpId === "" ? "" : `${told.mcpId}: `}${told.reason}`;
     this.#plane.rejected.add(this.#subject, routes.digest, reason);
   }
 

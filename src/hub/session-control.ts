@@ -49,7 +49,7 @@ export class SessionControl {
     this.#frames = frames;
     this.#session = session;
     this.#credential = new Credential(principal, deps.authenticate);
-    this.#pushes = this.#openPushes();
+    this.#pushes = this.#openPushes(session.id);
   }
 
   get principal(): Principal {
@@ -92,7 +92,8 @@ export class SessionControl {
   /** The session begins, with the settings of this moment. Returns the table that goes with Welcome. */
   begin(capabilities: ReadonlySet<CapabilityName>): RoutingUpdateMessage | undefined {
     this.#capabilities = capabilities;
-    this.#pushes = this.#openPushes();
+    const { mcpId, id } = this.#session;
+    this.#pushes = this.#openPushes(mcpId === "" ? id : mcpId);
     const routes = capabilities.has("routing") ? this.#deps.currentRoutes() : undefined;
     if (routes !== undefined) this.#pushes.routes.offer(routes, false);
     return this.#pushes.takeRoutes(this.#deps.clock.monotonicMs());
@@ -176,15 +177,17 @@ export class SessionControl {
     this.#deps.recordRoutingAck({ producerId: producerId === "" ? id : producerId, mcpId, ack, answered: routes, ackDelayMs: delayMs });
     if (ack.status === "rejected") {
       const { rejection, rejected } = ack;
-      this.#deps.log.warn({ session: id, mcpId, version: routes.version, digest: routes.digest, rejection, rejected: rejected.slice(0, 3) }, "a client rejected a routing table");
+      this.#deps.log.warn(
+        { session: id, mcpId, version: routes.version, digest: routes.digest, rejection, rejected: rejected.slice(0, 3) },
+        "a client rejected a routing table",
+      );
     }
     this.push();
   }
 
   /** Rejections count for the MCP; a session that names none is on its own. */
-  #openPushes(): PushOutlet {
-    const { mcpId, id } = this.#session;
-    return new PushOutlet(this.#deps.settings(), new RouteOutlet(mcpId === "" ? id : mcpId, this.#deps.plane));
+  #openPushes(subject: string): PushOutlet {
+    return new PushOutlet(this.#deps.settings(), new RouteOutlet(subject, this.#deps.plane));
   }
 
   #configAcked(ack: ConfigAck): void {

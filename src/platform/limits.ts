@@ -197,6 +197,8 @@ export const limits = {
   returnMaxMs: 10_000,
   /** An MCP whose last session ended this long ago leaves the table: router.md 1.5. */
   goneAfterMs: 600_000,
+  /** Routes of one table that a client of ours takes: ten times what a coordinator publishes, so that deltas cannot make it grow without end. */
+  clientRoutesMax: 10_000,
   /** Tables that one MCP has rejected and is not sent again; the oldest is forgotten first. */
   rejectedTablesPerMcpMax: 16,
   /** MCPs whose rejections a coordinator remembers: as many as a table can name. */

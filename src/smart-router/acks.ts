@@ -37,7 +37,7 @@ export function ackRow({ producerId, mcpId, ack, answered, ackDelayMs }: AckedTa
   return {
     ...{ producerId, mcpId, status: ack.status, term, version, digest, detail: detailOf(ack.rejected), ackedAtMs },
     answered: { term: answered.term, version: answered.version, digest: answered.digest },
-    rejection: isRejected ? ack.rejection : undefined,
+    rejection: isRejected ? (ack.rejection ?? "content") : undefined,
     verdicts: isRejected ? ack.rejected : [],
     applyTimeMs: ack.applyTimeMs,
     ackDelayMs,

@@ -84,8 +84,8 @@ export type RoutingAck = {
   readonly rejected: readonly RouteVerdict[];
   /** From receipt to application; undefined when it was not told. */
   readonly applyTimeMs: number | undefined;
-  /** With "rejected"; an older client that does not say means the content. */
-  readonly rejection: Rejection;
+  /** With "rejected"; undefined counts as the content, which is what an older client means that does not say. */
+  readonly rejection?: Rejection;
 };
 
 /** Requests that a client gave to one MCP since its last heartbeat. */

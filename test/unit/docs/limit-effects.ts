@@ -158,6 +158,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   },
   timerMaxMs: { unit: ms, reached: "a longer deadline on the web port is INVALID_ARGUMENT; a longer apply_time is not recorded" },
   routingAckBufferMax: { unit: "acks", reached: "nothing: the oldest waiting ack is not recorded" },
+  clientRoutesMax: { unit: "routes", reached: "the client answers REJECTED and keeps the table it has" },
   returnMaxMs: { unit: ms, reached: "the MCP is DISCONNECTED in the table and has no weight" },
   goneAfterMs: { unit: ms, reached: "the MCP leaves the table; it is back with its next session" },
   rejectedTablesPerMcpMax: { unit: "tables", reached: "the oldest of them may be sent to the MCP again" },
