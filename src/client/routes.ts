@@ -130,7 +130,10 @@ function rejected(rejection: "content" | "out_of_sync" | "stale_epoch", reason: 
 }
 
 function routeOf({ mcpId, weight, state, maxConcurrent, priority }: Route): ClientRoute {
-  // Numbers of a newer contract arrive as they are, whatever the generated type says.
-  const name = (stateNames as Readonly<Record<number, ClientRouteState | undefined>>)[state] ?? "unknown";
-  return { mcpId, weight, state: name, stateNumber: state, maxConcurrent, priority };
+  return { mcpId, weight, state: stateNameOf(state), stateNumber: state, maxConcurrent, priority };
+}
+
+/** Numbers of a newer contract arrive as they are, whatever the generated type says. */
+export function stateNameOf(state: StateNumber): ClientRouteState {
+  return (stateNames as Readonly<Record<number, ClientRouteState | undefined>>)[state] ?? "unknown";
 }

@@ -1,7 +1,7 @@
 import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
-import type { AppliedRoutes, ApplyStatus, Rejection, RouteVerdict, RoutingAck } from "./table.js";
+import type { AckedTable, AppliedRoutes, ApplyStatus, Rejection, RouteVerdict, RoutingAck } from "./table.js";
 
 /** A routing ack as the store keeps it; the same shape as `AckedRoutes` of store/store.ts, which this room does not import. */
 export type AckRow = {
@@ -18,15 +18,6 @@ export type AckRow = {
   readonly rejection: Rejection | undefined;
   readonly verdicts: readonly RouteVerdict[];
   readonly applyTimeMs: number | undefined;
-  readonly ackDelayMs: number | undefined;
-};
-
-/** An ack, whose it is, and what it answered. `ackDelayMs`: from publication to the ack; undefined when the table was not new when it was sent. */
-export type AckedTable = {
-  readonly producerId: string;
-  readonly mcpId: string;
-  readonly ack: RoutingAck;
-  readonly answered: AppliedRoutes;
   readonly ackDelayMs: number | undefined;
 };
 

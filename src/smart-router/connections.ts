@@ -1,8 +1,6 @@
 import { limits } from "../platform/limits.js";
 import { plainStanding, type Standing } from "./standing.js";
-
-/** How a stream ended: after a drain or a half-close, or otherwise. */
-export type Departure = "orderly" | "lost";
+import type { Departure } from "./table.js";
 
 /**
  * What sessions alone tell of standing, for a publisher that nobody tells more. An MCP whose last session was lost is disconnected at once; one that left in good

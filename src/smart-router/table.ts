@@ -90,3 +90,15 @@ export type RoutingAck = {
 
 /** Requests that a client gave to one MCP since its last heartbeat. */
 export type ObservedShare = { readonly mcpId: string; readonly requests: number };
+
+/** An ack, whose it is, and what it answered. `ackDelayMs`: from publication to the ack; undefined when the table was not new when it was sent. */
+export type AckedTable = {
+  readonly producerId: string;
+  readonly mcpId: string;
+  readonly ack: RoutingAck;
+  readonly answered: AppliedRoutes;
+  readonly ackDelayMs: number | undefined;
+};
+
+/** How a stream ended: after a drain or a half-close, or otherwise. */
+export type Departure = "orderly" | "lost";

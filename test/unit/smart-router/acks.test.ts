@@ -1,8 +1,8 @@
 import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import { limits } from "../../../src/platform/limits.js";
-import { type AckedTable, type AckRow, ackRow, createAckLog } from "../../../src/smart-router/acks.js";
-import type { RoutingAck } from "../../../src/smart-router/table.js";
+import { type AckRow, ackRow, createAckLog } from "../../../src/smart-router/acks.js";
+import type { AckedTable, RoutingAck } from "../../../src/smart-router/table.js";
 import { ManualClock } from "../../support/manual-clock.js";
 
 const applied: RoutingAck = {
