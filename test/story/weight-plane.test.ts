@@ -15,7 +15,7 @@ describe("the weight plane over gRPC", () => {
       await annotate(
         `${run.applications} applications, published to applied p50 ${run.p50Ms} ms, p99 ${run.p99Ms} ms, ${JSON.stringify(run)}`,
       );
-      expect(run.applications).toBeGreaterThan(198 * 8);
+      expect(run.applications).toBeGreaterThanOrEqual(198 * 8);
       expect(run.wrongApplications).toBe(0);
       expect(run.rejectedTables).toBeGreaterThan(0);
       expect(run.resentDigests).toBe(0);

@@ -1,6 +1,6 @@
 import postgres from "postgres";
 import { type RunningCoordinator, startCoordinatorProcess } from "../support/coordinator.js";
-import { type Applied, readPlane, StubbornMcp, WatchingMcp } from "./streams.js";
+import { type Applied, readPlane, StubbornMcp, WatchingMcp, weightIn } from "./streams.js";
 
 /** What a run of S14 found. Times in ms, over the acks that the coordinator that lived at the end, and the one before, still counted. */
 export type PlaneRun = {
@@ -25,8 +25,8 @@ export type PlaneRun = {
 const patienceMs = 60_000;
 
 /**
- * S14: `count` streams on one coordinator over loopback, one of them slow, one that rejects every table; an MCP comes and goes `rounds` times, each time two
- * publications; then kill -9 and a new coordinator on the same store and port.
+ * S14: `count` streams on one coordinator over loopback, one of them slow, one that rejects every table; `rounds` MCPs come and go;
+ * then kill -9 and a new coordinator on the same store and port.
  */
 export async function runWeightPlane(databaseUrl: string, count: number, rounds: number): Promise<PlaneRun> {
   let coordinator = await startCoordinatorProcess({ databaseUrl });
@@ -70,11 +70,14 @@ export async function runWeightPlane(databaseUrl: string, count: number, rounds:
   }
 }
 
-/** An MCP joins and is lost again, as often as it is said; each waits until some others know. */
+/** An MCP joins and leaves again, as often as it is said: a publication each, and one more when it has not come back. */
 async function comeAndGo(target: string, rounds: number): Promise<void> {
   for (let round = 0; round < rounds; round += 1) {
-    await using guest = new WatchingMcp(target, "guest", "guest-p");
-    await guest.until((routes) => routes.routes.some(({ mcpId, weight }) => mcpId === "guest" && weight > 0));
+    const name = `guest-${performance.now().toFixed(0)}-${round}`;
+    await using guest = new WatchingMcp(target, name, `${name}-p`);
+    await guest.until((routes) => (weightIn(routes, name) ?? 0) > 0);
+    // Two publications are 250 ms apart; the next guest is to meet a quiet plane.
+    await new Promise((resolve) => setTimeout(resolve, 300));
   }
 }
 
