@@ -5,7 +5,7 @@ STAMP := node_modules/.installed
 # Room for young objects: events on their way to the store live for a few collections, and copying them is a fifth of the work otherwise.
 NODE := node --max-semi-space-size=64
 
-.PHONY: help run demo test check bench drill faults fuzz gen build matrix clean
+.PHONY: help run demo test check bench drill faults fuzz weights gen build matrix clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ drill: build ## Large fleets against real processes: NAME=rolling, idle or storm
 
 faults: build ## Hurt a real deployment and audit what it kept (SEED=, MINUTES=, ONLY=F1,F7, RATE=, SESSIONS=, KILLS=; docs/faults.md)
 	@SEED=$(SEED) MINUTES=$(MINUTES) ONLY=$(ONLY) RATE=$(RATE) SESSIONS=$(SESSIONS) SEATS=$(SEATS) KILLS=$(KILLS) SCALE=$(SCALE) OUT=$(or $(OUT),bench/results/faults.json) npx tsx test/faults/main.ts
+
+weights: build ## Measure the weight plane over gRPC, and judge a million updates; writes bench/results/weight-plane.json (STREAMS=, ROUNDS=, DEATHS=, STEPS=, SEED=)
+	@npx tsx test/weights/main.ts
 
 fuzz: $(STAMP) ## Feed the decoder and the session CASES frames of SEED (CASES=1000000 SEED=1); exits 1 with the frame that breaks a promise
 	@$(NODE) --expose-gc --import tsx test/fuzz/main.ts

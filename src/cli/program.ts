@@ -11,6 +11,7 @@ import { addKeysCommand } from "./keys.js";
 import { addMigrateCommand, type MigrateDeps } from "./migrate.js";
 import type { CliContext } from "./output.js";
 import { addReplayCommand } from "./replay.js";
+import { addRoutesCommand } from "./routes.js";
 import { addServeCommand, type ServeDeps } from "./serve.js";
 import { addVerifyCommand } from "./verify.js";
 import { addVersionCommand } from "./version.js";
@@ -51,6 +52,7 @@ export function createProgram(context: CliContext, deps: ProgramDeps): Command {
   addDemoCommand(program, context, deps);
   addReplayCommand(program, context);
   addVerifyCommand(program, context);
+  addRoutesCommand(program, context);
   addConfigCommand(program, context);
   addKeysCommand(program, context, deps.clock);
   addMigrateCommand(program, context, deps);

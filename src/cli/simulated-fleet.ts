@@ -161,7 +161,7 @@ export class SimulatedFleet {
       trait: mcp.character.trait,
       state: mcp.session.state.kind,
       weight: route?.weight,
-      isWarming: route?.isWarming ?? false,
+      isWarming: route?.state === "warming",
       requestsPerSecond: (mcp.started - (then?.started ?? 0)) / seconds,
       errorShare: ended === 0 ? 0 : (mcp.failed - (then?.failed ?? 0)) / ended,
     };

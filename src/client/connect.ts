@@ -42,7 +42,8 @@ export type UnaryMethod =
   | typeof RoutingService.method.explainDecision
   | typeof RoutingService.method.listDecisions
   | typeof RoutingService.method.getRoutingConfig
-  | typeof RoutingService.method.setRoutingConfig;
+  | typeof RoutingService.method.setRoutingConfig
+  | typeof RoutingService.method.getRoutes;
 
 /** grpc-js settings of a client with long streams. Source: design of the protocol; reasons beside each. */
 const channelOptions = {

@@ -2,8 +2,9 @@ import type { EventAck } from "../../gen/mcp/coordinator/v1/events_pb.js";
 import type { Clock } from "../platform/clock.js";
 import type { Rng } from "../platform/rng.js";
 import type { Endpoint } from "./connect.js";
+import type { LocalRouter } from "./local-router.js";
 import type { OutboxBounds, Window } from "./outbox.js";
-import type { ClientRoutes } from "./routes.js";
+import type { ClientRoutes, JudgeTarget } from "./routes.js";
 import type { SessionState } from "./session.js";
 import type { ClientLoad } from "./wire/control.js";
 
@@ -61,6 +62,10 @@ export type StreamSessionOptions = {
   readonly renewKey?: () => Promise<string | undefined>;
   /** What the MCP has to do right now; asked with each heartbeat and sent for routing. Must not throw. */
   readonly load?: () => ClientLoad;
+  /** Chooses MCPs for requests of this process: gets every table, and what it observed is sent with each heartbeat. */
+  readonly router?: LocalRouter;
+  /** Says why this process cannot use a target of a table, which then is rejected as a whole; undefined when it can. Must not throw. Default: all can be used. */
+  readonly judgeTarget?: JudgeTarget;
   /** Called for every event exactly once. Must not throw. */
   readonly onSettled?: (settled: Settled) => void;
   /** Called with each table that came into force, and with undefined when it ran out. Must not throw. */

@@ -11,7 +11,6 @@ export type DigestedRoute = { readonly mcpId: string; readonly weight: number; r
 export function routeDigest(routes: readonly DigestedRoute[]): bigint {
   const keyed = routes.map((route) => ({ route, key: Buffer.from(route.mcpId, "utf8") }));
   keyed.sort((a, b) => Buffer.compare(a.key, b.key));
-  const hash = createHash("sha256");
-  for (const { route } of keyed) hash.update(`${route.mcpId}\t${route.weight}\t${route.stateNumber}\n`);
-  return hash.digest().readBigUInt64BE(0);
+  const lines = keyed.map(({ route }) => `${route.mcpId}\t${route.weight}\t${route.stateNumber}\n`);
+  return createHash("sha256").update(lines.join("")).digest().readBigUInt64BE(0);
 }

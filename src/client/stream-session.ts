@@ -73,8 +73,8 @@ export class StreamSession implements AsyncDisposable {
     this.#outbox = new Outbox(options.outbox ?? { maxEvents: limits.outboxMaxEvents, maxBytes: limits.outboxMaxBytes });
     this.#ledger = new Ledger(this.#outbox, { clock: this.#clock, rng: this.#rules.rng, onSettled: options.onSettled });
     this.#routes = new RoutesInForce({
-      clock: this.#clock,
-      onRoutes: options.onRoutes,
+      ...{ mcpId: options.mcpId, clock: this.#clock },
+      ...{ router: options.router, judgeTarget: options.judgeTarget, onRoutes: options.onRoutes },
       writeAck: (frame) => {
         if (this.#state.kind === "active") this.#writer.writeControl("routingAck", frame);
       },
@@ -105,6 +105,10 @@ export class StreamSession implements AsyncDisposable {
   /** The routing table in force; undefined before the first and after one ran out. */
   get routes(): ClientRoutes | undefined {
     return this.#routes.current;
+  }
+  /** Whether nothing new comes: the newest table names this MCP as draining, or no longer names it. End what there is, then close. */
+  get isDrained(): boolean {
+    return this.#routes.isDrained;
   }
 
   /**
@@ -259,7 +263,9 @@ export class StreamSession implements AsyncDisposable {
 
   #sendHeartbeat(): void {
     this.#heartbeatId += 1n;
-    const frame = heartbeatFrame(this.#heartbeatId, this.#clock.nowMs(), this.#outbox.heldEvents, this.#routes.current);
+    // While nothing can be written the counts stay with the router: the frame that waits may be replaced.
+    const observed = this.#writer.isWritable ? (this.#options.router?.takeObserved() ?? []) : [];
+    const frame = heartbeatFrame(this.#heartbeatId, this.#clock.nowMs(), this.#outbox.heldEvents, this.#routes.current, observed);
     this.#writer.writeControl("heartbeat", frame);
     const load = this.#options.load?.();
     if (load !== undefined) this.#writer.writeControl("load", loadReportFrame(load));

@@ -11,14 +11,21 @@ import { FenceWatch } from "./fence-watch.js";
 import { type FleetFigures, figuresOf } from "./figures.js";
 import { StreamSession } from "./stream-session.js";
 import type { SessionDeps, Transport } from "./surroundings.js";
+import { WeightPlane, type WeightPlaneFigures } from "./weight-plane.js";
 import { relaxed, type Squeeze, squeeze } from "./window.js";
 
-/** How often every session is told that time passes. Unit: ms. */
-const tickMs = 1_000;
+/** How often windows are fitted, and every session is told that time passes unless that is needed more often. Unit: ms. */
+const tickMaxMs = 1_000;
+/** The least of it: a silent peer is found this much later than its time is over. Unit: ms. */
+const tickMinMs = 250;
+/** Ticks in one interval of heartbeats, within these bounds: 2 s make it 250 ms, 8 s and more make it 1 s. */
+const ticksPerHeartbeat = 8;
+/** Two ticks this far apart mean that the process stood still: silence of peers is not theirs then. Unit: ms. */
+const stallMs = 3_000;
 
 export type FleetDeps = Omit<
   SessionDeps,
-  "greeted" | "released" | "resumes" | "credentialChanged" | "grant" | "reconnectSpreadMs" | "settings"
+  "greeted" | "released" | "resumes" | "credentialChanged" | "grant" | "reconnectSpreadMs" | "settings" | "plane"
 > & {
   /** Epochs in force; undefined where no other coordinator can be on the store. */
   readonly readEpochs: Store["readEpochs"] | undefined;
@@ -43,12 +50,14 @@ export class Fleet {
   readonly #sessions = new Map<string, StreamSession>();
   readonly #byProducer = new Map<string, StreamSession>();
   readonly #stopWatching: () => void;
+  readonly #plane = new WeightPlane();
   #settings: SessionSettings;
   #squeeze: Squeeze = relaxed;
   #cancelTick: (() => void) | undefined;
   #drainUntilMs: number | undefined;
   #whenEmpty: (() => void)[] = [];
   #tickedAtMs: number;
+  #steeredAtMs: number;
 
   constructor(deps: FleetDeps) {
     this.#deps = deps;
@@ -56,6 +65,7 @@ export class Fleet {
     this.#admission = new Admission(deps.caps);
     this.#fenceWatch = deps.readEpochs && new FenceWatch({ readEpochs: deps.readEpochs, log: deps.log });
     this.#tickedAtMs = deps.clock.monotonicMs();
+    this.#steeredAtMs = this.#tickedAtMs;
     this.#stopWatching = deps.ingest.queue.watchAvailability(() => this.#steerWindows());
     this.#scheduleTick();
   }
@@ -76,6 +86,19 @@ export class Fleet {
     return figuresOf([...this.#sessions.values()], this.#squeeze.grant, this.#settings.version, this.#deps.clock.monotonicMs());
   }
 
+  /** How tables reach the sessions here. */
+  weightPlane(): WeightPlaneFigures {
+    const standings = [...this.#sessions.values()].flatMap(({ isClosed, routeStanding }) =>
+      isClosed || routeStanding === undefined ? [] : [routeStanding],
+    );
+    return this.#plane.figures(standings, this.#deps.currentRoutes(), this.#deps.clock.monotonicMs());
+  }
+
+  /** Another coordinator, or this one before a restart, was told that a table cannot be used. `subject` is the MCP, or the session that named none. */
+  tableRejected(subject: string, digest: string, reason: string): void {
+    this.#plane.rejected.add(subject, digest, reason);
+  }
+
   /**
    * A session for a stream that was just opened.
    * Errors: `unavailable` while draining, `busy` when there are too many sessions.
@@ -90,6 +113,7 @@ export class Fleet {
     this.#admission.enter(principal, transport.connection);
     const deps: SessionDeps = {
       ...this.#deps,
+      plane: this.#plane,
       grant: () => this.#squeeze.grant,
       reconnectSpreadMs: () => Math.min(limits.reconnectSpreadMs, this.#sessions.size * limits.reconnectSpreadPerSessionMs),
       settings: () => this.#settings,
@@ -105,6 +129,7 @@ export class Fleet {
 
   /** Offers a new table to every session that wants routes. */
   publish(routes: PublishedRoutes): void {
+    this.#plane.published(routes, this.#deps.clock.monotonicMs());
     this.#each((session) => session.routesPublished(routes));
   }
 
@@ -159,14 +184,15 @@ export class Fleet {
   }
 
   #scheduleTick(): void {
-    this.#cancelTick = this.#deps.clock.after(tickMs, () => this.#tick());
+    const dueMs = Math.min(tickMaxMs, Math.max(tickMinMs, this.#settings.heartbeatIntervalMs / ticksPerHeartbeat));
+    this.#cancelTick = this.#deps.clock.after(dueMs, () => this.#tick());
   }
 
   #tick(): void {
     const nowMs = this.#deps.clock.monotonicMs();
-    const isStall = nowMs - this.#tickedAtMs > tickMs * 3;
+    const isStall = nowMs - this.#tickedAtMs > stallMs;
     this.#tickedAtMs = nowMs;
-    this.#steerWindows();
+    if (nowMs - this.#steeredAtMs >= tickMaxMs) this.#steerWindows();
     this.#each((session) => session.tick(isStall));
     this.#fenceWatch?.tick(nowMs, this.#sessions.values());
     this.#scheduleTick();
@@ -174,6 +200,7 @@ export class Fleet {
 
   /** Fits the windows of all sessions to what the process can bear. */
   #steerWindows(): void {
+    this.#steeredAtMs = this.#deps.clock.monotonicMs();
     const { queue } = this.#deps.ingest;
     let senderCount = 0;
     for (const session of this.#sessions.values()) if (session.hasUnacked) senderCount += 1;

@@ -13,7 +13,8 @@ import {
 } from "drizzle-orm/pg-core";
 import type { EventKind, InteractionState, Source } from "../interaction/event.js";
 import type { DecisionRegime, DecisionState } from "./decision-row.js";
-import type { RoutingAckStatus } from "./store.js";
+
+import type { RoutingAckStatus, RoutingRejectionName } from "./store.js";
 import { microsOfTimestamp, timestampOfMicros } from "./timestamps.js";
 
 // The columns as Drizzle reads them. Partitions, collations and storage parameters are in migrations/; a test compares both.
@@ -34,6 +35,8 @@ export const stateNumbers = { started: 1, running: 2, completed: 3, failed: 4 } 
 export const ackStatusNumbers = { received: 1, applied: 2, rejected: 3, expired: 4 } as const satisfies Record<RoutingAckStatus, number>;
 export const regimeNumbers = { normal: 1, cold_start: 2, all_hot: 3, panic: 4, probe: 5 } as const satisfies Record<DecisionRegime, number>;
 export const outcomeNumbers = { complete: 1, error: 2, censored: 3 } as const satisfies Record<DecisionState, number>;
+
+export const rejectionNumbers = { content: 1, out_of_sync: 2, stale_epoch: 3 } as const satisfies Record<RoutingRejectionName, number>;
 
 /** Fence and resume point, one row per producer. */
 export const producerTable = pgTable("producer", {
@@ -133,6 +136,13 @@ export const routingAckTable = pgTable("routing_ack", {
   digest: text("digest").notNull(),
   detail: text("detail").notNull(),
   ackedAt: micros("acked_at").notNull(),
+  answeredTerm: bigint("answered_term", { mode: "number" }).notNull().default(0),
+  answeredVersion: bigint("answered_version", { mode: "number" }).notNull().default(0),
+  answeredDigest: text("answered_digest").notNull().default(""),
+  rejection: smallint("rejection"),
+  verdicts: jsonb("verdicts").notNull().default([]),
+  applyUs: bigint("apply_us", { mode: "number" }),
+  ackDelayUs: bigint("ack_delay_us", { mode: "number" }),
 });
 
 /** Every ack, until retention. */
@@ -146,6 +156,13 @@ const routingAckLogTable = pgTable("routing_ack_log", {
   digest: text("digest").notNull(),
   detail: text("detail").notNull(),
   ackedAt: micros("acked_at").notNull(),
+  answeredTerm: bigint("answered_term", { mode: "number" }).notNull().default(0),
+  answeredVersion: bigint("answered_version", { mode: "number" }).notNull().default(0),
+  answeredDigest: text("answered_digest").notNull().default(""),
+  rejection: smallint("rejection"),
+  verdicts: jsonb("verdicts").notNull().default([]),
+  applyUs: bigint("apply_us", { mode: "number" }),
+  ackDelayUs: bigint("ack_delay_us", { mode: "number" }),
 });
 
 /** The log of decisions, partitioned by the day in its id. */

@@ -132,7 +132,7 @@ class SharedStream {
   }
 
   #beat(): void {
-    if (this.#isWelcome) this.#call?.write(heartbeatFrame(++this.#heartbeatId, Date.now(), 0, undefined));
+    if (this.#isWelcome) this.#call?.write(heartbeatFrame(++this.#heartbeatId, Date.now(), 0, undefined, []));
   }
 }
 

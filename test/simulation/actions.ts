@@ -265,7 +265,7 @@ function route(world: World, peer: Peer): void {
       term: 1,
       version: (coordinator.routes?.version ?? 0) + 1,
       digest: "00000000000000ff",
-      table: [{ mcpId: "mcp-0", weight: 10_000, state: "active", why: [] }],
+      table: [{ mcpId: "mcp-0", weight: 10_000, state: "active", maxConcurrent: 0, priority: 0, why: [] }],
       policyId: "simulated/1",
       reason: "change",
       publishedAtMs: world.clock.nowMs(),

@@ -162,6 +162,11 @@ describe.each(storeKinds)("reading from the $kind store", ({ kind, skip }) => {
       digest: "d",
       detail: "because",
       ackedAtMs,
+      answered: { term: 1, version: 3, digest: "e" },
+      rejection: status === "rejected" ? "content" : undefined,
+      verdicts: status === "rejected" ? [{ mcpId: "a", reason: "because" }] : [],
+      applyTimeMs: 1.25,
+      ackDelayMs: status === "expired" ? undefined : 12.5,
     });
     const nowMs = Date.now();
     await store.recordAcks([]);

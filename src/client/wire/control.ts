@@ -1,5 +1,11 @@
 import { create } from "@bufbuild/protobuf";
-import { type AppliedRoutes, AppliedRoutesSchema, ApplyStatus, RoutingAckSchema } from "../../../gen/mcp/coordinator/v1/routes_pb.js";
+import {
+  type AppliedRoutes,
+  AppliedRoutesSchema,
+  ApplyStatus,
+  RoutingAckSchema,
+  RoutingRejection,
+} from "../../../gen/mcp/coordinator/v1/routes_pb.js";
 import {
   AckMode,
   Capability,
@@ -9,7 +15,8 @@ import {
   HelloSchema,
   LoadReportSchema,
 } from "../../../gen/mcp/coordinator/v1/session_pb.js";
-import type { ClientRoutes } from "../routes.js";
+import type { ObservedShare } from "../local-router.js";
+import type { ClientRoutes, TargetVerdict } from "../routes.js";
 import { type EncodedFrame, encodeControlFrame } from "./frames.js";
 import { durationOf, timestampOf } from "./time.js";
 
@@ -56,10 +63,21 @@ export function helloFrame(greeting: Greeting): EncodedFrame {
   return encodeControlFrame({ case: "hello", value });
 }
 
-/** A sign of life. `sentAtMs` is wall time. */
-export function heartbeatFrame(id: bigint, sentAtMs: number, heldEvents: number, routes: ClientRoutes | undefined): EncodedFrame {
+/** A sign of life. `sentAtMs` is wall time; `observed` is where requests went since the one before. */
+export function heartbeatFrame(
+  id: bigint,
+  sentAtMs: number,
+  heldEvents: number,
+  routes: ClientRoutes | undefined,
+  observed: readonly ObservedShare[],
+): EncodedFrame {
   const applied = appliedOf(routes);
-  const base = { id, outboxEvents: heldEvents, sentAt: timestampOf(sentAtMs) };
+  const base = {
+    id,
+    outboxEvents: heldEvents,
+    sentAt: timestampOf(sentAtMs),
+    observed: observed.map(({ mcpId, share, requests }) => ({ mcpId, share, requests: BigInt(requests) })),
+  };
   return encodeControlFrame({ case: "heartbeat", value: create(HeartbeatSchema, applied === undefined ? base : { ...base, applied }) });
 }
 
@@ -81,22 +99,27 @@ export function loadReportFrame(load: ClientLoad): EncodedFrame {
   return encodeControlFrame({ case: "loadReport", value: create(LoadReportSchema, load) });
 }
 
-/** What became of a routing update. `routes` is the table in force now; `reason` is for people and only for a rejection. */
-export function routingAckFrame(
-  nonce: string,
-  status: keyof typeof applyStatuses,
-  routes: ClientRoutes | undefined,
-  reason: string,
-  applyMs: number,
-): EncodedFrame {
+const rejections = {
+  content: RoutingRejection.CONTENT,
+  out_of_sync: RoutingRejection.OUT_OF_SYNC,
+  stale_epoch: RoutingRejection.STALE_EPOCH,
+} as const satisfies Record<string, RoutingRejection>;
+
+/** What a client did with an update. */
+export type RoutingAnswer =
+  | { readonly status: "applied" | "expired" }
+  | { readonly status: "rejected"; readonly rejection: keyof typeof rejections; readonly verdicts: readonly TargetVerdict[] };
+
+/** What became of a routing update. `routes` is the table in force now. */
+export function routingAckFrame(nonce: string, answer: RoutingAnswer, routes: ClientRoutes | undefined, applyMs: number): EncodedFrame {
   const applied = appliedOf(routes);
-  const base = {
-    nonce,
-    status: applyStatuses[status],
-    applyTime: durationOf(applyMs),
-    rejected: status === "rejected" ? [{ mcpId: "", reason }] : [],
-  };
-  return encodeControlFrame({ case: "routingAck", value: create(RoutingAckSchema, applied === undefined ? base : { ...base, applied }) });
+  const base = { nonce, status: applyStatuses[answer.status], applyTime: durationOf(applyMs) };
+  const refusal =
+    answer.status === "rejected"
+      ? { rejection: rejections[answer.rejection], rejected: answer.verdicts.map(({ mcpId, reason }) => ({ mcpId, reason })) }
+      : {};
+  const value = create(RoutingAckSchema, applied === undefined ? { ...base, ...refusal } : { ...base, ...refusal, applied });
+  return encodeControlFrame({ case: "routingAck", value });
 }
 
 function appliedOf(routes: ClientRoutes | undefined): AppliedRoutes | undefined {

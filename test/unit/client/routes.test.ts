@@ -40,7 +40,8 @@ test("routes are digested in the order of bytes, not of UTF-16 units", () => {
 test("a newer term wins over any version, an older or equal table is kept as it is", () => {
   const current = applied(update(2n, 9n));
   expect(judgeRoutes(current, update(2n, 9n)).kind).toBe("kept");
-  expect(judgeRoutes(current, update(1n, 10n)).kind).toBe("kept");
+  expect(judgeRoutes(current, update(2n, 8n)).kind).toBe("kept");
+  expect(judgeRoutes(current, update(1n, 10n))).toMatchObject({ kind: "rejected", rejection: "stale_epoch" });
   expect(applied(update(3n, 1n), current).term).toBe(3n);
 });
 

@@ -57,7 +57,7 @@ const routes = (version: number): PublishedRoutes => ({
   term: 1,
   version,
   digest: "00000000000000ff",
-  table: [{ mcpId: "demo", weight: 10_000, state: "active", why: [] }],
+  table: [{ mcpId: "demo", weight: 10_000, state: "active", maxConcurrent: 0, priority: 0, why: [] }],
   policyId: "test/1",
   reason: "change",
   publishedAtMs: noonMs,

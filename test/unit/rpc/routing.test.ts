@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { ApplyStatus } from "../../../gen/mcp/coordinator/v1/routes_pb.js";
 import { GetRoutesRequestSchema, WatchRoutesRequestSchema } from "../../../gen/mcp/coordinator/v1/routing_service_pb.js";
 import type { Principal } from "../../../src/auth/principal.js";
+import { WeightPlane } from "../../../src/hub/weight-plane.js";
 import { CoordinatorError } from "../../../src/platform/errors.js";
 import type { CallContext } from "../../../src/rpc/context.js";
 import { createRoutingHandlers } from "../../../src/rpc/routing.js";
@@ -40,11 +41,15 @@ const unended = new AbortController().signal;
 
 const acks: readonly ProducerAck[] = ["mine", "theirs"].map((mcpId) => ({
   ...{ producerId: `${mcpId}-1`, mcpId, status: "applied", term: 1, version: 3, digest: "00000000000000ff", ackedAtMs: 1_000 },
+  ...{ answered: { term: 1, version: 3, digest: "00000000000000ff" }, rejection: undefined, verdicts: [], applyTimeMs: 2, ackDelayMs: 9 },
 }));
 
 function service(listAcks: (maxCount: number) => Promise<readonly ProducerAck[]> = async () => acks) {
   const book = new WrittenBook();
-  return { book, ...createRoutingHandlers({ book, listAcks }) };
+  return {
+    book,
+    ...createRoutingHandlers({ book, listAcks, readPlane: () => new WeightPlane().figures([{ appliedVersion: 3 }], book.current(), 0) }),
+  };
 }
 
 describe("GetRoutes", () => {

@@ -2,7 +2,7 @@ import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import { limits } from "../../../src/platform/limits.js";
 import { type AckRow, ackRow, createAckLog } from "../../../src/smart-router/acks.js";
-import type { RoutingAck } from "../../../src/smart-router/table.js";
+import type { AckedTable, RoutingAck } from "../../../src/smart-router/table.js";
 import { ManualClock } from "../../support/manual-clock.js";
 
 const applied: RoutingAck = {
@@ -12,7 +12,9 @@ const applied: RoutingAck = {
   rejected: [],
   applyTimeMs: 1,
 };
-const rowOf = (producerId: string, version = 7): AckRow => ({ ...ackRow(producerId, "mcp", applied, 0), version });
+const answered = { term: 1, version: 8, digest: "00000000000000aa" };
+const acked = (producerId: string, ack: RoutingAck): AckedTable => ({ producerId, mcpId: "m", ack, answered, ackDelayMs: 3 });
+const rowOf = (producerId: string, version = 7): AckRow => ({ ...ackRow(acked(producerId, applied), 0), version });
 
 type Call = { readonly acks: readonly AckRow[]; readonly answer: (error?: Error) => void };
 
@@ -26,7 +28,7 @@ function gated() {
 }
 
 describe("the log of routing acks", () => {
-  test("stores at most once a second, and of each producer only the newest", async () => {
+  test("stores at most once a second, and every ack", async () => {
     const { clock, calls, log } = gated();
     log.add(rowOf("p", 1));
     log.add(rowOf("q", 1));
@@ -36,11 +38,20 @@ describe("the log of routing acks", () => {
     await clock.advance(1);
     expect(calls.map(({ acks }) => acks.map(({ producerId, version }) => [producerId, version]))).toEqual([
       [
+        ["p", 1],
         ["q", 1],
         ["p", 2],
       ],
     ]);
     expect(log.lostCount()).toBe(0);
+  });
+
+  test("stores a table that was rejected for its content at once: other coordinators must not send it either", async () => {
+    const { clock, calls, log } = gated();
+    log.add(rowOf("p"));
+    log.add({ ...rowOf("q"), rejection: "content" });
+    await clock.advance(0);
+    expect(calls.map(({ acks }) => acks.length)).toEqual([2]);
   });
 
   test("asks a slow store nothing more until it has answered", async () => {
@@ -101,14 +112,15 @@ describe("the row of an ack", () => {
       { mcpId: "a", reason: "unknown host" },
       { mcpId: "", reason: "digest differs" },
     ];
-    expect(ackRow("p", "m", { ...applied, status: "rejected", rejected }, 5)).toEqual({
+    expect(ackRow(acked("p", { ...applied, status: "rejected", rejected, rejection: "content" }), 5)).toEqual({
       ...{ producerId: "p", mcpId: "m", status: "rejected", term: 1, version: 7, digest: "00000000000000ff", ackedAtMs: 5 },
       detail: "a: unknown host; digest differs",
+      ...{ answered, rejection: "content", verdicts: rejected, applyTimeMs: 1, ackDelayMs: 3 },
     });
   });
 
   test("has zeros when nothing is in force", () => {
-    expect(ackRow("p", "m", { ...applied, status: "expired", applied: undefined }, 5)).toMatchObject({
+    expect(ackRow(acked("p", { ...applied, status: "expired", applied: undefined }), 5)).toMatchObject({
       term: 0,
       version: 0,
       digest: "0000000000000000",
@@ -117,7 +129,7 @@ describe("the row of an ack", () => {
 
   test("keeps as many reasons as fit, none cut in half", () => {
     const rejected = Array.from({ length: limits.routeVerdictMax }, (_, index) => ({ mcpId: `mcp-${index}`, reason: "x".repeat(256) }));
-    const { detail } = ackRow("p", "m", { ...applied, rejected }, 5);
+    const { detail } = ackRow(acked("p", { ...applied, rejected }), 5);
     expect(detail.length).toBeLessThanOrEqual(limits.routingAckDetailMaxChars);
     expect(detail.split("; ").every((verdict) => verdict.endsWith("x".repeat(256)))).toBe(true);
   });

@@ -1,11 +1,17 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Candidate, confirm, isDue, look, owe, type Plan, startPlan } from "../../../src/smart-router/plan.js";
+import { type Candidate, confirm, isDue, look as lookAt, owe, type Plan, startPlan } from "../../../src/smart-router/plan.js";
+import { seatAll } from "../../../src/smart-router/seats.js";
 import { routerDefaults as settings } from "../../../src/smart-router/settings.js";
+import { plainStanding } from "../../../src/smart-router/standing.js";
 import type { Route } from "../../../src/smart-router/table.js";
 import type { RawWeight } from "../../../src/smart-router/weigh.js";
 
-const active = (mcpId: string, lnRaw: number): RawWeight => ({ mcpId, lnRaw, state: "active", why: [] });
+const active = (mcpId: string, lnRaw: number): RawWeight => ({ mcpId, lnRaw, state: "active", isMeasured: true, why: [] });
+/** Everyone who is weighed has a seat, and nobody else. */
+const seated = (mcpIds: readonly string[]) => seatAll(mcpIds.toSorted(), () => plainStanding(10));
+const look = (plan: Plan, raws: readonly RawWeight[], nowMs: number, its: typeof settings) =>
+  lookAt(plan, raws, seated(raws.map(({ mcpId }) => mcpId)), nowMs, its);
 const named = (lnRaws: Readonly<Record<string, number>>): RawWeight[] => Object.entries(lnRaws).map(([mcpId, ln]) => active(mcpId, ln));
 
 type Published = { readonly atMs: number; readonly candidate: Candidate };
@@ -76,22 +82,22 @@ describe("when a table is published", () => {
   test("publications are 250 ms apart, even when members change", () => {
     const plan = steadyAt({ a: 0, b: 0 });
     const { atMs } = plan.published;
-    expect(isDue(plan, ["a"], atMs + 249, settings)).toBe(false);
-    expect(isDue(plan, ["a"], atMs + 250, settings)).toBe(true);
+    expect(isDue(plan, seated(["a"]).seats, atMs + 249, settings)).toBe(false);
+    expect(isDue(plan, seated(["a"]).seats, atMs + 250, settings)).toBe(true);
   });
 
   test("weights are computed once a second while members stay the same, and not more often than every 100 ms", () => {
     const plan = steadyAt({ a: 0, b: 0 });
-    expect(isDue(plan, ["a", "b"], plan.weighedAtMs + 999, settings)).toBe(false);
-    expect(isDue(plan, ["a", "b"], plan.weighedAtMs + 1_000, settings)).toBe(true);
+    expect(isDue(plan, seated(["a", "b"]).seats, plan.weighedAtMs + 999, settings)).toBe(false);
+    expect(isDue(plan, seated(["a", "b"]).seats, plan.weighedAtMs + 1_000, settings)).toBe(true);
     const eager = { ...settings, weightUpdatePeriodMs: 1, publishIntervalMinMs: 0 };
-    expect(isDue(plan, ["a", "b"], plan.weighedAtMs + 99, eager)).toBe(false);
-    expect(isDue(plan, ["a", "b"], plan.weighedAtMs + 100, eager)).toBe(true);
+    expect(isDue(plan, seated(["a", "b"]).seats, plan.weighedAtMs + 99, eager)).toBe(false);
+    expect(isDue(plan, seated(["a", "b"]).seats, plan.weighedAtMs + 100, eager)).toBe(true);
   });
 
   test("after a publication of unknown fate the next look publishes, changed or not", () => {
     const owing = owe(steadyAt({ a: 0, b: 0 }));
-    expect(isDue(owing, ["a", "b"], laterMs, settings)).toBe(true);
+    expect(isDue(owing, seated(["a", "b"]).seats, laterMs, settings)).toBe(true);
     const { next, candidate } = look(owing, named({ a: 0, b: 0 }), laterMs, settings);
     expect(candidate?.reason).toBe("refresh");
     if (candidate !== undefined)
@@ -107,13 +113,14 @@ describe("when a table is published", () => {
 
   test("a new leader repeats the table in force before it moves it", () => {
     const table: Route[] = [
-      { mcpId: "a", weight: 8_000, state: "active", why: [] },
-      { mcpId: "b", weight: 2_000, state: "active", why: [] },
+      { mcpId: "a", weight: 8_000, state: "active", maxConcurrent: 10, priority: 0, why: [] },
+      { mcpId: "b", weight: 2_000, state: "active", maxConcurrent: 10, priority: 0, why: [] },
     ];
     const raws: RawWeight[] = table.map(({ mcpId }) => ({
       mcpId,
       lnRaw: 0,
       state: "warming",
+      isMeasured: false,
       why: [{ name: "fleet_mean", contribution: 0 }],
     }));
     const { published } = run(startPlan(table, 0, settings), raws, 0, 20);

@@ -5,9 +5,9 @@ import { type Smoothing, smooth, startSmoothing } from "../../../src/smart-route
 import type { Route } from "../../../src/smart-router/table.js";
 import type { RawWeight } from "../../../src/smart-router/weigh.js";
 
-const active = (mcpId: string, lnRaw: number): RawWeight => ({ mcpId, lnRaw, state: "active", why: [] });
-const warming = (mcpId: string, lnRaw: number): RawWeight => ({ mcpId, lnRaw, state: "warming", why: [] });
-const route = (mcpId: string, weight: number): Route => ({ mcpId, weight, state: "active", why: [] });
+const active = (mcpId: string, lnRaw: number): RawWeight => ({ mcpId, lnRaw, state: "active", isMeasured: true, why: [] });
+const warming = (mcpId: string, lnRaw: number): RawWeight => ({ mcpId, lnRaw, state: "warming", isMeasured: false, why: [] });
+const route = (mcpId: string, weight: number): Route => ({ mcpId, weight, state: "active", maxConcurrent: 10, priority: 0, why: [] });
 
 /** `count` steps of one second towards the same raw weights. */
 function settle(from: Smoothing, raws: readonly RawWeight[], count: number, nowMs = 0): Smoothing {

@@ -2,11 +2,27 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { apportion } from "../../../src/smart-router/apportion.js";
 import { routerDefaults } from "../../../src/smart-router/settings.js";
+import type { WeightSignals } from "../../../src/smart-router/signal-book.js";
 import { type McpSignals, noSignals } from "../../../src/smart-router/signals.js";
-import { createA58, type RawWeight } from "../../../src/smart-router/weigh.js";
+import { plainStanding } from "../../../src/smart-router/standing.js";
+import { createA58, type RawWeight, type Weighable } from "../../../src/smart-router/weigh.js";
 
 const nowMs = 1_000_000;
-const { weigh } = createA58(routerDefaults);
+const rule = createA58(routerDefaults);
+const weigh = (fleet: readonly McpSignals[], atMs: number) => rule.weigh(weighables(fleet), atMs);
+
+/** What the first rule does not look at. */
+const unread: Omit<WeightSignals, "mcpId"> = {
+  ...{ p50Ms: 1, p99Ms: 1, errorRate: 0, qualityLcb: 0, fleetQuality: 0, isSelfReported: true, heardAtMs: undefined, samples: 0 },
+};
+
+function weighables(fleet: readonly McpSignals[]): readonly Weighable[] {
+  const standing = plainStanding(routerDefaults.maxConcurrentDefault);
+  return fleet.map((signals) => {
+    const { mcpId } = signals;
+    return { mcpId, state: "active", standing, signals, estimates: { mcpId, ...unread } };
+  });
+}
 
 /** An MCP that has long left its blackout. */
 function signalsOf(mcpId: string, more: Partial<McpSignals> = {}): McpSignals {
@@ -46,7 +62,7 @@ describe("the first rule, gRFC A58", () => {
     fc.assert(
       fc.property(healthy, fc.double({ min: 0, max: 100, noNaN: true }), ({ qps, errorShare, latencyMs }, errorUtilizationPenalty) => {
         const fleet = [signalsOf("a", { qps, eps: qps * errorShare, latencyMs })];
-        const raw = weightOf(createA58({ ...routerDefaults, errorUtilizationPenalty }).weigh(fleet, nowMs), "a");
+        const raw = weightOf(createA58({ ...routerDefaults, errorUtilizationPenalty }).weigh(weighables(fleet), nowMs), "a");
         const formula = qps / ((qps * latencyMs) / 1_000 / routerDefaults.maxConcurrentDefault + errorShare * errorUtilizationPenalty);
         const sum = raw.why.reduce((total, factor) => total + factor.contribution, 0);
         expect(Math.abs(sum - Math.log(formula))).toBeLessThan(1e-9);

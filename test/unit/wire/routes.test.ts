@@ -5,6 +5,7 @@ import {
   PublishedRoutesSchema,
   RouteState,
   RoutingAckSchema,
+  RoutingRejection,
   RoutingUpdateSchema,
 } from "../../../gen/mcp/coordinator/v1/routes_pb.js";
 import { limits } from "../../../src/platform/limits.js";
@@ -13,8 +14,8 @@ import type { PublishedRoutes, Route } from "../../../src/smart-router/table.js"
 import { producerRoutesToProto, publishedRoutesToProto, routingAckFromProto, routingUpdateFromTable } from "../../../src/wire/routes.js";
 
 const table: readonly Route[] = [
-  { mcpId: "a", weight: 6_000, state: "active", why: [{ name: "throughput", contribution: 1.5 }] },
-  { mcpId: "b", weight: 4_000, state: "warming", why: [{ name: "fleet_mean", contribution: -0.25 }] },
+  { mcpId: "a", weight: 6_000, state: "active", maxConcurrent: 10, priority: 0, why: [{ name: "throughput", contribution: 1.5 }] },
+  { mcpId: "b", weight: 4_000, state: "warming", maxConcurrent: 4, priority: 1, why: [{ name: "fleet_mean", contribution: -0.25 }] },
 ];
 const published: PublishedRoutes = {
   term: 3,
@@ -41,10 +42,23 @@ describe("a table on the wire", () => {
     expect(update).toMatchObject({ nonce: "n7", term: 3n, version: 42n, policyId: "a58-wrr/1", reason: "change" });
     expect(update.digest.toString(16).padStart(16, "0")).toBe(published.digest);
     expect(update.validFor).toMatchObject({ seconds: 180n, nanos: 0 });
-    expect(update.body.case).toBe("full");
-    expect(update.body.value?.routes).toMatchObject([
-      { mcpId: "a", weight: 6_000, state: RouteState.ACTIVE, why: [{ name: "throughput", contribution: 1.5 }] },
-      { mcpId: "b", weight: 4_000, state: RouteState.WARMING, why: [{ name: "fleet_mean", contribution: -0.25 }] },
+    expect(update.body.case === "full" && update.body.value.routes).toMatchObject([
+      {
+        mcpId: "a",
+        weight: 6_000,
+        state: RouteState.ACTIVE,
+        maxConcurrent: 10,
+        priority: 0,
+        why: [{ name: "throughput", contribution: 1.5 }],
+      },
+      {
+        mcpId: "b",
+        weight: 4_000,
+        state: RouteState.WARMING,
+        maxConcurrent: 4,
+        priority: 1,
+        why: [{ name: "fleet_mean", contribution: -0.25 }],
+      },
     ]);
   });
 
@@ -61,11 +75,12 @@ describe("a table on the wire", () => {
   test("may be empty, and may have a digest with the highest bit set", () => {
     const update = routingUpdateFromTable({ ...published, table: [], digest: "ffffffffffffffff" }, "n");
     expect(fromBinary(RoutingUpdateSchema, toBinary(RoutingUpdateSchema, update)).digest).toBe(2n ** 64n - 1n);
-    expect(update.body.value?.routes).toEqual([]);
+    expect(update.body).toMatchObject({ case: "full", value: { routes: [] } });
   });
 
   test("is digested over the numbers of the contract's states", () => {
-    expect(routeStateNumbers).toEqual({ active: RouteState.ACTIVE, warming: RouteState.WARMING });
+    const { ACTIVE, WARMING, DEGRADED, DRAINING, EJECTED, DISCONNECTED } = RouteState;
+    expect(Object.values(routeStateNumbers)).toEqual([ACTIVE, WARMING, DEGRADED, DRAINING, EJECTED, DISCONNECTED]);
   });
 });
 
@@ -77,13 +92,30 @@ describe("a routing ack", () => {
     [ApplyStatus.EXPIRED, "expired"],
   ] as const)("of status %i means %s, there and back", (number, status) => {
     expect(routingAckFromProto(ackOf({ status: number }))?.status).toBe(status);
-    const shown = producerRoutesToProto({ producerId: "p", mcpId: "m", status, term: 1, version: 2, digest: "", ackedAtMs: 5_000 });
+    const said = {
+      ...{ answered: { term: 1, version: 3, digest: "ff" }, rejection: "out_of_sync" as const, verdicts: [{ mcpId: "a", reason: "no" }] },
+      ...{ applyTimeMs: 1.5, ackDelayMs: undefined },
+    } as const;
+    const shown = producerRoutesToProto({
+      producerId: "p",
+      mcpId: "m",
+      status,
+      term: 1,
+      version: 2,
+      digest: "",
+      ackedAtMs: 5_000,
+      ...said,
+    });
     expect(shown).toMatchObject({
       producerId: "p",
       mcpId: "m",
       status: number,
       applied: { term: 1n, version: 2n, digest: 0n },
       ackedAt: { seconds: 5n },
+      answered: { term: 1n, version: 3n, digest: 255n },
+      rejection: RoutingRejection.OUT_OF_SYNC,
+      rejected: [{ mcpId: "a", reason: "no" }],
+      applyTime: { seconds: 0n, nanos: 1_500_000 },
     });
   });
 
@@ -94,6 +126,7 @@ describe("a routing ack", () => {
       applyTime: { seconds: 1n, nanos: 500_000 },
     });
     expect(routingAckFromProto(ack)).toEqual({
+      rejection: "content",
       ...{ nonce: "n", status: "applied", applyTimeMs: 1_000.5 },
       applied: { term: 3, version: 42, digest: "00000000000000ff" },
       rejected: [{ mcpId: "a", reason: "unknown host" }],

@@ -8,7 +8,7 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { DecisionCandidate, DecisionFactor, DecisionRegime, LoggedDecision, RequestFeatures, ShadowAgreement } from "./decisions_pb.js";
 import { file_mcp_coordinator_v1_decisions } from "./decisions_pb.js";
-import type { AppliedRoutes, ApplyStatus, PublishedRoutes } from "./routes_pb.js";
+import type { AppliedRoutes, ApplyStatus, PublishedRoutes, RouteVerdict, RoutingRejection } from "./routes_pb.js";
 import { file_mcp_coordinator_v1_routes } from "./routes_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mcp/coordinator/v1/routing_service.proto.
  */
 export const file_mcp_coordinator_v1_routing_service: GenFile = /*@__PURE__*/
-  fileDesc("CihtY3AvY29vcmRpbmF0b3IvdjEvcm91dGluZ19zZXJ2aWNlLnByb3RvEhJtY3AuY29vcmRpbmF0b3IudjEiKwoQR2V0Um91dGVzUmVxdWVzdBIXCg9pbmNsdWRlX2FwcGxpZWQYASABKAgifQoRR2V0Um91dGVzUmVzcG9uc2USMwoGcm91dGVzGAEgASgLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlB1Ymxpc2hlZFJvdXRlcxIzCgdhcHBsaWVkGAIgAygLMiIubWNwLmNvb3JkaW5hdG9yLnYxLlByb2R1Y2VyUm91dGVzIsgBCg5Qcm9kdWNlclJvdXRlcxITCgtwcm9kdWNlcl9pZBgBIAEoCRIOCgZtY3BfaWQYAiABKAkSLwoGc3RhdHVzGAMgASgOMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGx5U3RhdHVzEjIKB2FwcGxpZWQYBCABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuQXBwbGllZFJvdXRlcxIsCghhY2tlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiFAoSV2F0Y2hSb3V0ZXNSZXF1ZXN0IkoKE1dhdGNoUm91dGVzUmVzcG9uc2USMwoGcm91dGVzGAEgASgLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlB1Ymxpc2hlZFJvdXRlcyJhChBTZWxlY3RNY3BSZXF1ZXN0EjQKB3JlcXVlc3QYASABKAsyIy5tY3AuY29vcmRpbmF0b3IudjEuUmVxdWVzdEZlYXR1cmVzEhcKD2tlZXBfY2FuZGlkYXRlcxgCIAEoCCLiAQoRU2VsZWN0TWNwUmVzcG9uc2USDgoGbWNwX2lkGAEgASgJEhMKC2RlY2lzaW9uX2lkGAIgASgJEhIKCnByb3BlbnNpdHkYAyABKAESKAoFbGVhc2UYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoDd2h5GAUgASgLMiIubWNwLmNvb3JkaW5hdG9yLnYxLkRlY2lzaW9uUmVhc29uEjkKCmNhbmRpZGF0ZXMYBiADKAsyJS5tY3AuY29vcmRpbmF0b3IudjEuRGVjaXNpb25DYW5kaWRhdGUihwIKDkRlY2lzaW9uUmVhc29uEhEKCXBvbGljeV9pZBgBIAEoCRIyCgZyZWdpbWUYAiABKA4yIi5tY3AuY29vcmRpbmF0b3IudjEuRGVjaXNpb25SZWdpbWUSEwoLZXhwbG9yYXRpb24YAyABKAgSFQoNcmVxdWVzdF9jbGFzcxgEIAEoCRISCgVzY29yZRgFIAEoAUgAiAEBEjMKB2ZhY3RvcnMYBiADKAsyIi5tY3AuY29vcmRpbmF0b3IudjEuRGVjaXNpb25GYWN0b3ISFwoPY2FuZGlkYXRlX2NvdW50GAcgASgNEhYKDmRyYXdhYmxlX2NvdW50GAggASgNQggKBl9zY29yZSItChZSZWxlYXNlRGVjaXNpb25SZXF1ZXN0EhMKC2RlY2lzaW9uX2lkGAEgASgJIisKF1JlbGVhc2VEZWNpc2lvblJlc3BvbnNlEhAKCHJlbGVhc2VkGAEgASgIIi0KFkV4cGxhaW5EZWNpc2lvblJlcXVlc3QSEwoLZGVjaXNpb25faWQYASABKAkiTwoXRXhwbGFpbkRlY2lzaW9uUmVzcG9uc2USNAoIZGVjaXNpb24YASABKAsyIi5tY3AuY29vcmRpbmF0b3IudjEuTG9nZ2VkRGVjaXNpb24i3AEKFExpc3REZWNpc2lvbnNSZXF1ZXN0Ei4KCnN0YXJ0X3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwb2xpY3lfaWQYAyABKAkSDgoGbWNwX2lkGAQgASgJEhwKFG9ubHlfd2l0aF9jYW5kaWRhdGVzGAUgASgIEhEKCXBhZ2Vfc2l6ZRgGIAEoDRISCgpwYWdlX3Rva2VuGAcgASgJImcKFUxpc3REZWNpc2lvbnNSZXNwb25zZRI1CglkZWNpc2lvbnMYASADKAsyIi5tY3AuY29vcmRpbmF0b3IudjEuTG9nZ2VkRGVjaXNpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJItgBChdTZXRSb3V0aW5nQ29uZmlnUmVxdWVzdBIyCgRtY3BzGAEgAygLMiQubWNwLmNvb3JkaW5hdG9yLnYxLk1jcFJvdXRpbmdDb25maWcSFQoNcmVzZXRfbWNwX2lkcxgCIAMoCRIRCglwb2xpY3lfaWQYAyABKAkSOwoPc2hhZG93X3BvbGljaWVzGAQgASgLMiIubWNwLmNvb3JkaW5hdG9yLnYxLlNoYWRvd1BvbGljaWVzEhIKCmlmX3ZlcnNpb24YBSABKAQSDgoGcmVhc29uGAYgASgJIiQKDlNoYWRvd1BvbGljaWVzEhIKCnBvbGljeV9pZHMYASADKAkiTQoYU2V0Um91dGluZ0NvbmZpZ1Jlc3BvbnNlEjEKBmNvbmZpZxgBIAEoCzIhLm1jcC5jb29yZGluYXRvci52MS5Sb3V0aW5nQ29uZmlnIi4KF0dldFJvdXRpbmdDb25maWdSZXF1ZXN0EhMKC21heF9jaGFuZ2VzGAEgASgNItcBChhHZXRSb3V0aW5nQ29uZmlnUmVzcG9uc2USMQoGY29uZmlnGAEgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdDb25maWcSGAoQa25vd25fcG9saWN5X2lkcxgCIAMoCRI0CgdzaGFkb3dzGAMgAygLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlNoYWRvd0FncmVlbWVudBI4CgdjaGFuZ2VzGAQgAygLMicubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdDb25maWdDaGFuZ2UixgEKDVJvdXRpbmdDb25maWcSDwoHdmVyc2lvbhgBIAEoBBIRCglwb2xpY3lfaWQYAiABKAkSGQoRc2hhZG93X3BvbGljeV9pZHMYAyADKAkSMgoEbWNwcxgEIAMoCzIkLm1jcC5jb29yZGluYXRvci52MS5NY3BSb3V0aW5nQ29uZmlnEi4KCmNoYW5nZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNoYW5nZWRfYnkYBiABKAkixgEKEE1jcFJvdXRpbmdDb25maWcSDgoGbWNwX2lkGAEgASgJEhUKCHByaW9yaXR5GAIgASgFSACIAQESEwoGd2VpZ2h0GAMgASgFSAGIAQESJAoXbWF4X2NvbmN1cnJlbnRfcmVxdWVzdHMYBCABKAVIAogBARISCgVkcmFpbhgFIAEoCEgDiAEBQgsKCV9wcmlvcml0eUIJCgdfd2VpZ2h0QhoKGF9tYXhfY29uY3VycmVudF9yZXF1ZXN0c0IICgZfZHJhaW4izgEKE1JvdXRpbmdDb25maWdDaGFuZ2USDwoHdmVyc2lvbhgBIAEoBBIuCgpjaGFuZ2VkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjaGFuZ2VkX2J5GAMgASgJEhYKDmNvb3JkaW5hdG9yX2lkGAQgASgJEg4KBnJlYXNvbhgFIAEoCRI6CghzZXR0aW5ncxgGIAMoCzIoLm1jcC5jb29yZGluYXRvci52MS5Sb3V0aW5nU2V0dGluZ0NoYW5nZSJNChRSb3V0aW5nU2V0dGluZ0NoYW5nZRIPCgdzZXR0aW5nGAEgASgJEhEKCW9sZF92YWx1ZRgCIAEoCRIRCgluZXdfdmFsdWUYAyABKAkywgYKDlJvdXRpbmdTZXJ2aWNlElgKCVNlbGVjdE1jcBIkLm1jcC5jb29yZGluYXRvci52MS5TZWxlY3RNY3BSZXF1ZXN0GiUubWNwLmNvb3JkaW5hdG9yLnYxLlNlbGVjdE1jcFJlc3BvbnNlEmoKD1JlbGVhc2VEZWNpc2lvbhIqLm1jcC5jb29yZGluYXRvci52MS5SZWxlYXNlRGVjaXNpb25SZXF1ZXN0GisubWNwLmNvb3JkaW5hdG9yLnYxLlJlbGVhc2VEZWNpc2lvblJlc3BvbnNlEmoKD0V4cGxhaW5EZWNpc2lvbhIqLm1jcC5jb29yZGluYXRvci52MS5FeHBsYWluRGVjaXNpb25SZXF1ZXN0GisubWNwLmNvb3JkaW5hdG9yLnYxLkV4cGxhaW5EZWNpc2lvblJlc3BvbnNlEmQKDUxpc3REZWNpc2lvbnMSKC5tY3AuY29vcmRpbmF0b3IudjEuTGlzdERlY2lzaW9uc1JlcXVlc3QaKS5tY3AuY29vcmRpbmF0b3IudjEuTGlzdERlY2lzaW9uc1Jlc3BvbnNlEm0KEFNldFJvdXRpbmdDb25maWcSKy5tY3AuY29vcmRpbmF0b3IudjEuU2V0Um91dGluZ0NvbmZpZ1JlcXVlc3QaLC5tY3AuY29vcmRpbmF0b3IudjEuU2V0Um91dGluZ0NvbmZpZ1Jlc3BvbnNlEm0KEEdldFJvdXRpbmdDb25maWcSKy5tY3AuY29vcmRpbmF0b3IudjEuR2V0Um91dGluZ0NvbmZpZ1JlcXVlc3QaLC5tY3AuY29vcmRpbmF0b3IudjEuR2V0Um91dGluZ0NvbmZpZ1Jlc3BvbnNlElgKCUdldFJvdXRlcxIkLm1jcC5jb29yZGluYXRvci52MS5HZXRSb3V0ZXNSZXF1ZXN0GiUubWNwLmNvb3JkaW5hdG9yLnYxLkdldFJvdXRlc1Jlc3BvbnNlEmAKC1dhdGNoUm91dGVzEiYubWNwLmNvb3JkaW5hdG9yLnYxLldhdGNoUm91dGVzUmVxdWVzdBonLm1jcC5jb29yZGluYXRvci52MS5XYXRjaFJvdXRlc1Jlc3BvbnNlMAFCOAoSbWNwLmNvb3JkaW5hdG9yLnYxUAFaIG1jcC9jb29yZGluYXRvci92MTtjb29yZGluYXRvcnYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mcp_coordinator_v1_decisions, file_mcp_coordinator_v1_routes]);
+  fileDesc("CihtY3AvY29vcmRpbmF0b3IvdjEvcm91dGluZ19zZXJ2aWNlLnByb3RvEhJtY3AuY29vcmRpbmF0b3IudjEiKwoQR2V0Um91dGVzUmVxdWVzdBIXCg9pbmNsdWRlX2FwcGxpZWQYASABKAgirQEKEUdldFJvdXRlc1Jlc3BvbnNlEjMKBnJvdXRlcxgBIAEoCzIjLm1jcC5jb29yZGluYXRvci52MS5QdWJsaXNoZWRSb3V0ZXMSMwoHYXBwbGllZBgCIAMoCzIiLm1jcC5jb29yZGluYXRvci52MS5Qcm9kdWNlclJvdXRlcxIuCgVwbGFuZRgDIAEoCzIfLm1jcC5jb29yZGluYXRvci52MS5XZWlnaHRQbGFuZSLHAwoOUHJvZHVjZXJSb3V0ZXMSEwoLcHJvZHVjZXJfaWQYASABKAkSDgoGbWNwX2lkGAIgASgJEi8KBnN0YXR1cxgDIAEoDjIfLm1jcC5jb29yZGluYXRvci52MS5BcHBseVN0YXR1cxIyCgdhcHBsaWVkGAQgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGxpZWRSb3V0ZXMSLAoIYWNrZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKCGFuc3dlcmVkGAYgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGxpZWRSb3V0ZXMSNwoJcmVqZWN0aW9uGAcgASgOMiQubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdSZWplY3Rpb24SMgoIcmVqZWN0ZWQYCCADKAsyIC5tY3AuY29vcmRpbmF0b3IudjEuUm91dGVWZXJkaWN0Ei0KCmFwcGx5X3RpbWUYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLAoJYWNrX2RlbGF5GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIvoDCgtXZWlnaHRQbGFuZRIPCgdzdHJlYW1zGAEgASgNEhkKEXN0cmVhbXNfb25fbmV3ZXN0GAIgASgNEhcKD3ZlcnNpb25fbGFnX21heBgDIAEoBBI5ChZwdWJsaXNoX3RvX2FwcGxpZWRfcDUwGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjkKFnB1Ymxpc2hfdG9fYXBwbGllZF9wOTkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMdXBkYXRlc19zZW50GAYgASgEEhMKC2RlbHRhc19zZW50GAcgASgEEhQKDGFja3NfaWdub3JlZBgIIAEoBBITCgtvdXRfb2Zfc3luYxgJIAEoBBITCgtzdGFsZV9lcG9jaBgKIAEoBBIPCgdleHBpcmVkGAsgASgEEhAKCHdpdGhoZWxkGAwgASgEEjMKCHJlamVjdGVkGA0gAygLMiEubWNwLmNvb3JkaW5hdG9yLnYxLlJlamVjdGVkVGFibGUSMwoIb2JzZXJ2ZWQYDiADKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuT2JzZXJ2ZWRSb3V0ZRIgChNvYnNlcnZlZF9kaXZlcmdlbmNlGA8gASgBSACIAQFCFgoUX29ic2VydmVkX2RpdmVyZ2VuY2UiTQoNUmVqZWN0ZWRUYWJsZRIOCgZkaWdlc3QYASABKAYSDgoGbWNwX2lkGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIMCgRtY3BzGAQgASgNIkAKDU9ic2VydmVkUm91dGUSDgoGbWNwX2lkGAEgASgJEhAKCHJlcXVlc3RzGAIgASgEEg0KBXNoYXJlGAMgASgBIhQKEldhdGNoUm91dGVzUmVxdWVzdCJKChNXYXRjaFJvdXRlc1Jlc3BvbnNlEjMKBnJvdXRlcxgBIAEoCzIjLm1jcC5jb29yZGluYXRvci52MS5QdWJsaXNoZWRSb3V0ZXMiYQoQU2VsZWN0TWNwUmVxdWVzdBI0CgdyZXF1ZXN0GAEgASgLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlJlcXVlc3RGZWF0dXJlcxIXCg9rZWVwX2NhbmRpZGF0ZXMYAiABKAgi4gEKEVNlbGVjdE1jcFJlc3BvbnNlEg4KBm1jcF9pZBgBIAEoCRITCgtkZWNpc2lvbl9pZBgCIAEoCRISCgpwcm9wZW5zaXR5GAMgASgBEigKBWxlYXNlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KA3doeRgFIAEoCzIiLm1jcC5jb29yZGluYXRvci52MS5EZWNpc2lvblJlYXNvbhI5CgpjYW5kaWRhdGVzGAYgAygLMiUubWNwLmNvb3JkaW5hdG9yLnYxLkRlY2lzaW9uQ2FuZGlkYXRlIocCCg5EZWNpc2lvblJlYXNvbhIRCglwb2xpY3lfaWQYASABKAkSMgoGcmVnaW1lGAIgASgOMiIubWNwLmNvb3JkaW5hdG9yLnYxLkRlY2lzaW9uUmVnaW1lEhMKC2V4cGxvcmF0aW9uGAMgASgIEhUKDXJlcXVlc3RfY2xhc3MYBCABKAkSEgoFc2NvcmUYBSABKAFIAIgBARIzCgdmYWN0b3JzGAYgAygLMiIubWNwLmNvb3JkaW5hdG9yLnYxLkRlY2lzaW9uRmFjdG9yEhcKD2NhbmRpZGF0ZV9jb3VudBgHIAEoDRIWCg5kcmF3YWJsZV9jb3VudBgIIAEoDUIICgZfc2NvcmUiLQoWUmVsZWFzZURlY2lzaW9uUmVxdWVzdBITCgtkZWNpc2lvbl9pZBgBIAEoCSIrChdSZWxlYXNlRGVjaXNpb25SZXNwb25zZRIQCghyZWxlYXNlZBgBIAEoCCItChZFeHBsYWluRGVjaXNpb25SZXF1ZXN0EhMKC2RlY2lzaW9uX2lkGAEgASgJIk8KF0V4cGxhaW5EZWNpc2lvblJlc3BvbnNlEjQKCGRlY2lzaW9uGAEgASgLMiIubWNwLmNvb3JkaW5hdG9yLnYxLkxvZ2dlZERlY2lzaW9uItwBChRMaXN0RGVjaXNpb25zUmVxdWVzdBIuCgpzdGFydF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcG9saWN5X2lkGAMgASgJEg4KBm1jcF9pZBgEIAEoCRIcChRvbmx5X3dpdGhfY2FuZGlkYXRlcxgFIAEoCBIRCglwYWdlX3NpemUYBiABKA0SEgoKcGFnZV90b2tlbhgHIAEoCSJnChVMaXN0RGVjaXNpb25zUmVzcG9uc2USNQoJZGVjaXNpb25zGAEgAygLMiIubWNwLmNvb3JkaW5hdG9yLnYxLkxvZ2dlZERlY2lzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLYAQoXU2V0Um91dGluZ0NvbmZpZ1JlcXVlc3QSMgoEbWNwcxgBIAMoCzIkLm1jcC5jb29yZGluYXRvci52MS5NY3BSb3V0aW5nQ29uZmlnEhUKDXJlc2V0X21jcF9pZHMYAiADKAkSEQoJcG9saWN5X2lkGAMgASgJEjsKD3NoYWRvd19wb2xpY2llcxgEIAEoCzIiLm1jcC5jb29yZGluYXRvci52MS5TaGFkb3dQb2xpY2llcxISCgppZl92ZXJzaW9uGAUgASgEEg4KBnJlYXNvbhgGIAEoCSIkCg5TaGFkb3dQb2xpY2llcxISCgpwb2xpY3lfaWRzGAEgAygJIk0KGFNldFJvdXRpbmdDb25maWdSZXNwb25zZRIxCgZjb25maWcYASABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuUm91dGluZ0NvbmZpZyIuChdHZXRSb3V0aW5nQ29uZmlnUmVxdWVzdBITCgttYXhfY2hhbmdlcxgBIAEoDSLXAQoYR2V0Um91dGluZ0NvbmZpZ1Jlc3BvbnNlEjEKBmNvbmZpZxgBIAEoCzIhLm1jcC5jb29yZGluYXRvci52MS5Sb3V0aW5nQ29uZmlnEhgKEGtub3duX3BvbGljeV9pZHMYAiADKAkSNAoHc2hhZG93cxgDIAMoCzIjLm1jcC5jb29yZGluYXRvci52MS5TaGFkb3dBZ3JlZW1lbnQSOAoHY2hhbmdlcxgEIAMoCzInLm1jcC5jb29yZGluYXRvci52MS5Sb3V0aW5nQ29uZmlnQ2hhbmdlIsYBCg1Sb3V0aW5nQ29uZmlnEg8KB3ZlcnNpb24YASABKAQSEQoJcG9saWN5X2lkGAIgASgJEhkKEXNoYWRvd19wb2xpY3lfaWRzGAMgAygJEjIKBG1jcHMYBCADKAsyJC5tY3AuY29vcmRpbmF0b3IudjEuTWNwUm91dGluZ0NvbmZpZxIuCgpjaGFuZ2VkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjaGFuZ2VkX2J5GAYgASgJIsYBChBNY3BSb3V0aW5nQ29uZmlnEg4KBm1jcF9pZBgBIAEoCRIVCghwcmlvcml0eRgCIAEoBUgAiAEBEhMKBndlaWdodBgDIAEoBUgBiAEBEiQKF21heF9jb25jdXJyZW50X3JlcXVlc3RzGAQgASgFSAKIAQESEgoFZHJhaW4YBSABKAhIA4gBAUILCglfcHJpb3JpdHlCCQoHX3dlaWdodEIaChhfbWF4X2NvbmN1cnJlbnRfcmVxdWVzdHNCCAoGX2RyYWluIs4BChNSb3V0aW5nQ29uZmlnQ2hhbmdlEg8KB3ZlcnNpb24YASABKAQSLgoKY2hhbmdlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2hhbmdlZF9ieRgDIAEoCRIWCg5jb29yZGluYXRvcl9pZBgEIAEoCRIOCgZyZWFzb24YBSABKAkSOgoIc2V0dGluZ3MYBiADKAsyKC5tY3AuY29vcmRpbmF0b3IudjEuUm91dGluZ1NldHRpbmdDaGFuZ2UiTQoUUm91dGluZ1NldHRpbmdDaGFuZ2USDwoHc2V0dGluZxgBIAEoCRIRCglvbGRfdmFsdWUYAiABKAkSEQoJbmV3X3ZhbHVlGAMgASgJMsIGCg5Sb3V0aW5nU2VydmljZRJYCglTZWxlY3RNY3ASJC5tY3AuY29vcmRpbmF0b3IudjEuU2VsZWN0TWNwUmVxdWVzdBolLm1jcC5jb29yZGluYXRvci52MS5TZWxlY3RNY3BSZXNwb25zZRJqCg9SZWxlYXNlRGVjaXNpb24SKi5tY3AuY29vcmRpbmF0b3IudjEuUmVsZWFzZURlY2lzaW9uUmVxdWVzdBorLm1jcC5jb29yZGluYXRvci52MS5SZWxlYXNlRGVjaXNpb25SZXNwb25zZRJqCg9FeHBsYWluRGVjaXNpb24SKi5tY3AuY29vcmRpbmF0b3IudjEuRXhwbGFpbkRlY2lzaW9uUmVxdWVzdBorLm1jcC5jb29yZGluYXRvci52MS5FeHBsYWluRGVjaXNpb25SZXNwb25zZRJkCg1MaXN0RGVjaXNpb25zEigubWNwLmNvb3JkaW5hdG9yLnYxLkxpc3REZWNpc2lvbnNSZXF1ZXN0GikubWNwLmNvb3JkaW5hdG9yLnYxLkxpc3REZWNpc2lvbnNSZXNwb25zZRJtChBTZXRSb3V0aW5nQ29uZmlnEisubWNwLmNvb3JkaW5hdG9yLnYxLlNldFJvdXRpbmdDb25maWdSZXF1ZXN0GiwubWNwLmNvb3JkaW5hdG9yLnYxLlNldFJvdXRpbmdDb25maWdSZXNwb25zZRJtChBHZXRSb3V0aW5nQ29uZmlnEisubWNwLmNvb3JkaW5hdG9yLnYxLkdldFJvdXRpbmdDb25maWdSZXF1ZXN0GiwubWNwLmNvb3JkaW5hdG9yLnYxLkdldFJvdXRpbmdDb25maWdSZXNwb25zZRJYCglHZXRSb3V0ZXMSJC5tY3AuY29vcmRpbmF0b3IudjEuR2V0Um91dGVzUmVxdWVzdBolLm1jcC5jb29yZGluYXRvci52MS5HZXRSb3V0ZXNSZXNwb25zZRJgCgtXYXRjaFJvdXRlcxImLm1jcC5jb29yZGluYXRvci52MS5XYXRjaFJvdXRlc1JlcXVlc3QaJy5tY3AuY29vcmRpbmF0b3IudjEuV2F0Y2hSb3V0ZXNSZXNwb25zZTABQjgKEm1jcC5jb29yZGluYXRvci52MVABWiBtY3AvY29vcmRpbmF0b3IvdjE7Y29vcmRpbmF0b3J2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mcp_coordinator_v1_decisions, file_mcp_coordinator_v1_routes]);
 
 /**
  * Asks for the table in force.
@@ -58,6 +58,13 @@ export type GetRoutesResponse = Message<"mcp.coordinator.v1.GetRoutesResponse"> 
    * @generated from field: repeated mcp.coordinator.v1.ProducerRoutes applied = 2;
    */
   applied: ProducerRoutes[];
+
+  /**
+   * If wanted, and the key may act for every MCP: how the tables reach the streams of this coordinator.
+   *
+   * @generated from field: mcp.coordinator.v1.WeightPlane plane = 3;
+   */
+  plane?: WeightPlane | undefined;
 };
 
 /**
@@ -107,6 +114,41 @@ export type ProducerRoutes = Message<"mcp.coordinator.v1.ProducerRoutes"> & {
    * @generated from field: google.protobuf.Timestamp acked_at = 5;
    */
   ackedAt?: Timestamp | undefined;
+
+  /**
+   * The update that the ack answered: not `applied` when it was rejected.
+   *
+   * @generated from field: mcp.coordinator.v1.AppliedRoutes answered = 6;
+   */
+  answered?: AppliedRoutes | undefined;
+
+  /**
+   * With REJECTED: what was wrong with it.
+   *
+   * @generated from field: mcp.coordinator.v1.RoutingRejection rejection = 7;
+   */
+  rejection: RoutingRejection;
+
+  /**
+   * With REJECTED: targets that could not be applied.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.RouteVerdict rejected = 8;
+   */
+  rejected: RouteVerdict[];
+
+  /**
+   * From receipt to application, as the client says.
+   *
+   * @generated from field: google.protobuf.Duration apply_time = 9;
+   */
+  applyTime?: Duration | undefined;
+
+  /**
+   * From the publication of the table on the coordinator that received the ack, to the ack. Absent when the update was not new when it was sent.
+   *
+   * @generated from field: google.protobuf.Duration ack_delay = 10;
+   */
+  ackDelay?: Duration | undefined;
 };
 
 /**
@@ -115,6 +157,202 @@ export type ProducerRoutes = Message<"mcp.coordinator.v1.ProducerRoutes"> & {
  */
 export const ProducerRoutesSchema: GenMessage<ProducerRoutes> = /*@__PURE__*/
   messageDesc(file_mcp_coordinator_v1_routing_service, 2);
+
+/**
+ * How tables reach the streams of one coordinator, since its start. For people and for alarms.
+ *
+ * @generated from message mcp.coordinator.v1.WeightPlane
+ */
+export type WeightPlane = Message<"mcp.coordinator.v1.WeightPlane"> & {
+  /**
+   * Sessions that take tables.
+   *
+   * @generated from field: uint32 streams = 1;
+   */
+  streams: number;
+
+  /**
+   * Those that have acked the newest table as APPLIED.
+   *
+   * @generated from field: uint32 streams_on_newest = 2;
+   */
+  streamsOnNewest: number;
+
+  /**
+   * Most versions that a session is behind the newest.
+   *
+   * @generated from field: uint64 version_lag_max = 3;
+   */
+  versionLagMax: bigint;
+
+  /**
+   * From the publication of a table to its ack as APPLIED, over the last 4 096 acks.
+   *
+   * @generated from field: google.protobuf.Duration publish_to_applied_p50 = 4;
+   */
+  publishToAppliedP50?: Duration | undefined;
+
+  /**
+   * The same, 99th percentile.
+   *
+   * @generated from field: google.protobuf.Duration publish_to_applied_p99 = 5;
+   */
+  publishToAppliedP99?: Duration | undefined;
+
+  /**
+   * Updates sent, and how many of them were deltas.
+   *
+   * @generated from field: uint64 updates_sent = 6;
+   */
+  updatesSent: bigint;
+
+  /**
+   * Updates sent as a delta.
+   *
+   * @generated from field: uint64 deltas_sent = 7;
+   */
+  deltasSent: bigint;
+
+  /**
+   * Acks with a nonce that was not outstanding.
+   *
+   * @generated from field: uint64 acks_ignored = 8;
+   */
+  acksIgnored: bigint;
+
+  /**
+   * Updates answered with OUT_OF_SYNC.
+   *
+   * @generated from field: uint64 out_of_sync = 9;
+   */
+  outOfSync: bigint;
+
+  /**
+   * Updates refused as of an older term.
+   *
+   * @generated from field: uint64 stale_epoch = 10;
+   */
+  staleEpoch: bigint;
+
+  /**
+   * Tables that ran out at a client.
+   *
+   * @generated from field: uint64 expired = 11;
+   */
+  expired: bigint;
+
+  /**
+   * Updates that were not sent, because the MCP has rejected a table with that digest.
+   *
+   * @generated from field: uint64 withheld = 12;
+   */
+  withheld: bigint;
+
+  /**
+   * Rejections for content, by digest; the newest first, at most 64.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.RejectedTable rejected = 13;
+   */
+  rejected: RejectedTable[];
+
+  /**
+   * Where the requests of the clients went, as their heartbeats of the last minute tell, beside the weights.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.ObservedRoute observed = 14;
+   */
+  observed: ObservedRoute[];
+
+  /**
+   * Kullback-Leibler divergence of the observed shares from the weights, in nats; absent when nobody has observed anything.
+   *
+   * @generated from field: optional double observed_divergence = 15;
+   */
+  observedDivergence?: number | undefined;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.WeightPlane.
+ * Use `create(WeightPlaneSchema)` to create a new message.
+ */
+export const WeightPlaneSchema: GenMessage<WeightPlane> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 3);
+
+/**
+ * A table that was rejected for its content.
+ *
+ * @generated from message mcp.coordinator.v1.RejectedTable
+ */
+export type RejectedTable = Message<"mcp.coordinator.v1.RejectedTable"> & {
+  /**
+   * Digest of the table.
+   *
+   * @generated from field: fixed64 digest = 1;
+   */
+  digest: bigint;
+
+  /**
+   * The MCP that rejected it last.
+   *
+   * @generated from field: string mcp_id = 2;
+   */
+  mcpId: string;
+
+  /**
+   * What it said.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * How many MCPs will not be sent this table again.
+   *
+   * @generated from field: uint32 mcps = 4;
+   */
+  mcps: number;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.RejectedTable.
+ * Use `create(RejectedTableSchema)` to create a new message.
+ */
+export const RejectedTableSchema: GenMessage<RejectedTable> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 4);
+
+/**
+ * Where requests went.
+ *
+ * @generated from message mcp.coordinator.v1.ObservedRoute
+ */
+export type ObservedRoute = Message<"mcp.coordinator.v1.ObservedRoute"> & {
+  /**
+   * The MCP.
+   *
+   * @generated from field: string mcp_id = 1;
+   */
+  mcpId: string;
+
+  /**
+   * Requests that clients gave to it.
+   *
+   * @generated from field: uint64 requests = 2;
+   */
+  requests: bigint;
+
+  /**
+   * Its share of those requests, 0 to 1.
+   *
+   * @generated from field: double share = 3;
+   */
+  share: number;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.ObservedRoute.
+ * Use `create(ObservedRouteSchema)` to create a new message.
+ */
+export const ObservedRouteSchema: GenMessage<ObservedRoute> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 5);
 
 /**
  * Asks for tables as they come.
@@ -129,7 +367,7 @@ export type WatchRoutesRequest = Message<"mcp.coordinator.v1.WatchRoutesRequest"
  * Use `create(WatchRoutesRequestSchema)` to create a new message.
  */
 export const WatchRoutesRequestSchema: GenMessage<WatchRoutesRequest> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 3);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 6);
 
 /**
  * A table.
@@ -150,7 +388,7 @@ export type WatchRoutesResponse = Message<"mcp.coordinator.v1.WatchRoutesRespons
  * Use `create(WatchRoutesResponseSchema)` to create a new message.
  */
 export const WatchRoutesResponseSchema: GenMessage<WatchRoutesResponse> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 4);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 7);
 
 /**
  * What a caller wants done, as far as routing may look at it. Empty means not specified; {} is a valid request.
@@ -178,7 +416,7 @@ export type SelectMcpRequest = Message<"mcp.coordinator.v1.SelectMcpRequest"> & 
  * Use `create(SelectMcpRequestSchema)` to create a new message.
  */
 export const SelectMcpRequestSchema: GenMessage<SelectMcpRequest> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 5);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 8);
 
 /**
  * A decision.
@@ -234,7 +472,7 @@ export type SelectMcpResponse = Message<"mcp.coordinator.v1.SelectMcpResponse"> 
  * Use `create(SelectMcpResponseSchema)` to create a new message.
  */
 export const SelectMcpResponseSchema: GenMessage<SelectMcpResponse> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 6);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 9);
 
 /**
  * Why an MCP was chosen, in short. ExplainDecision has the rest.
@@ -304,7 +542,7 @@ export type DecisionReason = Message<"mcp.coordinator.v1.DecisionReason"> & {
  * Use `create(DecisionReasonSchema)` to create a new message.
  */
 export const DecisionReasonSchema: GenMessage<DecisionReason> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 7);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 10);
 
 /**
  * Names the decision to give back.
@@ -325,7 +563,7 @@ export type ReleaseDecisionRequest = Message<"mcp.coordinator.v1.ReleaseDecision
  * Use `create(ReleaseDecisionRequestSchema)` to create a new message.
  */
 export const ReleaseDecisionRequestSchema: GenMessage<ReleaseDecisionRequest> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 8);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 11);
 
 /**
  * What became of it.
@@ -346,7 +584,7 @@ export type ReleaseDecisionResponse = Message<"mcp.coordinator.v1.ReleaseDecisio
  * Use `create(ReleaseDecisionResponseSchema)` to create a new message.
  */
 export const ReleaseDecisionResponseSchema: GenMessage<ReleaseDecisionResponse> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 9);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 12);
 
 /**
  * Names the decision to explain.
@@ -367,7 +605,7 @@ export type ExplainDecisionRequest = Message<"mcp.coordinator.v1.ExplainDecision
  * Use `create(ExplainDecisionRequestSchema)` to create a new message.
  */
 export const ExplainDecisionRequestSchema: GenMessage<ExplainDecisionRequest> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 10);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 13);
 
 /**
  * A decision explained.
@@ -388,7 +626,7 @@ export type ExplainDecisionResponse = Message<"mcp.coordinator.v1.ExplainDecisio
  * Use `create(ExplainDecisionResponseSchema)` to create a new message.
  */
 export const ExplainDecisionResponseSchema: GenMessage<ExplainDecisionResponse> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 11);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 14);
 
 /**
  * Which decisions to list. A key that is bound to an MCP lists the decisions that name it.
@@ -451,7 +689,7 @@ export type ListDecisionsRequest = Message<"mcp.coordinator.v1.ListDecisionsRequ
  * Use `create(ListDecisionsRequestSchema)` to create a new message.
  */
 export const ListDecisionsRequestSchema: GenMessage<ListDecisionsRequest> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 12);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 15);
 
 /**
  * One page of decisions.
@@ -479,7 +717,7 @@ export type ListDecisionsResponse = Message<"mcp.coordinator.v1.ListDecisionsRes
  * Use `create(ListDecisionsResponseSchema)` to create a new message.
  */
 export const ListDecisionsResponseSchema: GenMessage<ListDecisionsResponse> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 13);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 16);
 
 /**
  * What to change. At least one thing.
@@ -535,7 +773,7 @@ export type SetRoutingConfigRequest = Message<"mcp.coordinator.v1.SetRoutingConf
  * Use `create(SetRoutingConfigRequestSchema)` to create a new message.
  */
 export const SetRoutingConfigRequestSchema: GenMessage<SetRoutingConfigRequest> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 14);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 17);
 
 /**
  * A set of policies.
@@ -556,7 +794,7 @@ export type ShadowPolicies = Message<"mcp.coordinator.v1.ShadowPolicies"> & {
  * Use `create(ShadowPoliciesSchema)` to create a new message.
  */
 export const ShadowPoliciesSchema: GenMessage<ShadowPolicies> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 15);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 18);
 
 /**
  * What was stored.
@@ -577,7 +815,7 @@ export type SetRoutingConfigResponse = Message<"mcp.coordinator.v1.SetRoutingCon
  * Use `create(SetRoutingConfigResponseSchema)` to create a new message.
  */
 export const SetRoutingConfigResponseSchema: GenMessage<SetRoutingConfigResponse> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 16);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 19);
 
 /**
  * Asks for the configuration in force.
@@ -598,7 +836,7 @@ export type GetRoutingConfigRequest = Message<"mcp.coordinator.v1.GetRoutingConf
  * Use `create(GetRoutingConfigRequestSchema)` to create a new message.
  */
 export const GetRoutingConfigRequestSchema: GenMessage<GetRoutingConfigRequest> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 17);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 20);
 
 /**
  * The configuration in force at the answering coordinator.
@@ -640,7 +878,7 @@ export type GetRoutingConfigResponse = Message<"mcp.coordinator.v1.GetRoutingCon
  * Use `create(GetRoutingConfigResponseSchema)` to create a new message.
  */
 export const GetRoutingConfigResponseSchema: GenMessage<GetRoutingConfigResponse> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 18);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 21);
 
 /**
  * What operators have decided about routing. The same on all coordinators of a deployment, within about a second.
@@ -696,7 +934,7 @@ export type RoutingConfig = Message<"mcp.coordinator.v1.RoutingConfig"> & {
  * Use `create(RoutingConfigSchema)` to create a new message.
  */
 export const RoutingConfigSchema: GenMessage<RoutingConfig> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 19);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 22);
 
 /**
  * What an operator says of one MCP. An absent member means: as the MCP registered, else the default.
@@ -745,7 +983,7 @@ export type McpRoutingConfig = Message<"mcp.coordinator.v1.McpRoutingConfig"> & 
  * Use `create(McpRoutingConfigSchema)` to create a new message.
  */
 export const McpRoutingConfigSchema: GenMessage<McpRoutingConfig> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 20);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 23);
 
 /**
  * One change of the configuration.
@@ -801,7 +1039,7 @@ export type RoutingConfigChange = Message<"mcp.coordinator.v1.RoutingConfigChang
  * Use `create(RoutingConfigChangeSchema)` to create a new message.
  */
 export const RoutingConfigChangeSchema: GenMessage<RoutingConfigChange> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 21);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 24);
 
 /**
  * One setting before and after.
@@ -836,7 +1074,7 @@ export type RoutingSettingChange = Message<"mcp.coordinator.v1.RoutingSettingCha
  * Use `create(RoutingSettingChangeSchema)` to create a new message.
  */
 export const RoutingSettingChangeSchema: GenMessage<RoutingSettingChange> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 22);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 25);
 
 /**
  * Chooses an MCP for each request, says why, and shows the routing weights to those who hold no session: gateways, operators, scripts.
