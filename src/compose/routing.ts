@@ -1,5 +1,6 @@
 import type { KeyRing } from "../auth/api-key.js";
 import { Fleet } from "../hub/fleet.js";
+import type { SessionRegistry } from "../hub/surroundings.js";
 import type { Ingest } from "../ingest/ingest.js";
 import { memoryShare } from "../platform/memory.js";
 import { ackRow, createAckLog } from "../smart-router/acks.js";
@@ -18,6 +19,7 @@ export function startRouting(
   store: Store,
   ingest: Ingest,
   ends: Ends,
+  registry?: SessionRegistry,
 ): { fleet: Fleet; publisher: Publisher } {
   const { config, log, clock, rng } = machine;
   const settings = { ...routerDefaults, ...config.routing };
@@ -29,6 +31,7 @@ export function startRouting(
   const acks = createAckLog({ record: (rows) => store.recordAcks(rows), clock, log });
   ends.add(() => acks.close());
   const fleet: Fleet = new Fleet({
+    ...(registry === undefined ? {} : { registry }),
     ingest,
     openProducer: (producerId, mcpId, sessionId) => store.openProducer(producerId, mcpId, sessionId, config.server.coordinatorId),
     // The lock of the embedded store's directory admits one process: nobody else could fence a session there.

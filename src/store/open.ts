@@ -18,6 +18,7 @@ import { countInteractions, readPerformance } from "./performance.js";
 import { readEpochs, readProducer } from "./producers.js";
 import { acquireTerm, publish, readPublication } from "./publications.js";
 import { readEvents, readInteraction } from "./read-interaction.js";
+import { createRegistryStore } from "./registry.js";
 import { type Store, StoreFault } from "./store.js";
 import { tallyInteractions } from "./tally-interactions.js";
 import { connectError, describeTarget, parseTarget, type Target } from "./target.js";
@@ -136,6 +137,7 @@ function createStore(options: StoreOptions, parts: Parts): Store {
     readPublication: () => readPublication(queries),
     recordAcks: (acks) => recordAcks(queries, acks),
     listAcks: (maxCount) => listAcks(queries, maxCount),
+    ...createRegistryStore(queries),
     maintain: async (nowMs) => {
       const report = await maintain(queries, options, nowMs);
       if (parts.kind === "embedded") await vacuum(queries);

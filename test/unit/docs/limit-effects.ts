@@ -163,6 +163,36 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   routingAckFlushMs: { unit: ms, reached: "GetRoutes shows acks up to this much later" },
   routeVerdictMax: { unit: "targets", reached: "further ones are not recorded" },
   routeVerdictReasonMaxBytes: { unit: bytes, reached: "the reason is cut", why: "See routeVerdictMax." },
+  registrationsMax: {
+    unit: "registrations",
+    reached: "RegisterMcp gets RESOURCE_EXHAUSTED, REGISTRATIONS_EXHAUSTED; a session goes on without a registration",
+  },
+  mcpNameMaxBytes: { unit: bytes, reached: "INVALID_ARGUMENT, FIELD_VIOLATION" },
+  mcpTagMaxCount: { unit: "names", reached: "INVALID_ARGUMENT, FIELD_VIOLATION", why: "What a router can choose by, and people can read." },
+  endpointMaxBytes: { unit: bytes, reached: "INVALID_ARGUMENT, FIELD_VIOLATION", why: "What browsers and proxies take." },
+  leaseNeededBeatsMax: { unit: "signs", reached: "nothing: the lease stays SUSPECT for no more than so many" },
+  leaseCalmBeats: { unit: "signs", reached: "nothing: the lease is trusted sooner" },
+  registryPollMs: { unit: ms, reached: "another coordinator's change is seen so much later" },
+  leaseTickMs: { unit: ms, reached: "a lease is SUSPECT or DEAD so much later", why: "Leases live for many seconds." },
+  leaseBatchMax: {
+    unit: "leases",
+    reached: "nothing: the rest goes into the next transaction",
+    why: "Holds their locks for milliseconds only.",
+  },
+  leaseLostGraceMs: { unit: ms, reached: "the lease is SUSPECT" },
+  mcpWatchersMax: { unit: "watchers", reached: "RESOURCE_EXHAUSTED, WATCHERS_EXHAUSTED", why: "Gateways and operators, not end users." },
+  watchMcpsPerMessage: { unit: "registrations", reached: "nothing: the rest follows in the next message" },
+  mcpStandingMaxCount: { unit: "entries", reached: "older ones are left out", why: "What a person reads." },
+  mcpConfigAckBufferMax: { unit: "answers", reached: "nothing: the oldest waiting answer is not recorded" },
+  healthChecksAtOnce: {
+    unit: "checks",
+    reached: "nothing: the rest waits its turn",
+    why: "Few sockets, and ten thousand MCPs still get one each minute or two.",
+  },
+  healthBodyMaxBytes: { unit: bytes, reached: "nothing: the connection is closed" },
+  healthRedirectsMax: { unit: "redirects", reached: "the check has failed" },
+  healthFallCount: { unit: "checks", reached: "the MCP is UNHEALTHY", why: "One failure is noise, two a pause." },
+  healthRiseCount: { unit: "checks", reached: "the MCP is HEALTHY", why: "See healthFallCount." },
 };
 
 /** The same for settings that are numbers, by their path in the configuration file. */
