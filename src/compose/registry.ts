@@ -12,8 +12,10 @@ import { createVersionJudge } from "../registry/accept-version.js";
 import { ConfigAckLog } from "../registry/config-acks.js";
 import { Directory } from "../registry/directory.js";
 import { LeaseKeeper } from "../registry/keep-leases.js";
+import { probeHealth } from "../registry/probe-health.js";
 import { createRegistry, type IssuedKey, type Registry } from "../registry/registry.js";
 import { type RoutedFleet, routedFleet } from "../registry/routed.js";
+import { HealthWatch } from "../registry/watch-health.js";
 import type { RegistryServiceDeps } from "../rpc/registry.js";
 import type { Store } from "../store/store.js";
 import type { Ends, Machine } from "./machine.js";
@@ -88,11 +90,30 @@ export async function startRegistry(machine: Machine, store: Store, ends: Ends):
       });
       leases.start();
       ends.add(() => leases.close());
+      startHealthWatch(machine, store, directory, leases, ends);
     },
     webPortOpened: (port) => {
       webPort = port;
     },
   };
+}
+
+function startHealthWatch(machine: Machine, store: Store, directory: Directory, leases: LeaseKeeper, ends: Ends): void {
+  const { config, log, clock, rng } = machine;
+  const { healthCheckAddresses: policy, healthCheckTimeoutMs: timeoutMs, healthCheckIntervalSeconds } = config.registry;
+  if (policy === "none") return;
+  const watch = new HealthWatch({
+    directory,
+    isOwner: (mcpId) => leases.isOwner(mcpId),
+    probe: (url) => probeHealth({ policy, timeoutMs, clock }, url),
+    setMcpHealth: store.setMcpHealth,
+    intervalMs: healthCheckIntervalSeconds * 1_000,
+    clock,
+    rng,
+    log,
+  });
+  watch.start();
+  ends.add(() => watch.close());
 }
 
 function defaultsOf({ registry, routing }: Config): McpConfig {

@@ -107,14 +107,14 @@ function measure(text: string, field: string, parse: (text: string) => Quantity,
 }
 
 function checkBaseUrl(text: string, report: Report): void {
-  if (text === "" || !isShort(text, "endpoints.base_url", report)) return;
+  if (text === "" || !isSoundText(text, "endpoints.base_url", report)) return;
   const url = parseHttpUrl(text);
   const rule = 'must be a scheme of http or https, a host and no more than a port, for example "http://10.0.0.5:9000"';
   if (url === undefined || url.pathname !== "/" || url.search !== "" || url.hash !== "") report("endpoints.base_url", "MALFORMED", rule);
 }
 
 function checkEndpoint(text: string, field: string, report: Report): void {
-  if (text === "" || !isShort(text, field, report)) return;
+  if (text === "" || !isSoundText(text, field, report)) return;
   // Two slashes, of either kind, would name another host.
   const isPath = /^\/(?![/\\])/.test(text) && URL.canParse(text, "http://host");
   if (!isPath && parseHttpUrl(text) === undefined) {
@@ -122,11 +122,18 @@ function checkEndpoint(text: string, field: string, report: Report): void {
   }
 }
 
-function isShort(text: string, field: string, report: Report): boolean {
-  const count = Buffer.byteLength(text);
-  if (count > limits.endpointMaxBytes) report(field, "TOO_LONG", `at most ${limits.endpointMaxBytes} bytes`);
-  checkText(text, field, report, limits.endpointMaxBytes);
-  return count <= limits.endpointMaxBytes && text.isWellFormed() && !text.includes("\0");
+function isSoundText(text: string, field: string, report: Report): boolean {
+  let isSound = true;
+  checkText(
+    text,
+    field,
+    (place, reason, description) => {
+      isSound = false;
+      report(place, reason, description);
+    },
+    limits.endpointMaxBytes,
+  );
+  return isSound;
 }
 
 /** Credentials in a URL would end up in logs and lists. */

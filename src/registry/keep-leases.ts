@@ -35,6 +35,8 @@ export class LeaseKeeper {
   /** When the last session of an MCP was found to have gone, and how often its lease was renewed by then. */
   readonly #lostAtMs = new Map<string, number>();
   #live: ReadonlySet<string> = new Set();
+  /** MCPs that this coordinator was the last to hear from, at the last look. */
+  #owned: ReadonlySet<string> = new Set();
   #judgedAtMs = Number.NEGATIVE_INFINITY;
   #cancelTick: (() => void) | undefined;
   #running: Promise<void> = Promise.resolve();
@@ -57,6 +59,11 @@ export class LeaseKeeper {
   /** Events of an MCP were stored. */
   heard(mcpId: string): void {
     if (this.#heard.size < limits.registrationsMax) this.#heard.add(mcpId);
+  }
+
+  /** Whether this coordinator was the last to hear from an MCP, as far as it knows. */
+  isOwner(mcpId: string): boolean {
+    return this.#owned.has(mcpId);
   }
 
   /** Ends after what is under way. */
@@ -147,6 +154,7 @@ export class LeaseKeeper {
     const beats = await store.readLeaseBeats();
     this.#judgedAtMs = nowMs;
     this.#silence.look(beats, nowMs, 2 * periodMs);
+    this.#owned = new Set(beats.filter((beat) => beat.coordinatorId === coordinatorId).map(({ mcpId }) => mcpId));
     const changes = beats.map((beat) => this.#silenceOf(beat)).filter((change) => change !== undefined);
     for (let start = 0; start < changes.length; start += limits.leaseBatchMax) {
       await store.changeLeases(changes.slice(start, start + limits.leaseBatchMax), coordinatorId);
