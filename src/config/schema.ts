@@ -193,10 +193,10 @@ const registry = z.strictObject({
     reason: "two minutes at the usual interval: longer than a restart",
     unit: "heartbeats",
   }),
-  priority: whole(0, 1_000).default(1).register(settingNotes, {
-    doc: "`priority` of a new registration",
+  priority: whole(0, 9).default(1).register(settingNotes, {
+    doc: "`priority` of a new registration: tiers, 0 is served first",
     reason: "the figure of the mission's registration documents",
-    unit: "rank",
+    unit: "tier",
   }),
   weight: whole(0, 10_000).default(100).register(settingNotes, {
     doc: "`weight` of a new registration",

@@ -39,7 +39,7 @@ type Report = (field: string, reason: string, description: string) => void;
 const bounds = {
   heartbeat_interval: [1, 3_600],
   data_report_interval: [1, 3_600],
-  priority: [0, 1_000],
+  priority: [0, 9],
   weight: [0, 10_000],
   max_concurrent_requests: [1, 100_000],
 } as const;

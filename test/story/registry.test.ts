@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EventStatus } from "../../gen/mcp/coordinator/v1/events_pb.js";
 import { LeaseState, RegistrationSource } from "../../gen/mcp/coordinator/v1/registry_service_pb.js";
@@ -8,6 +9,7 @@ import type { ClientMcpConfig } from "../../src/client/wire/control.js";
 import { shareOf } from "../../src/interaction/collect.js";
 import { type RunningCoordinator, startCoordinatorProcess } from "../support/coordinator.js";
 import { openGrpcClient } from "../support/grpc-client.js";
+import { findGrpcurl, runGrpcurl } from "../support/grpcurl.js";
 import { makeEvent } from "../support/make-event.js";
 import { RawStream } from "../support/raw-stream.js";
 import { RegistryClient } from "../support/registry-client.js";
@@ -270,7 +272,7 @@ describe("a registry", () => {
   it("puts the second of two changes of one version off, and says which is in force", async () => {
     const { mcpId } = await registry.call("registerMcp", { ...documented, name: "rivals" });
     const changes = [1, 2, 3].map((priority) =>
-      registry.call("updateMcpConfig", { mcpId, expectedVersion: 1n, priority: priority * 10 }).then(
+      registry.call("updateMcpConfig", { mcpId, expectedVersion: 1n, priority: priority + 1 }).then(
         () => "changed",
         (thrown: Error) => thrown.message.slice(0, 60),
       ),
@@ -316,3 +318,29 @@ async function storedEvents(coordinator: RunningCoordinator, mcpId: string, inte
 }
 
 type StoredEventJson = { readonly labels: Record<string, string>; readonly detail: { readonly case: string; readonly value: object } };
+
+describe("the lines of docs/registry.md", async () => {
+  const tool = await findGrpcurl();
+  const lines = readFileSync(new URL("../../docs/registry.md", import.meta.url), "utf8")
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line.startsWith("grpcurl "));
+
+  it.skipIf(tool.kind === "missing")("do what they say, one after the other", async () => {
+    const coordinator = await startCoordinatorProcess();
+    const outputs: string[] = [];
+    for (const line of lines) {
+      const args = [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? "").slice(1);
+      const { stdout, stderr } = await runGrpcurl(args.map((arg) => (arg === "localhost:50051" ? coordinator.target : arg)));
+      expect(stderr).not.toMatch(/InvalidArgument|Unimplemented|Internal|parse|Usage/);
+      outputs.push(stdout);
+    }
+    await coordinator.stop();
+    expect(outputs).toHaveLength(6);
+    expect(outputs[0]).toContain('"mcpId": "ocr_workflow_mcp_001"');
+    expect(outputs[1]).toContain("LEASE_STATE_ALIVE");
+    expect(outputs[2]).toContain('"version": "2"');
+    for (const output of outputs.slice(3)) expect(output).toContain("ocr_workflow_mcp_001");
+    expect(outputs[4]).toContain('"kind": "configured"');
+  });
+});

@@ -215,4 +215,12 @@ export const settingEffects: Readonly<Record<string, string>> = {
   "routing.weight_update_period_ms": "a table is pushed when the weights have changed",
   "routing.error_utilization_penalty": "nothing: a factor",
   "routing.max_concurrent_default": "nothing: a divisor of utilization",
+  "registry.heartbeat_interval_seconds": "after registry.suspect_misses of them the lease is SUSPECT",
+  "registry.data_report_interval_seconds": "nothing: MCPs are told it",
+  "registry.suspect_misses": "the lease is SUSPECT",
+  "registry.dead_misses": "the lease is DEAD; Heartbeat gets FAILED_PRECONDITION, LEASE_DEAD",
+  "registry.priority": "nothing: MCPs and the router are told it",
+  "registry.weight": "nothing: MCPs and the router are told it",
+  "registry.health_check_interval_seconds": "the endpoint is asked again",
+  "registry.health_check_timeout_ms": "the check has failed",
 };

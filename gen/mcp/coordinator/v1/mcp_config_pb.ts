@@ -70,7 +70,7 @@ export const McpConfigSchema: GenMessage<McpConfig> = /*@__PURE__*/
  */
 export type RoutingConfig = Message<"mcp.coordinator.v1.RoutingConfig"> & {
   /**
-   * Higher is preferred (1).
+   * Tier: 0 is served first, the next one gets what the healthy capacity of those before cannot take (1). 0 to 9.
    *
    * @generated from field: int32 priority = 1;
    */

@@ -902,7 +902,7 @@ export type UpdateMcpConfigRequest = Message<"mcp.coordinator.v1.UpdateMcpConfig
   dataReportInterval?: number | undefined;
 
   /**
-   * 0 to 1 000; higher is preferred.
+   * Tier, 0 to 9: 0 is served first.
    *
    * @generated from field: optional int32 priority = 5;
    */
@@ -1169,7 +1169,7 @@ export const RegistryService: GenService<{
     output: typeof WatchMcpsResponseSchema;
   },
   /**
-   * Changes the configuration of one MCP, if it is still the version that the caller has read: ABORTED is not used; a caller that comes second gets
+   * Changes the configuration of one MCP, if it is still the version that the caller has read. One that comes second gets
    * FAILED_PRECONDITION (CONFIG_VERSION_MISMATCH) with the version in force, reads, and decides again. The new version is pushed on the streams of
    * the MCP that promised CAPABILITY_MCP_CONFIG.
    *
