@@ -1,9 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
 import { InteractionService } from "../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import { QueryService } from "../gen/mcp/coordinator/v1/query_service_pb.js";
+import { RegistryService } from "../gen/mcp/coordinator/v1/registry_service_pb.js";
 import { RoutingService } from "../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { createKeyRing, type KeyRing } from "./auth/api-key.js";
 import { Ends, type Machine } from "./compose/machine.js";
+import { type RegistryPart, startRegistry } from "./compose/registry.js";
 import { type Routing, startRouting } from "./compose/routing.js";
 import { dayMs, sessionSettingsOf } from "./compose/session-settings.js";
 import type { Config } from "./config/schema.js";
@@ -21,6 +23,7 @@ import { readImage } from "./rpc/image.js";
 import { createInteractionHandlers } from "./rpc/interaction.js";
 import { createLifetime } from "./rpc/lifetime.js";
 import { type CoordinatorFigures, createQueryHandlers } from "./rpc/query.js";
+import { createRegistryHandlers } from "./rpc/registry.js";
 import { createRoutingHandlers } from "./rpc/routing.js";
 import { createGrpcServer, type GrpcServer } from "./rpc/server-grpc.js";
 import { createWebServer, type WebServer } from "./rpc/server-web.js";
@@ -86,8 +89,10 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   ends.add(() => store.close());
   const stopMaintenance = keepMaintained(store, machine, config.store.maintenanceIntervalSeconds * 1000);
   ends.add(stopMaintenance);
+  const registry = config.extensions.registry ? await startRegistry(machine, store, ends) : undefined;
   const ingest = createIngest({
     store,
+    ...(registry === undefined ? {} : { rulesOf: registry.rulesOf }),
     pseudonym: createPseudonym(config.security.pseudonymKey ?? (await store.instanceKey())),
     maxClockSkewMs: config.ingest.maxClockSkewSeconds * 1000,
     dedupeHorizonMs: config.store.dedupeHorizonDays * dayMs,
@@ -96,9 +101,11 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
     log,
   });
   ends.add(() => ingest.queue.close());
-  const keys = createKeyRing(config.auth.keys, clock);
-  const { fleet, publisher, useRule } = await startRouting(machine, keys, store, ingest, ends);
-  const ports = await startPorts(machine, { keys, store, ingest, fleet, publisher }, ends);
+  const keys = createKeyRing(config.auth.keys, clock, (sha256) => registry?.directory.byKey(sha256));
+  const { fleet, publisher, useRule } = await startRouting(machine, keys, store, ingest, ends, registry?.sessions);
+  registry?.follow(fleet, ingest);
+  const ports = await startPorts(machine, { keys, store, ingest, fleet, publisher, registry }, ends);
+  registry?.webPortOpened(ports.webPort);
   const life = createLife(machine, ends, fleet, ports);
   onFatal = life.fail;
   const reconfigure = createReconfigure(machine, fleet, useRule);
@@ -111,6 +118,7 @@ type Parts = {
   readonly ingest: Ingest;
   readonly fleet: Fleet;
   readonly publisher: Publisher;
+  readonly registry: RegistryPart | undefined;
 };
 
 type Ports = {
@@ -123,12 +131,13 @@ type Ports = {
 /** Both servers, over the same handlers. */
 async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<Ports> {
   const { config, log, clock } = machine;
-  const { keys, store, ingest, fleet, publisher } = parts;
+  const { keys, store, ingest, fleet, publisher, registry } = parts;
   const lifetime = createLifetime();
   const deps: CallDeps = { authenticate: keys.authenticate, lifetime, log, coordinatorId: config.server.coordinatorId };
   const interaction = createInteractionHandlers({ ingest, store, clock });
   const query = createQueryHandlers({ store, clock, readCoordinator: figuresOf(machine, parts) });
   const routing = createRoutingHandlers({ book: publisher, listAcks: store.listAcks, readPlane: () => fleet.weightPlane() });
+  const registryHandlers = registry && createRegistryHandlers(registry.service);
   const { interactionLogging, routing: hasRouting } = config.extensions;
   const grpc = createGrpcServer({
     ...deps,
@@ -138,6 +147,7 @@ async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<P
         : []),
       grpcService(deps, QueryService, query),
       ...(hasRouting ? [grpcService(deps, RoutingService, routing)] : []),
+      ...(registryHandlers ? [grpcService(deps, RegistryService, registryHandlers)] : []),
     ],
     image: readImage(),
     clock,
@@ -149,6 +159,7 @@ async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<P
       ...(interactionLogging ? [webService(deps, InteractionService, interaction)] : []),
       webService(deps, QueryService, query),
       ...(hasRouting ? [webService(deps, RoutingService, routing)] : []),
+      ...(registryHandlers ? [webService(deps, RegistryService, registryHandlers)] : []),
     ],
     checks: { database: store.ping },
     clock,

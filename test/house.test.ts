@@ -118,7 +118,7 @@ describe("the house", () => {
   });
 
   it("keeps a SPEC beside every stateful room", () => {
-    for (const room of ["hub", "ingest", "smart-router", "store"]) {
+    for (const room of ["hub", "ingest", "registry", "smart-router", "store"]) {
       expect(statSync(join(root, "src", room, "SPEC.md")).isFile()).toBe(true);
     }
   });

@@ -18,18 +18,28 @@ export type KeyRing = {
 
 type HeldKey = { readonly digest: Buffer; readonly key: StaticKey };
 
+/** A key that was made for one MCP while the coordinator runs. */
+export type IssuedKeyHolder = { readonly keyId: string; readonly mcpId: string };
+
 /**
  * A ring of hashed keys. What is shown is hashed before anything is compared with it, so that the time taken says nothing about how much of a guess
  * was right; the digest found is compared in constant time besides.
+ * `issued`: whose key has a SHA-256, in hex, of those that were made at registration; asked at every call. Such keys make no ring that has no others less open.
  */
-export function createKeyRing(keys: readonly StaticKey[], clock: Pick<Clock, "nowMs">): KeyRing {
+export function createKeyRing(
+  keys: readonly StaticKey[],
+  clock: Pick<Clock, "nowMs">,
+  issued: (sha256: string) => IssuedKeyHolder | undefined = () => undefined,
+): KeyRing {
   const held = new Map(keys.map((key): [string, HeldKey] => [key.sha256, { key, digest: Buffer.from(key.sha256, "hex") }]));
 
-  function find(shown: string): StaticKey {
+  function find(shown: string): Omit<StaticKey, "sha256"> {
     if (Buffer.byteLength(shown) <= limits.keyMaxBytes) {
       const digest = createHash("sha256").update(shown, "utf8").digest();
       const found = held.get(digest.toString("hex"));
       if (found !== undefined && timingSafeEqual(found.digest, digest)) return found.key;
+      const holder = issued(digest.toString("hex"));
+      if (holder !== undefined) return { id: holder.keyId, mcpId: holder.mcpId, isDisabled: false };
     }
     throw new CoordinatorError("unauthenticated", "the key is not known", { reason: "KEY_UNKNOWN" });
   }

@@ -236,13 +236,14 @@ class Replay {
   }
 
   #counters(): SessionCounters {
-    const sum = { reported: 0, sent: 0, stored: 0, duplicate: 0, rejected: 0, deferred: 0, reconnects: 0 };
+    const sum = { reported: 0, sent: 0, stored: 0, duplicate: 0, notCollected: 0, rejected: 0, deferred: 0, reconnects: 0 };
     for (const { session } of this.#streams) {
       const counters = session.counters;
       sum.reported += counters.reported;
       sum.sent += counters.sent;
       sum.stored += counters.stored;
       sum.duplicate += counters.duplicate;
+      sum.notCollected += counters.notCollected;
       sum.rejected += counters.rejected;
       sum.deferred += counters.deferred;
       sum.reconnects += counters.reconnects;

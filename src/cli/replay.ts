@@ -150,7 +150,7 @@ async function readSurvey(task: PlayTask): Promise<TraceSurvey> {
 }
 
 function noteOf({ counters, latencies }: PlayProgress): string {
-  const acked = counters.stored + counters.duplicate + counters.rejected;
+  const acked = counters.stored + counters.duplicate + counters.notCollected + counters.rejected;
   const waits = counters.reconnects > 0 ? `, ${counters.reconnects} reconnects` : "";
   return `${acked}/${counters.reported} acked, p99 ${latencies.quantile(0.99).toFixed(1)} ms${waits}`;
 }

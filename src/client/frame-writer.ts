@@ -2,7 +2,7 @@ import type { SessionCall } from "./connect.js";
 import type { EncodedFrame } from "./wire/frames.js";
 
 /** Control frames of which only the newest of its kind is worth sending. */
-type ControlKind = "heartbeat" | "routingAck" | "configAck" | "credential" | "load";
+type ControlKind = "heartbeat" | "routingAck" | "configAck" | "credential" | "load" | "mcpConfigAck";
 
 /** The way of frames to one call. A peer that does not read cannot make us pile them up: one control frame of each kind waits, events stay in the outbox. */
 export class FrameWriter {

@@ -69,6 +69,7 @@ function statusOf(verdict: Settled["verdict"], status: EventStatus | undefined):
   const name = status === undefined ? undefined : EventStatus[status];
   if (name !== undefined && name !== "UNSPECIFIED" && name !== "NOT_FOUND") return name as AckStatus; // a name of the enum, less two
   if (verdict === "stored") return "STORED";
+  if (verdict === "not_collected") return "NOT_COLLECTED";
   return verdict === "duplicate" ? "DUPLICATE" : "INVALID";
 }
 

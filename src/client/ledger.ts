@@ -23,7 +23,7 @@ export class Ledger {
   readonly #deps: LedgerDeps;
   /** Of the newest Welcome. */
   #epoch = 0n;
-  readonly #counters = { reported: 0, sent: 0, stored: 0, duplicate: 0, rejected: 0, deferred: 0 };
+  readonly #counters = { reported: 0, sent: 0, stored: 0, duplicate: 0, notCollected: 0, rejected: 0, deferred: 0 };
 
   constructor(outbox: Outbox, deps: LedgerDeps) {
     this.outbox = outbox;
@@ -79,7 +79,7 @@ export class Ledger {
     const success = successOf(ack.status);
     if (ack.status === EventStatus.FENCED) this.#keep(entry);
     else if (success === undefined && ack.retryable) this.#defer(entry, ack);
-    else this.#settle(entry, success ?? "rejected", ack);
+    else this.#settle(entry, success ?? (ack.status === EventStatus.NOT_COLLECTED ? "not_collected" : "rejected"), ack);
   }
 
   #judgeRange(range: SequenceRange): void {
@@ -104,7 +104,7 @@ export class Ledger {
 
   #settle(entry: OutboxEntry, verdict: Settled["verdict"], ack: EventAck | undefined): void {
     this.outbox.forget(entry);
-    this.#counters[verdict]++;
+    this.#counters[verdict === "not_collected" ? "notCollected" : verdict]++;
     const latencyMs = this.#deps.clock.monotonicMs() - entry.sentAtMs;
     this.#deps.onSettled?.({ eventId: entry.eventId, verdict, learnt: "ack", latencyMs, ack });
   }

@@ -6,12 +6,12 @@ import type { LocalRouter } from "./local-router.js";
 import type { OutboxBounds, Window } from "./outbox.js";
 import type { ClientRoutes, JudgeTarget } from "./routes.js";
 import type { SessionState } from "./session.js";
-import type { ClientLoad } from "./wire/control.js";
+import type { ClientLoad, ClientMcpConfig } from "./wire/control.js";
 
 /** How one event ended. `learnt` says how we know: by an ack, or because the coordinator's resume point covers it (then the verdict itself is lost). */
 export type Settled = {
   readonly eventId: string;
-  readonly verdict: "stored" | "duplicate" | "rejected";
+  readonly verdict: "stored" | "duplicate" | "not_collected" | "rejected";
   readonly learnt: "ack" | "resume";
   /** From the newest sending to the ack, in ms. 0 when learnt by resuming. */
   readonly latencyMs: number;
@@ -26,6 +26,8 @@ export type SessionCounters = {
   readonly sent: number;
   readonly stored: number;
   readonly duplicate: number;
+  /** Left out by a collection rule of the MCP: resolved, and not stored. */
+  readonly notCollected: number;
   readonly rejected: number;
   /** Verdicts that asked for a later retry. */
   readonly deferred: number;
@@ -70,6 +72,11 @@ export type StreamSessionOptions = {
   readonly onSettled?: (settled: Settled) => void;
   /** Called with each table that came into force, and with undefined when it ran out. Must not throw. */
   readonly onRoutes?: (routes: ClientRoutes | undefined) => void;
+  /**
+   * Called with the configuration of the MCP, after Welcome and whenever it changes. Gives undefined when it is in force then, else why it cannot be. Must
+   * not throw. Without it the coordinator sends none.
+   */
+  readonly onMcpConfig?: (config: ClientMcpConfig) => string | undefined;
   /** Called on each change of state. Must not throw. */
   readonly onState?: (state: SessionState) => void;
   /** Called with each ServerNotice. Must not throw. */

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import {
+  type FleetRoutingConfig,
   GetRoutingConfigRequestSchema,
-  type RoutingConfig,
   RoutingService,
   SetRoutingConfigRequestSchema,
 } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
@@ -103,7 +103,7 @@ export async function setRoutingConfig(
   return configView(config);
 }
 
-function configView(config: RoutingConfig | undefined): RoutingConfigView {
+function configView(config: FleetRoutingConfig | undefined): RoutingConfigView {
   return {
     version: Number(config?.version ?? 0n),
     policyId: config?.policyId ?? "",

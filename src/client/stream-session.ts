@@ -11,6 +11,7 @@ import { departureOf } from "./departure.js";
 import { FrameWriter } from "./frame-writer.js";
 import { KeyRenewal } from "./key-renewal.js";
 import { Ledger } from "./ledger.js";
+import { McpConfigInForce } from "./mcp-config-in-force.js";
 import type { SessionCounters, StreamFailure, StreamSessionOptions } from "./options.js";
 import { narrower, Outbox } from "./outbox.js";
 import type { ClientRoutes } from "./routes.js";
@@ -44,6 +45,7 @@ export function createStreamSession(options: StreamSessionOptions): StreamSessio
 export class StreamSession implements AsyncDisposable {
   readonly producerId: string;
   readonly #options: StreamSessionOptions;
+  readonly #mcpConfig: McpConfigInForce;
   readonly #clock: Clock;
   readonly #rules: SessionRules;
   readonly #outbox: Outbox;
@@ -80,6 +82,7 @@ export class StreamSession implements AsyncDisposable {
       },
     });
     this.#terms = new Terms(options.batchEvents);
+    this.#mcpConfig = new McpConfigInForce(options.onMcpConfig);
     this.#keys = new KeyRenewal(options.renewKey, (key) => this.#keyRenewed(key));
     this.#endpoint = options.endpoint;
     this.producerId = options.producerId ?? mintUuidV7();
@@ -250,6 +253,7 @@ export class StreamSession implements AsyncDisposable {
       firstHeldSequence: this.#outbox.firstHeldSequence,
       resumeSessionId: this.#sessionId,
       reportsLoad: this.#options.load !== undefined,
+      takesMcpConfig: this.#mcpConfig.isWanted,
     });
   }
 
@@ -320,6 +324,9 @@ export class StreamSession implements AsyncDisposable {
       case "configUpdate":
         this.#writer.writeControl("configAck", this.#terms.configured(body.value));
         this.#beat();
+        break;
+      case "mcpConfigUpdate":
+        this.#writer.writeControl("mcpConfigAck", this.#mcpConfig.receive(body.value));
         break;
       case "drainNotice":
         this.#beginDrain(body.value);

@@ -1,5 +1,6 @@
 import type { KeyRing } from "../auth/api-key.js";
 import { Fleet } from "../hub/fleet.js";
+import type { SessionRegistry } from "../hub/surroundings.js";
 import type { Ingest } from "../ingest/ingest.js";
 import { memoryShare } from "../platform/memory.js";
 import { ackRow, createAckLog } from "../smart-router/acks.js";
@@ -18,7 +19,14 @@ import { sessionSettingsOf } from "./session-settings.js";
 export type Routing = { readonly fleet: Fleet; readonly publisher: Publisher; readonly useRule: (id: WeightRuleId) => void };
 
 /** Builds them. Resolves when it is known which tables must not be sent again. */
-export async function startRouting(machine: Machine, keys: KeyRing, store: Store, ingest: Ingest, ends: Ends): Promise<Routing> {
+export async function startRouting(
+  machine: Machine,
+  keys: KeyRing,
+  store: Store,
+  ingest: Ingest,
+  ends: Ends,
+  registry?: SessionRegistry,
+): Promise<Routing> {
   const { config, log, clock, rng } = machine;
   const settings = { ...routerDefaults, ...config.routing };
   const signals = createSignals(settings);
@@ -32,6 +40,7 @@ export async function startRouting(machine: Machine, keys: KeyRing, store: Store
   const acks = createAckLog({ record: (rows) => store.recordAcks(rows), clock, log });
   ends.add(() => acks.close());
   const fleet: Fleet = new Fleet({
+    ...(registry === undefined ? {} : { registry }),
     ingest,
     openProducer: (producerId, mcpId, sessionId) => store.openProducer(producerId, mcpId, sessionId, config.server.coordinatorId),
     // The lock of the embedded store's directory admits one process: nobody else could fence a session there.

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { limits } from "../platform/limits.js";
+import { parseRange } from "../platform/semver.js";
 
 /** What the schema of a setting does not say by itself. Everything shown to people about a setting is made of this and the schema. */
 export type SettingNote = {
@@ -178,6 +179,82 @@ const routing = z.strictObject({
   }),
 });
 
+const registry = z.strictObject({
+  heartbeatIntervalSeconds: whole(1, 3_600).default(30).register(settingNotes, {
+    doc: "`heartbeat_interval` of a new registration; UpdateMcpConfig changes it for one MCP",
+    reason: "the figure of the mission's registration documents",
+    unit: "seconds",
+  }),
+  dataReportIntervalSeconds: whole(1, 3_600).default(10).register(settingNotes, {
+    doc: "`data_report_interval` of a new registration; UpdateMcpConfig changes it for one MCP",
+    reason: "the figure of the mission's registration documents",
+    unit: "seconds",
+  }),
+  suspectMisses: whole(1, 100).default(2).register(settingNotes, {
+    doc: "A lease is SUSPECT when so many heartbeats have been missed",
+    reason: "one loss is noise",
+    unit: "heartbeats",
+  }),
+  deadMisses: whole(2, 1_000).default(4).register(settingNotes, {
+    doc: "A lease is DEAD when so many heartbeats have been missed; more than `suspect_misses` to have an effect of its own",
+    reason: "two minutes at the usual interval: longer than a restart",
+    unit: "heartbeats",
+  }),
+  priority: whole(0, 9).default(1).register(settingNotes, {
+    doc: "`priority` of a new registration: tiers, 0 is served first",
+    reason: "the figure of the mission's registration documents",
+    unit: "tier",
+  }),
+  weight: whole(0, 10_000).default(100).register(settingNotes, {
+    doc: "`weight` of a new registration",
+    reason: "the figure of the mission's registration documents",
+    unit: "parts",
+  }),
+  interactionLogEndpoint: z
+    .string({ error: "must be a URL" })
+    .max(2_048, "must be at most 2,048 characters")
+    .default("")
+    .register(settingNotes, {
+      doc: "`interaction_log_endpoint` that registrations are told, where the web port is not reached under its own name",
+      reason: "behind a proxy only the operator knows it",
+      defaultText: "the web port's own URL of ReportInteractions",
+    }),
+  acceptedVersions: z
+    .string({ error: rangeRule() })
+    .max(limits.idMaxBytes, rangeRule())
+    .refine((text) => parseRange(text) !== undefined, rangeRule())
+    .default("")
+    .register(settingNotes, {
+      doc: "Range of semantic versions that MCPs may have, in RegisterMcp and in Hello: `^1.2.0 || >=3.0.0 <4.0.0`, `1.x`. Empty accepts all",
+      reason: "nobody is turned away before somebody has decided so",
+    }),
+  upgradeHint: z.string({ error: "must be a text" }).max(512, "must be at most 512 characters").default("").register(settingNotes, {
+    doc: "What an MCP with another version is told to do",
+    reason: "absent means: run a version in the range",
+  }),
+  issueKeys: onOff().default(false).register(settingNotes, {
+    doc: "Give each MCP that registers an API key of its own, shown once. Has an effect only where `[[auth.keys]]` are asked for at all",
+    reason: "handing out credentials must be somebody's decision",
+  }),
+  healthCheckIntervalSeconds: whole(1, 3_600).default(15).register(settingNotes, {
+    doc: "How often a registered health endpoint is asked, each time up to a quarter earlier or later",
+    reason: "three failures in a row are seen within a minute",
+    unit: "seconds",
+  }),
+  healthCheckTimeoutMs: whole(100, 60_000).default(2_000).register(settingNotes, {
+    doc: "A health check that takes longer has failed",
+    reason: "an MCP that needs two seconds to say that it is well is not",
+    unit: "milliseconds",
+  }),
+  healthCheckAddresses: z
+    .enum(["none", "public", "private", "any"], { error: 'must be "none", "public", "private" or "any"' })
+    .default("private")
+    .register(settingNotes, {
+      doc: "Which addresses health checks may connect to: none at all, public ones, those and private networks, or any. Loopback and link-local are in `any` only",
+      reason: "MCPs live in private networks; a coordinator must not be made to ask its own host or a cloud's metadata address",
+    }),
+});
+
 const auth = z.strictObject({
   keys: z.array(staticKey).default([]).register(settingNotes, {
     doc: "Static API keys, one `[[auth.keys]]` table each; see below. Without any, callers are not asked who they are",
@@ -224,11 +301,15 @@ const extensions = z.strictObject({
   routing: onOff()
     .default(true)
     .register(settingNotes, { doc: "Compute routing weights and publish them", reason: "costs nothing while no events come" }),
+  registry: onOff().default(true).register(settingNotes, {
+    doc: "Serve RegistryService and keep leases",
+    reason: "costs a few small statements a minute while nobody registers",
+  }),
   web: onOff().default(true).register(settingNotes, { doc: "Open the web port", reason: "probes and dashboards expect it" }),
 });
 
 /** The groups, in the order of the documentation. A key here is a TOML table, camelCase turned into snake_case. */
-export const sections = { server, store, ingest, session, routing, auth, security, logging, extensions } as const;
+export const sections = { server, store, ingest, session, routing, registry, auth, security, logging, extensions } as const;
 
 /** The one schema of the configuration: types, defaults, checks and documentation all come from it. */
 export const configSchema = z.strictObject(sections);
@@ -263,6 +344,10 @@ function text(what: string) {
 
 function postgresUrlRule(): string {
   return "must be a URL that begins with postgres:// or postgresql://";
+}
+
+function rangeRule(): string {
+  return 'must be a range of versions, for example "^1.2.0 || 3.x", or empty';
 }
 
 function secretRule(): string {

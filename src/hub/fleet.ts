@@ -1,4 +1,5 @@
 import type { Principal } from "../auth/principal.js";
+import type { VersionedMcpConfig } from "../interaction/mcp-config.js";
 import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
@@ -131,6 +132,23 @@ export class Fleet {
   publish(routes: PublishedRoutes): void {
     this.#plane.published(routes, this.#deps.clock.monotonicMs());
     this.#each((session) => session.routesPublished(routes));
+  }
+
+  /** Offers new configurations, by MCP, to the sessions that want them. */
+  mcpConfigsChanged(configs: ReadonlyMap<string, VersionedMcpConfig>): void {
+    this.#each((session) => {
+      const config = configs.get(session.mcpId);
+      if (config !== undefined) session.mcpConfigChanged(config);
+    });
+  }
+
+  /** Ends the sessions whose keys are valid no more: their events that are under way are stored, and sent again with another key. */
+  keysRevoked(keyIds: ReadonlySet<string>): void {
+    this.#each((session) => {
+      const { principal } = session;
+      if (principal.kind !== "key" || !keyIds.has(principal.keyId)) return;
+      session.failed(new CoordinatorError("unauthenticated", "the key of this session was revoked", { reason: "KEY_UNKNOWN" }));
+    });
   }
 
   /** Gives new settings to every session, and to those to come. Returns their version. */

@@ -1,4 +1,5 @@
 import type { Principal } from "../auth/principal.js";
+import type { McpConfigAnswer, VersionedMcpConfig } from "../interaction/mcp-config.js";
 import { unreachable } from "../platform/assert.js";
 import type { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
@@ -96,6 +97,8 @@ export class SessionControl {
     this.#pushes = this.#openPushes(mcpId === "" ? id : mcpId);
     const routes = capabilities.has("routing") ? this.#deps.currentRoutes() : undefined;
     if (routes !== undefined) this.#pushes.routes.offer(routes, false);
+    const mcpConfig = this.#deps.registry?.configOf(this.#session.mcpId);
+    if (mcpConfig !== undefined) this.mcpConfigChanged(mcpConfig);
     return this.#pushes.takeRoutes(this.#deps.clock.monotonicMs());
   }
 
@@ -118,6 +121,9 @@ export class SessionControl {
       case "load_report":
         this.#takeLoad(frame.report);
         break;
+      case "mcp_config_ack":
+        this.#mcpConfigAcked(frame.answer);
+        break;
       case "unknown":
         this.notice("UNKNOWN_FRAME", "a frame with no member this coordinator knows was ignored");
         break;
@@ -136,6 +142,11 @@ export class SessionControl {
     if (this.#session.isLive && this.#capabilities.has("config")) this.#pushes.offerSettings(settings);
     this.#session.cadenceChanged();
     this.push();
+  }
+
+  /** Offers it; the next `push` sends it. */
+  mcpConfigChanged(config: VersionedMcpConfig): void {
+    if (this.#capabilities.has("mcp_config")) this.#pushes.offerMcpConfig(config);
   }
 
   /** Sends what is to be pushed and may be: a newer table, newer settings. */
@@ -188,6 +199,16 @@ export class SessionControl {
   /** Rejections count for the MCP; a session that names none is on its own. */
   #openPushes(subject: string): PushOutlet {
     return new PushOutlet(this.#deps.settings(), new RouteOutlet(subject, this.#deps.plane));
+  }
+
+  #mcpConfigAcked(answer: McpConfigAnswer): void {
+    if (!this.#pushes.mcpConfigAcked(answer)) {
+      this.notice("ACK_IGNORED", "an ack of a configuration with a nonce that is not outstanding was ignored");
+      return;
+    }
+    const { id, mcpId, producerId } = this.#session;
+    this.#deps.registry?.configAcked({ producerId: producerId === "" ? id : producerId, mcpId, answer });
+    this.push();
   }
 
   #configAcked(ack: ConfigAck): void {

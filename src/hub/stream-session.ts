@@ -2,6 +2,7 @@ import type { Principal } from "../auth/principal.js";
 import type { Bearer } from "../ingest/accept.js";
 import type { CommitTiming, Origin } from "../ingest/pending.js";
 import type { Draft, NewEvent, Outcome } from "../interaction/event.js";
+import type { VersionedMcpConfig } from "../interaction/mcp-config.js";
 import { unreachable } from "../platform/assert.js";
 import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
@@ -189,6 +190,11 @@ export class StreamSession implements Origin, ControlledSession {
     this.#control.settingsChanged(settings);
   }
 
+  mcpConfigChanged(config: VersionedMcpConfig): void {
+    this.#control.mcpConfigChanged(config);
+    this.#control.push();
+  }
+
   cadenceChanged(): void {
     this.#apply({ kind: "cadence", ...this.#cadence() });
   }
@@ -218,7 +224,7 @@ export class StreamSession implements Origin, ControlledSession {
 
   #greet(greeting: Greeting): void {
     if (this.#session.kind === "greeting") {
-      const refusal = checkGreeting(greeting, this.principal);
+      const refusal = checkGreeting(greeting, this.principal) ?? this.#deps.registry?.judgeVersion(greeting.instanceVersion);
       if (refusal !== undefined) {
         this.failed(refusal);
         return;
@@ -349,6 +355,8 @@ export class StreamSession implements Origin, ControlledSession {
     const resumes = greeting.resumeSessionId;
     log.info({ session: sessionId, mcpId, producerId, epoch, resume: welcome.resumeStatus, before, resumes }, "session opened");
     this.#frames.write(welcomeFrame({ ...welcome, sessionId, coordinatorId, window, routing, serverTimeMs: clock.nowMs() }));
+    if (mcpId !== "") this.#deps.registry?.greeted(mcpId, greeting.instanceVersion);
+    this.#control.push();
   }
 
   /** Acks first: pushes never hold them back. */

@@ -1,5 +1,6 @@
 import type { Principal } from "../auth/principal.js";
 import type { Ingest } from "../ingest/ingest.js";
+import type { McpConfigAnswer, VersionedMcpConfig } from "../interaction/mcp-config.js";
 import type { Clock } from "../platform/clock.js";
 import type { CoordinatorError } from "../platform/errors.js";
 import type { Logger } from "../platform/log.js";
@@ -36,7 +37,23 @@ export type Transport = {
 /** Gives a producer its next epoch. Undefined when it belongs to another MCP. */
 export type OpenProducer = (producerId: string, mcpId: string, sessionId: string) => Promise<ProducerOpened | undefined>;
 
+/** What a producer did with the configuration of its MCP. */
+export type AckedMcpConfig = { readonly producerId: string; readonly mcpId: string; readonly answer: McpConfigAnswer };
+
+/** What a session needs of the registry. None of it waits. */
+export type SessionRegistry = {
+  /** The refusal of a version that this coordinator does not accept. Empty means that none was said. */
+  readonly judgeVersion: (version: string) => CoordinatorError | undefined;
+  /** A session has begun that speaks for this MCP: a registration by itself. */
+  readonly greeted: (mcpId: string, version: string) => void;
+  /** The configuration of an MCP; undefined while it is not known here. */
+  readonly configOf: (mcpId: string) => VersionedMcpConfig | undefined;
+  readonly configAcked: (acked: AckedMcpConfig) => void;
+};
+
 export type SessionDeps = {
+  /** Absent where no fleet is kept. */
+  readonly registry?: SessionRegistry;
   readonly ingest: Ingest;
   readonly openProducer: OpenProducer;
   readonly currentRoutes: () => PublishedRoutes | undefined;

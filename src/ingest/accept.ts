@@ -1,5 +1,6 @@
 import { mayActFor, type Principal } from "../auth/principal.js";
 import { checkDraft } from "../interaction/check.js";
+import { type CollectionRules, isCollected, reduceDraft } from "../interaction/collect.js";
 import { canonicalJson, contentHash, contentText, rawOf, stampContent } from "../interaction/content.js";
 import {
   type Detail,
@@ -22,6 +23,8 @@ export type AcceptDeps = {
   readonly pseudonym: (userId: string) => string;
   readonly maxClockSkewMs: number;
   readonly dedupeHorizonMs: number;
+  /** Collection rules of an MCP; undefined, or absent, when everything is kept. */
+  readonly rulesOf?: (mcpId: string) => CollectionRules | undefined;
 };
 
 /** Who brings events, and what they said about themselves. */
@@ -59,12 +62,18 @@ export function accept(deps: AcceptDeps, bearer: Bearer, draft: Draft, nowMs: nu
   const newestMs = draft.eventId === "" ? occurredAtUs / 1000 : Math.max(occurredAtUs / 1000, uuidV7TimeMs(draft.eventId));
   const leadMs = newestMs - nowMs - deps.maxClockSkewMs;
   if (leadMs > 0) return refuseSkewed(draft, leadMs);
-  const raw = rawOf(detail);
   const content = contentText(draft, deps.pseudonym);
-  const hash = contentHash(draft.interactionId, occurredAtUs, content, raw);
+  const hash = contentHash(draft.interactionId, occurredAtUs, content, rawOf(detail));
   const eventId = parseUuidV7(draft.eventId) ?? deriveEventId(mcpId, draft.interactionId, occurredAtUs, hash);
   if (uuidV7TimeMs(eventId) < nowMs - deps.dedupeHorizonMs) return refuse({ ...draft, eventId }, "too_old");
-  const body = stampContent(content, stampText(bearer.labels, draft.labels));
+  const rules = deps.rulesOf?.(mcpId);
+  if (rules !== undefined && !isCollected(rules, detail.kind, draft.interactionId)) return refuse({ ...draft, eventId }, "not_collected");
+  // The hash is of what was sent, whatever is kept of it: sent again under other rules it is the same event.
+  const kept = rules === undefined ? draft : reduceDraft(rules, draft);
+  const keptDetail = kept.detail ?? detail;
+  const raw = rawOf(keptDetail);
+  const text = kept === draft ? content : contentText(kept, deps.pseudonym);
+  const body = stampContent(text, stampText(bearer.labels, draft.labels));
   const event: NewEvent = {
     eventId,
     mcpId: parseMcpId(mcpId),
@@ -77,7 +86,7 @@ export function accept(deps: AcceptDeps, bearer: Bearer, draft: Draft, nowMs: nu
     digest: hash.slice(0, 32),
     body,
     raw,
-    facts: factsOf(detail, draft.sessionId, deps.pseudonym),
+    facts: factsOf(keptDetail, kept.sessionId, deps.pseudonym),
     source: bearer.source,
     encodedBytes: draft.encodedBytes,
     costBytes: eventOverheadBytes + body.length * 2 + (raw?.byteLength ?? 0) * 3,

@@ -64,5 +64,6 @@ function emptyCounts(): Record<VerdictStatus, number> {
     overloaded: 0,
     unavailable: 0,
     not_found: 0,
+    not_collected: 0,
   };
 }

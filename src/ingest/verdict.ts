@@ -15,7 +15,8 @@ export type VerdictStatus =
   | "fenced"
   | "overloaded"
   | "unavailable"
-  | "not_found";
+  | "not_found"
+  | "not_collected";
 
 /** Verdict on one event, for whoever brought it. */
 export type Verdict = {
@@ -44,6 +45,7 @@ export const retryableByStatus = {
   overloaded: true,
   unavailable: true,
   not_found: false,
+  not_collected: false,
 } as const satisfies Record<VerdictStatus, boolean>;
 
 /** Who a verdict is about. */

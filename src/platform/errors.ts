@@ -79,6 +79,13 @@ export const errorReasons = {
   OPERATOR_ONLY: "the key is bound to one MCP; this needs a key for all",
   CONFIG_CHANGED: "the configuration has changed since the named version; metadata has the version in force",
   DEADLINE_EXCEEDED: "the deadline passed before the answer",
+  MCP_NOT_FOUND: "no registration has this mcp_id",
+  MCP_DEREGISTERED: "the registration has ended; register again for another mcp_id",
+  LEASE_DEAD: "the lease has ended because no sign of life came; register again, which gives back the same mcp_id",
+  VERSION_NOT_ACCEPTED: "this coordinator does not accept the MCP's version; metadata has accepted and upgrade_hint",
+  CONFIG_VERSION_MISMATCH: "the configuration is no longer the version that was expected; metadata has the version in force",
+  REVISION_GONE: "what changed since this revision is no longer known; watch from 0",
+  REGISTRATIONS_EXHAUSTED: "there are as many registrations as there may be; QuotaFailure says how many",
   INTERNAL: "a bug of the coordinator; its log has the cause",
 } as const satisfies Record<string, string>;
 

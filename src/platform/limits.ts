@@ -295,4 +295,41 @@ export const limits = {
   madeDecisionsMax: 100_000,
   /** Bytes of one page of decisions: half of frameMaxBytes. */
   decisionPageMaxBytes: 2 * 1024 * 1024,
+  /** Registrations that have not ended: each coordinator keeps all of them in memory, about 2 KiB each. */
+  registrationsMax: 10_000,
+  /** Longest name of an MCP: with "_NNN" it stays well below idMaxBytes. Unit: bytes. */
+  mcpNameMaxBytes: 128,
+  /** Capabilities, and formats, of one registration. */
+  mcpTagMaxCount: 64,
+  /** Longest URL of an endpoint. Unit: bytes. */
+  endpointMaxBytes: 2_048,
+  /** Most signs of life in a row that a lease has to show before it is alive again: two minutes at the usual pace. */
+  leaseNeededBeatsMax: 8,
+  /** Signs of life in a row after which a lease that has flapped needs half as many. */
+  leaseCalmBeats: 20,
+  /** How often each coordinator looks for changes that others made to the registry, and how late a revoked key may still pass. */
+  registryPollMs: 500,
+  /** How often leases are renewed and judged. */
+  leaseTickMs: 1_000,
+  /** Leases renewed, and registrations made by Hello, in one transaction. */
+  leaseBatchMax: 500,
+  /** An MCP whose last stream here has ended may come back, here or elsewhere, before it is suspect: the spread of reconnects, twice. */
+  leaseLostGraceMs: 10_000,
+  /** Watchers of registrations per process. */
+  mcpWatchersMax: 1_000,
+  /** Registrations in one message of a watch: far below frameMaxBytes. */
+  watchMcpsPerMessage: 100,
+  /** Answers about configurations, and entries of history, shown of one MCP. */
+  mcpStandingMaxCount: 100,
+  /** Answers about configurations that wait to be stored: one per session that a process may hold. */
+  mcpConfigAckBufferMax: 10_000,
+  /** Checks of health endpoints that run at once. */
+  healthChecksAtOnce: 16,
+  /** Bytes of an answer to a health check that are read; its status is what counts. */
+  healthBodyMaxBytes: 64 * 1024,
+  /** Redirects that a health check follows, all on the host that was registered. */
+  healthRedirectsMax: 3,
+  /** Failed checks in a row that make an MCP unhealthy, and passed ones that make it healthy again. */
+  healthFallCount: 3,
+  healthRiseCount: 2,
 } as const;

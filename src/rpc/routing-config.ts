@@ -1,10 +1,10 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
+  type FleetRoutingConfigSchema,
   type GetRoutingConfigRequest,
   type GetRoutingConfigResponse,
   GetRoutingConfigResponseSchema,
   type McpRoutingConfig,
-  type RoutingConfigSchema,
   type SetRoutingConfigRequest,
   type SetRoutingConfigResponse,
   SetRoutingConfigResponseSchema,
@@ -74,7 +74,7 @@ export function createConfigHandlers(deps: ConfigDeps): ConfigHandlers {
   };
 }
 
-function configMessage(inForce: ConfigInForce, principal: Principal): MessageInitShape<typeof RoutingConfigSchema> {
+function configMessage(inForce: ConfigInForce, principal: Principal): MessageInitShape<typeof FleetRoutingConfigSchema> {
   const { version, config, policyId, shadowPolicyIds, changedAtMs, changedBy } = inForce;
   return {
     version: BigInt(Math.max(0, version)),

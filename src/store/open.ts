@@ -19,6 +19,7 @@ import { countInteractions, readPerformance } from "./performance.js";
 import { readEpochs, readProducer } from "./producers.js";
 import { acquireTerm, publish, readPublication } from "./publications.js";
 import { readEvents, readInteraction } from "./read-interaction.js";
+import { createRegistryStore } from "./registry.js";
 import { exchangeDigests, readRouterStates, saveRouterState, withdrawDigest } from "./router-state.js";
 import { listRoutingChanges, readRoutingConfig, writeRoutingConfig } from "./routing-config.js";
 import { type Store, StoreFault } from "./store.js";
@@ -151,6 +152,7 @@ function createStore(options: StoreOptions, parts: Parts): Store {
     saveRouterState: (state, maxAgeMs) => saveRouterState(queries, state, maxAgeMs),
     readRouterStates: (maxCount) => readRouterStates(queries, maxCount),
     readRejections: (position) => readRejections(queries, position),
+    ...createRegistryStore(queries),
     maintain: async (nowMs) => {
       const report = await maintain(queries, options, nowMs);
       if (parts.kind === "embedded") await vacuum(queries);

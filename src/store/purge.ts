@@ -38,10 +38,13 @@ async function findOldestAbove(pool: Pool, maxRecords: number): Promise<Position
   return edge;
 }
 
-/** Deletes what else only grows: acks, publications but the newest, refused events, outcomes of decisions, and producers, all by age. Bound as above. */
+/**
+ * Deletes what else only grows: acks, publications but the newest, refused events, outcomes of decisions, producers, and registrations that have ended, by
+ * age. Bound as above.
+ */
 export async function purgeRecords(pool: Pool, cutoffMs: number): Promise<void> {
   const cutoff = timestampOfMicros(cutoffMs * 1000);
-  const purges: readonly ((sql: Sql, rowCount: number) => Promise<{ readonly count: number }>)[] = [
+  const purges: readonly Purge[] = [
     (sql, n) =>
       sql`DELETE FROM routing_ack_log WHERE id IN (SELECT id FROM routing_ack_log WHERE acked_at < ${cutoff}::timestamptz LIMIT ${n})`,
     (sql, n) => sql`DELETE FROM routing_ack WHERE producer_id IN
@@ -54,9 +57,33 @@ export async function purgeRecords(pool: Pool, cutoffMs: number): Promise<void> 
     (sql, n) => sql`DELETE FROM producer WHERE producer_id IN
       (SELECT producer_id FROM producer WHERE seen_at < ${cutoff}::timestamptz LIMIT ${n} FOR UPDATE SKIP LOCKED)`,
   ];
-  for (const purge of purges) {
+  for (const purge of [...purges, ...registryPurges(cutoff)]) {
     await repeat(async (rowCount) => (await pool.run(({ sql }) => purge(sql, rowCount))).count);
   }
+}
+
+type Purge = (sql: Sql, rowCount: number) => Promise<{ readonly count: number }>;
+
+/**
+ * Of the registry: history, acks, and registrations that are dead or deregistered for so long. Counters stay, so that no id is ever given twice. The
+ * floor of revisions rises before a registration goes, so that nobody who follows from before misses it unseen.
+ */
+function registryPurges(cutoff: string): readonly Purge[] {
+  return [
+    (sql, n) =>
+      sql`DELETE FROM mcp_history WHERE revision IN (SELECT revision FROM mcp_history WHERE at < ${cutoff}::timestamptz LIMIT ${n})`,
+    (sql, n) => sql`DELETE FROM mcp_config_ack WHERE (mcp_id, producer_id) IN
+      (SELECT mcp_id, producer_id FROM mcp_config_ack WHERE acked_at < ${cutoff}::timestamptz LIMIT ${n})`,
+    (sql, n) => sql`WITH ended AS MATERIALIZED (
+        SELECT mcp_id, mcp.revision FROM mcp JOIN mcp_lease USING (mcp_id) WHERE state IN (3, 4) AND changed_at < ${cutoff}::timestamptz
+        ORDER BY mcp_id LIMIT ${n} FOR UPDATE SKIP LOCKED
+      ), lease AS (
+        DELETE FROM mcp_lease USING ended WHERE mcp_lease.mcp_id = ended.mcp_id
+      ), head AS (
+        UPDATE registry_head SET revision = revision + 1, floor = greatest(floor, (SELECT max(revision) FROM ended)) WHERE EXISTS (SELECT FROM ended)
+      )
+      DELETE FROM mcp USING ended WHERE mcp.mcp_id = ended.mcp_id`,
+  ];
 }
 
 /** A fragment of SQL, made with the driver of the statement that it becomes a part of. */

@@ -8,6 +8,7 @@ import type {
   StoredRoutingChange,
   StoredRoutingConfig,
 } from "./decision-row.js";
+import type { RegistryStore } from "./registry-rows.js";
 
 /** What the caller of a store should do about a failure; decided from SQLSTATE or the socket error, in fault.ts. */
 export type StoreFaultKind =
@@ -175,7 +176,7 @@ export type MaintenanceReport = {
  * Everything durable. One implementation over postgres.js; `kind` tells what stands behind it.
  * Errors: every function throws StoreFault, and nothing else but bugs of ours.
  */
-export type Store = {
+export type Store = RegistryStore & {
   readonly kind: "embedded" | "postgres";
   /** One line for people: which store, where, and what it promises. Holds no password. */
   readonly promise: string;

@@ -13,7 +13,7 @@ import {
 } from "drizzle-orm/pg-core";
 import type { EventKind, InteractionState, Source } from "../interaction/event.js";
 import type { DecisionRegime, DecisionState } from "./decision-row.js";
-
+import type { Health, LeaseState, RegistrationSource } from "./registry-rows.js";
 import type { RoutingAckStatus, RoutingRejectionName } from "./store.js";
 import { microsOfTimestamp, timestampOfMicros } from "./timestamps.js";
 
@@ -32,6 +32,9 @@ const bytes = customType<{ data: Uint8Array; driverData: Buffer }>({ dataType: (
 export const kindNumbers = { start: 1, progress: 2, complete: 3, error: 4 } as const satisfies Record<EventKind, number>;
 export const sourceNumbers = { grpc: 1, http: 2, redis: 3, table: 4 } as const satisfies Record<Source, number>;
 export const stateNumbers = { started: 1, running: 2, completed: 3, failed: 4 } as const satisfies Record<InteractionState, number>;
+export const leaseStateNumbers = { alive: 1, suspect: 2, dead: 3, deregistered: 4 } as const satisfies Record<LeaseState, number>;
+export const healthNumbers = { unknown: 1, healthy: 2, unhealthy: 3 } as const satisfies Record<Health, number>;
+export const registrationSourceNumbers = { register: 1, hello: 2 } as const satisfies Record<RegistrationSource, number>;
 export const ackStatusNumbers = { received: 1, applied: 2, rejected: 3, expired: 4 } as const satisfies Record<RoutingAckStatus, number>;
 export const regimeNumbers = { normal: 1, cold_start: 2, all_hot: 3, panic: 4, probe: 5 } as const satisfies Record<DecisionRegime, number>;
 export const outcomeNumbers = { complete: 1, error: 2, censored: 3 } as const satisfies Record<DecisionState, number>;
@@ -253,6 +256,71 @@ const instanceSettingTable = pgTable("instance_setting", {
   value: text("value").notNull(),
 });
 
+/** The revision of the registry: one row. */
+const registryHeadTable = pgTable("registry_head", {
+  singleton: boolean("singleton").primaryKey().default(true),
+  revision: bigint("revision", { mode: "number" }).notNull(),
+  floor: bigint("floor", { mode: "number" }).notNull(),
+});
+
+/** The last number given out per name. */
+const mcpCounterTable = pgTable("mcp_counter", {
+  name: text("name").primaryKey(),
+  last: bigint("last", { mode: "number" }).notNull(),
+});
+
+/** One row per registration, also of those that have ended, until retention. */
+const mcpTable = pgTable("mcp", {
+  mcpId: text("mcp_id").primaryKey(),
+  name: text("name").notNull(),
+  version: text("version").notNull(),
+  instance: text("instance").notNull(),
+  source: smallint("source").notNull(),
+  profile: jsonb("profile").notNull(),
+  config: jsonb("config").notNull(),
+  configVersion: bigint("config_version", { mode: "number" }).notNull(),
+  health: smallint("health").notNull(),
+  keyId: text("key_id").notNull().default(""),
+  keySha256: text("key_sha256").notNull().default(""),
+  registeredAt: micros("registered_at").notNull(),
+  changedAt: micros("changed_at").notNull(),
+  revision: bigint("revision", { mode: "number" }).notNull(),
+});
+
+/** Signs of life, apart from the registration because they change all the time. */
+const mcpLeaseTable = pgTable("mcp_lease", {
+  mcpId: text("mcp_id").primaryKey(),
+  state: smallint("state").notNull(),
+  steadyBeats: integer("steady_beats").notNull(),
+  neededBeats: integer("needed_beats").notNull(),
+  beat: bigint("beat", { mode: "number" }).notNull().default(0),
+  beatAt: micros("beat_at").notNull(),
+  coordinatorId: text("coordinator_id").notNull(),
+});
+
+/** Every change of a registration, until retention. */
+export const mcpHistoryTable = pgTable("mcp_history", {
+  revision: bigint("revision", { mode: "number" }).primaryKey(),
+  mcpId: text("mcp_id").notNull(),
+  at: micros("at").notNull(),
+  kind: text("kind").notNull(),
+  detail: text("detail").notNull(),
+});
+
+/** What each producer last said about the configuration of its MCP. */
+export const mcpConfigAckTable = pgTable(
+  "mcp_config_ack",
+  {
+    mcpId: text("mcp_id").notNull(),
+    producerId: text("producer_id").notNull(),
+    version: bigint("version", { mode: "number" }).notNull(),
+    status: smallint("status").notNull(),
+    detail: text("detail").notNull(),
+    ackedAt: micros("acked_at").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.mcpId, table.producerId] })],
+);
+
 /** Every table, for the test that compares them with a real database. */
 export const tables = [
   producerTable,
@@ -270,4 +338,10 @@ export const tables = [
   routerDigestTable,
   routerStateTable,
   instanceSettingTable,
+  registryHeadTable,
+  mcpCounterTable,
+  mcpTable,
+  mcpLeaseTable,
+  mcpHistoryTable,
+  mcpConfigAckTable,
 ] as const;

@@ -17,6 +17,7 @@ export const statusToProto = {
   overloaded: EventStatus.OVERLOADED,
   unavailable: EventStatus.UNAVAILABLE,
   not_found: EventStatus.NOT_FOUND,
+  not_collected: EventStatus.NOT_COLLECTED,
 } as const satisfies Record<string, EventStatus>;
 
 /** What an ack says; ingest's Verdict has this shape. */

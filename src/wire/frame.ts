@@ -14,10 +14,12 @@ import {
   type SequenceRange,
 } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import type { Draft } from "../interaction/event.js";
+import type { McpConfigAnswer } from "../interaction/mcp-config.js";
 import { unreachable } from "../platform/assert.js";
 import type { AppliedRoutes, ObservedShare, RoutingAck } from "../smart-router/table.js";
 import { type AckView, ackToProto, statusToProto } from "./ack.js";
 import { draftFromProto, draftsFromProto } from "./event.js";
+import { mcpConfigAnswerFromProto } from "./mcp-config.js";
 import { appliedFromProto, observedFromProto, routingAckFromProto } from "./routes.js";
 import { respond, type ServerFrame } from "./server-frame.js";
 import {
@@ -44,7 +46,7 @@ export type Greeting = {
   readonly resumeSessionId: string;
 };
 
-export type CapabilityName = "heartbeat" | "flow_control" | "routing" | "config" | "drain" | "load_report";
+export type CapabilityName = "heartbeat" | "flow_control" | "routing" | "config" | "drain" | "load_report" | "mcp_config";
 
 /** One frame from a client. `unknown` is an empty oneof, which is also what a member looks like that we do not know yet. */
 export type ClientFrame =
@@ -61,6 +63,7 @@ export type ClientFrame =
   | { readonly kind: "config_ack"; readonly ack: ConfigAck }
   | { readonly kind: "credential_refresh"; readonly token: string }
   | { readonly kind: "load_report"; readonly report: LoadReport }
+  | { readonly kind: "mcp_config_ack"; readonly answer: McpConfigAnswer }
   | { readonly kind: "unknown" };
 
 /** Reads a decoded frame. `bytes` is its encoded length. */
@@ -88,6 +91,8 @@ export function parseClientFrame(request: StreamInteractionsRequest, bytes: numb
       return { kind: "credential_refresh", token: frame.value.token };
     case "loadReport":
       return { kind: "load_report", report: loadReportFromProto(frame.value) };
+    case "mcpConfigAck":
+      return parseMcpConfigAck(mcpConfigAnswerFromProto(frame.value));
     case undefined:
       return { kind: "unknown" };
     default:
@@ -104,6 +109,10 @@ function parseConfigAck(ack: ConfigAck | undefined): ClientFrame {
   return ack === undefined ? { kind: "unknown" } : { kind: "config_ack", ack };
 }
 
+function parseMcpConfigAck(answer: McpConfigAnswer | undefined): ClientFrame {
+  return answer === undefined ? { kind: "unknown" } : { kind: "mcp_config_ack", answer };
+}
+
 const capabilityNames = {
   [Capability.UNSPECIFIED]: undefined,
   [Capability.HEARTBEAT]: "heartbeat",
@@ -112,6 +121,7 @@ const capabilityNames = {
   [Capability.CONFIG]: "config",
   [Capability.DRAIN]: "drain",
   [Capability.LOAD_REPORT]: "load_report",
+  [Capability.MCP_CONFIG]: "mcp_config",
 } as const satisfies Record<Capability, CapabilityName | undefined>;
 
 const capabilitiesToProto = {
@@ -121,6 +131,7 @@ const capabilitiesToProto = {
   config: Capability.CONFIG,
   drain: Capability.DRAIN,
   load_report: Capability.LOAD_REPORT,
+  mcp_config: Capability.MCP_CONFIG,
 } as const satisfies Record<CapabilityName, Capability>;
 
 function parseHello(hello: Hello): Greeting {

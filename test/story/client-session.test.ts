@@ -63,7 +63,16 @@ test("events are sent after Welcome, acknowledged once each, and closing half-cl
   expect(seen).toEqual([1n, 2n, 3n]);
   expect(settled.map((one) => one.eventId)).toEqual(ids);
   expect(await session.close()).toEqual({ kind: "done" });
-  expect(session.counters).toEqual({ reported: 3, sent: 3, stored: 3, duplicate: 0, rejected: 0, deferred: 0, reconnects: 0 });
+  expect(session.counters).toEqual({
+    reported: 3,
+    sent: 3,
+    stored: 3,
+    duplicate: 0,
+    notCollected: 0,
+    rejected: 0,
+    deferred: 0,
+    reconnects: 0,
+  });
 });
 
 test("after a lost connection only what lies above the resume point is sent again, and every event settles exactly once", async () => {

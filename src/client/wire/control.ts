@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { type McpConfig, McpConfigAckSchema } from "../../../gen/mcp/coordinator/v1/mcp_config_pb.js";
 import {
   type AppliedRoutes,
   AppliedRoutesSchema,
@@ -32,10 +33,24 @@ export type Greeting = {
   /** The session before this one; empty without. */
   readonly resumeSessionId: string;
   readonly reportsLoad: boolean;
+  readonly takesMcpConfig: boolean;
 };
 
 /** What the MCP has to do: interactions being worked on, interactions waiting inside of it, and the share of its capacity in use. */
 export type ClientLoad = { readonly inFlight: number; readonly queued: number; readonly utilization: number };
+
+/** The configuration of the MCP. Intervals in seconds; `progressSampleRatio` 0 to 1. */
+export type ClientMcpConfig = {
+  readonly version: number;
+  readonly heartbeatInterval: number;
+  readonly dataReportInterval: number;
+  readonly priority: number;
+  readonly weight: number;
+  readonly maxConcurrentRequests: number;
+  readonly draining: boolean;
+  readonly progressSampleRatio: number;
+  readonly dropFields: readonly string[];
+};
 
 /** Everything this client understands. */
 const capabilities = [Capability.HEARTBEAT, Capability.FLOW_CONTROL, Capability.ROUTING, Capability.CONFIG, Capability.DRAIN];
@@ -55,7 +70,11 @@ export function helloFrame(greeting: Greeting): EncodedFrame {
     producerId: greeting.producerId,
     instanceVersion: greeting.instanceVersion,
     labels: { ...greeting.labels },
-    capabilities: greeting.reportsLoad ? [...capabilities, Capability.LOAD_REPORT] : capabilities,
+    capabilities: [
+      ...capabilities,
+      ...(greeting.reportsLoad ? [Capability.LOAD_REPORT] : []),
+      ...(greeting.takesMcpConfig ? [Capability.MCP_CONFIG] : []),
+    ],
     ackMode: greeting.ackMode === "each" ? AckMode.EACH : AckMode.COALESCED,
     firstUnackedSequence: BigInt(greeting.firstHeldSequence),
     resumeSessionId: greeting.resumeSessionId,
@@ -125,4 +144,27 @@ export function routingAckFrame(nonce: string, answer: RoutingAnswer, routes: Cl
 function appliedOf(routes: ClientRoutes | undefined): AppliedRoutes | undefined {
   if (routes === undefined) return undefined;
   return create(AppliedRoutesSchema, { term: routes.term, version: routes.version, digest: routes.digest });
+}
+
+/** The configuration in a message; members that are absent are what the contract says they mean. */
+export function mcpConfigOf(config: McpConfig): ClientMcpConfig {
+  const { routing, collectionRules } = config;
+  return {
+    version: Number(config.version),
+    heartbeatInterval: config.heartbeatInterval,
+    dataReportInterval: config.dataReportInterval,
+    priority: routing?.priority ?? 0,
+    weight: routing?.weight ?? 0,
+    maxConcurrentRequests: routing?.maxConcurrentRequests ?? 0,
+    draining: routing?.draining ?? false,
+    progressSampleRatio: collectionRules?.progressSampleRatio ?? 1,
+    dropFields: collectionRules?.dropFields ?? [],
+  };
+}
+
+/** `version` is what is in force now; `fault` undefined means that this is the one that was sent. */
+export function mcpConfigAckFrame(nonce: string, version: number, fault: string | undefined): EncodedFrame {
+  const status = fault === undefined ? ApplyStatus.APPLIED : ApplyStatus.REJECTED;
+  const value = create(McpConfigAckSchema, { nonce, version: BigInt(version), status, detail: fault ?? "" });
+  return encodeControlFrame({ case: "mcpConfigAck", value });
 }

@@ -264,6 +264,8 @@ function sampleText(path: string): string {
     "security.pseudonymKey": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
     "logging.level": "DEBUG",
     "server.host": "127.0.0.9",
+    "registry.acceptedVersions": "^1.2.0",
+    "registry.healthCheckAddresses": "public",
   };
   return samples[path] ?? "some text";
 }

@@ -33,6 +33,7 @@ const verdictMeanings = {
   fenced: "a newer session owns the `producer_id`: end this session",
   overloaded: "no room now; on streams this is back-pressure instead",
   unavailable: "the store cannot be reached; the event may or may not be stored, so keep its `event_id`",
+  not_collected: "a collection rule of the MCP leaves it out: nothing is wrong, nothing is stored, it is resolved",
   not_found: "VerifyEvents only: no event with this id is stored",
 } as const satisfies Record<keyof typeof retryableByStatus, string>;
 

@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type AcceptDeps, accept, type Bearer } from "../../../src/ingest/accept.js";
+import type { DroppableField } from "../../../src/interaction/collect.js";
 import type { Draft } from "../../../src/interaction/event.js";
 import { mintUuidV7, parseUuidV7, uuidV7FromHash, uuidV7TimeMs } from "../../../src/platform/uuid-v7.js";
-import { completeDetail, draftOf, noonMs, startDetail } from "../../support/draft.js";
+import { completeDetail, draftOf, noonMs, progressDetail, startDetail } from "../../support/draft.js";
 
 const hourMs = 3_600_000;
 const deps: AcceptDeps = { pseudonym: (id) => `u_${id}`, maxClockSkewMs: 10 * 60_000, dedupeHorizonMs: 7 * 24 * hourMs };
@@ -21,6 +22,57 @@ const event = (more: Partial<Draft>, by: Bearer = bearer) => {
   return judged.event;
 };
 const at = (ms: number) => ({ seconds: BigInt(Math.floor(ms / 1000)), nanos: (ms % 1000) * 1_000_000 });
+
+describe("accept under collection rules", () => {
+  const under = (progressSampleRatio: number, dropFields: readonly DroppableField[], more: Partial<Draft>) =>
+    accept(
+      { ...deps, rulesOf: (mcpId) => (mcpId === "demo" ? { progressSampleRatio, dropFields } : undefined) },
+      bearer,
+      draftOf(more),
+      noonMs,
+    );
+  const stored = (...parameters: Parameters<typeof under>) => {
+    const judged = under(...parameters);
+    if (judged.kind === "refused") throw new Error(judged.verdict.status);
+    return judged.event;
+  };
+
+  it("answers progress that is not collected with a verdict of its own, final and with the event's id", () => {
+    const judged = under(0, [], { detail: progressDetail });
+    if (judged.kind !== "refused") throw new Error("it was not collected");
+    expect(judged.verdict).toMatchObject({
+      status: "not_collected",
+      retryable: false,
+      violations: [],
+      eventId: event({ detail: progressDetail }).eventId,
+    });
+    expect(under(0, [], { detail: progressDetail, mcpId: "other" }).kind).toBe("accepted");
+    expect(under(0, [], { detail: startDetail }).kind).toBe("accepted");
+  });
+
+  it("finds faults of an event that would not be collected, too", () => {
+    const judged = under(0, [], { detail: { ...progressDetail, fraction: 2 } });
+    expect(judged).toMatchObject({ kind: "refused", verdict: { status: "invalid" } });
+  });
+
+  it("keeps the identity of an event whose fields are dropped, and stores none of them", () => {
+    const draft = { detail: { ...startDetail, userId: "ann", parameters: { secret: 1 } }, labels: { region: "us" }, sessionId: "s-1" };
+    const whole = stored(1, [], draft);
+    const reduced = stored(1, ["start.user_id", "start.parameters", "labels", "session_id"], draft);
+    expect([reduced.digest, reduced.eventId]).toEqual([whole.digest, whole.eventId]);
+    expect(JSON.parse(reduced.body)).toEqual({ start: { request_type: "search" } });
+    expect(reduced.facts).toMatchObject({ userPseudonym: "", sessionId: "" });
+  });
+
+  it("drops the bytes of a payload, and still tells other bytes apart", () => {
+    const withBytes = (byte: number) => ({
+      detail: { ...startDetail, payload: { kind: "raw", raw: Uint8Array.of(byte), contentType: "" } as const },
+    });
+    const [one, other] = [1, 2].map((byte) => stored(1, ["start.request"], withBytes(byte)));
+    expect(one?.raw).toBeUndefined();
+    expect(one?.digest).not.toBe(other?.digest);
+  });
+});
 
 describe("accept", () => {
   it("gives an event without an id the same id every time, with its time inside", () => {
