@@ -2,6 +2,7 @@ import { type DescMethodUnary, type DescService, fromBinary, type MessageShape, 
 import { type CallOptions, Client, type ClientDuplexStream, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { InteractionService, type StreamInteractionsResponse } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import type { QueryService } from "../../gen/mcp/coordinator/v1/query_service_pb.js";
+import type { RoutingService } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { limits } from "../platform/limits.js";
 import { decodeFrame, type EncodedFrame } from "./wire/frames.js";
 
@@ -34,7 +35,14 @@ export type Connection = {
 };
 
 /** The unary methods that clients of ours call. */
-export type UnaryMethod = typeof InteractionService.method.verifyEvents | typeof QueryService.method.listInteractions;
+export type UnaryMethod =
+  | typeof InteractionService.method.verifyEvents
+  | typeof QueryService.method.listInteractions
+  | typeof RoutingService.method.selectMcp
+  | typeof RoutingService.method.explainDecision
+  | typeof RoutingService.method.listDecisions
+  | typeof RoutingService.method.getRoutingConfig
+  | typeof RoutingService.method.setRoutingConfig;
 
 /** grpc-js settings of a client with long streams. Source: design of the protocol; reasons beside each. */
 const channelOptions = {

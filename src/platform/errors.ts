@@ -74,6 +74,10 @@ export const errorReasons = {
   ADDRESS_UNUSABLE: "the address cannot be bound on this machine",
   SERVICE_UNKNOWN: "no service of this name is served",
   WATCHERS_EXHAUSTED: "the coordinator holds as many health watchers as it may",
+  DECISION_UNKNOWN: "no such decision, or no longer; only the coordinator that made it takes it back",
+  DECISION_FOREIGN: "the decision was made for another key and names another MCP than the key's",
+  OPERATOR_ONLY: "the key is bound to one MCP; this needs a key for all",
+  CONFIG_CHANGED: "the configuration has changed since the named version; metadata has the version in force",
   DEADLINE_EXCEEDED: "the deadline passed before the answer",
   INTERNAL: "a bug of the coordinator; its log has the cause",
 } as const satisfies Record<string, string>;

@@ -180,6 +180,10 @@ export const limits = {
   routerStateMaxAgeMs: 24 * 3_600_000,
   /** Memories of signals that a starting coordinator reads: its own, and those of peers whose MCPs may come to it. */
   routerStatesMax: 8,
+  /** Ends that one digest tells of requests that other coordinators decided; some 100 bytes each. */
+  foreignEndsMax: 2_000,
+  /** Three missed digests: an MCP of that coordinator gets nothing new while there is an alternative. */
+  routerDigestSuspectMs: 3_000,
   /** Classes and types of each MCP in a digest: those used last. */
   routerDigestCellsMax: 8,
   /** Ended requests whose id is remembered, so that a repeated end counts once and a late one is told from a new one. */
@@ -243,4 +247,37 @@ export const limits = {
   /** Refused targets in one routing ack, and bytes of each reason; routes.proto. */
   routeVerdictMax: 64,
   routeVerdictReasonMaxBytes: 256,
+  /** How often a coordinator looks for a newer routing configuration: one row by its key. */
+  routingConfigPollMs: 1_000,
+  /** Tries of one change of the routing configuration while others change it too. */
+  routingConfigMaxAttempts: 5,
+  /** What an operator may say of an MCP; routing_service.proto. */
+  routingPriorityMax: 9,
+  routingWeightMax: 10_000,
+  routingConcurrentMax: 10_000,
+  /** Policies asked along without effect: each costs as much as a decision. */
+  shadowPoliciesMax: 4,
+  /** MCPs that a request may exclude: those that were tried already. */
+  excludedMcpMax: 64,
+  /** Capabilities that a request may ask for. */
+  capabilityMaxCount: 32,
+  /** Decisions waiting to be logged: 20 s at 1 000 a second, some 20 MiB without candidates. */
+  decisionBufferMax: 20_000,
+  /** Candidates of decisions waiting to be logged, over all of them: some 30 MiB. */
+  candidateBufferMax: 50_000,
+  /** Ends and starts of decisions waiting to be logged. */
+  outcomeBufferMax: 40_000,
+  /** Decisions, or their ends, stored in one statement; and candidates in it, some 4 MiB of JSON. */
+  decisionBatchMax: 500,
+  candidateBatchMax: 8_000,
+  /** How often decisions are stored: at most once in this time. */
+  decisionFlushMs: 1_000,
+  /** Of decisions that are no explorations, one in so many keeps its candidates. */
+  decisionSampleEvery: 10,
+  /** Latest decisions kept in memory with all their candidates, for explaining what just happened. */
+  recentDecisionsMax: 500,
+  /** Decisions made here of which it is remembered for whom, to judge a release or a start event: 15 MiB. */
+  madeDecisionsMax: 100_000,
+  /** Bytes of one page of decisions: half of frameMaxBytes. */
+  decisionPageMaxBytes: 2 * 1024 * 1024,
 } as const;

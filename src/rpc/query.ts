@@ -24,6 +24,7 @@ import { interactionToProto, parseState } from "../wire/interaction.js";
 import { durationFromMs, timestampFromMs } from "../wire/time.js";
 import type { Handlers } from "./adapt-grpc.js";
 import { formatPageToken, parsePageToken } from "./page-token.js";
+import { type RoutingFigures, routingStats } from "./routing-stats.js";
 import { parseTimeRange, type TimeRange } from "./time-range.js";
 
 /** What this process has done since it started; compose reads it from where it is counted. */
@@ -38,6 +39,8 @@ export type CoordinatorFigures = {
   readonly events: Readonly<Partial<Record<keyof typeof statusToProto, number>>>;
   readonly deadLetters: number;
   readonly sessions: FleetFigures;
+  /** Absent where routing is switched off. */
+  readonly routing?: RoutingFigures;
 };
 
 export type QueryDeps = {
@@ -169,6 +172,7 @@ function figuresToProto(figures: CoordinatorFigures): CoordinatorStats {
       .filter(({ count }) => count > 0n),
     deadLetters: BigInt(figures.deadLetters),
     sessions: sessionsToProto(figures.sessions),
+    ...(figures.routing === undefined ? {} : { routing: routingStats(figures.routing) }),
   });
 }
 

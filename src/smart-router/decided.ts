@@ -6,7 +6,7 @@ import type { Choice, Policy, Scored, Target } from "./policy.js";
 import type { RouteRequest } from "./request.js";
 
 /** 16 hex digits that stand for a policy and all its parameters. */
-export function policyHashOf({ id, parameters }: Policy): string {
+export function policyHashOf({ id, parameters }: Pick<Policy, "id" | "parameters">): string {
   const sorted = Object.entries(parameters ?? {}).sort(([a], [b]) => compareIds(a, b));
   return createHash("sha256")
     .update(JSON.stringify([id, sorted]))

@@ -1,6 +1,6 @@
 import { limits } from "../platform/limits.js";
 import type { Pool } from "./connect.js";
-import { createPartitions, dayOf, dropPartition, listPartitionDays, partitionName } from "./partitions.js";
+import { createPartitions, dayOf, dropPartition, listPartitionDays, type PartitionedTable, partitionName } from "./partitions.js";
 import { purgeInteractions, purgeRecords } from "./purge.js";
 import type { MaintenanceReport } from "./store.js";
 
@@ -19,23 +19,38 @@ export type Retention = {
 export async function maintain(pool: Pool, retention: Retention, nowMs: number): Promise<MaintenanceReport> {
   const today = dayOf(nowMs);
   const keptDays = Math.max(retention.retentionDays, retention.dedupeHorizonDays);
-  const existing = await listPartitionDays(pool);
-  const wanted = range(today - retention.dedupeHorizonDays, today + limits.partitionsAheadDays);
-  const missing = wanted.filter((day) => !existing.includes(day));
-  await createPartitions(pool, missing);
-  const dropped: string[] = [];
-  for (const day of existing.filter((day) => day < today - keptDays)) {
-    if (await dropPartition(pool, day)) dropped.push(partitionName(day));
-  }
+  const events = await keepPartitions(pool, "interaction_event", today - retention.dedupeHorizonDays, today, keptDays);
+  // Decisions are made now, and written a moment later.
+  const decisions = await keepPartitions(pool, "route_decision", today - 1, today, keptDays);
   const cutoffMs = nowMs - keptDays * dayMs;
   const interactionsDeleted = await purgeInteractions(pool, cutoffMs, retention.maxRecords);
   await purgeRecords(pool, cutoffMs);
   return {
-    partitionsCreated: missing.map(partitionName),
-    partitionsDropped: dropped,
+    partitionsCreated: [...events.created, ...decisions.created],
+    partitionsDropped: [...events.dropped, ...decisions.dropped],
     interactionsDeleted,
-    daysAhead: Math.max(...existing, ...missing) - today,
+    daysAhead: Math.min(events.lastDay, decisions.lastDay) - today,
   };
+}
+
+type KeptPartitions = { readonly created: readonly string[]; readonly dropped: readonly string[]; readonly lastDay: number };
+
+/** Makes the missing partitions from `firstDay` to some days ahead, and drops those that retention has passed. */
+async function keepPartitions(
+  pool: Pool,
+  table: PartitionedTable,
+  firstDay: number,
+  today: number,
+  keptDays: number,
+): Promise<KeptPartitions> {
+  const existing = await listPartitionDays(pool, table);
+  const missing = range(firstDay, today + limits.partitionsAheadDays).filter((day) => !existing.includes(day));
+  await createPartitions(pool, table, missing);
+  const dropped: string[] = [];
+  for (const day of existing.filter((day) => day < today - keptDays)) {
+    if (await dropPartition(pool, table, day)) dropped.push(partitionName(day, table));
+  }
+  return { created: missing.map((day) => partitionName(day, table)), dropped, lastDay: Math.max(...existing, ...missing) };
 }
 
 function range(first: number, last: number): readonly number[] {

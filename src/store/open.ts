@@ -6,6 +6,7 @@ import { listAcks, recordAcks } from "./acks.js";
 import { createAppend } from "./append.js";
 import { createPool, type Pool, type PoolOptions } from "./connect.js";
 import { setAside } from "./dead-letters.js";
+import { listDecisions, readDecision, recordDecisions, recordOutcomes } from "./decisions.js";
 import { startEmbedded } from "./embedded.js";
 import { findEvents } from "./find-events.js";
 import { readInstanceKey } from "./instance-key.js";
@@ -19,6 +20,7 @@ import { readEpochs, readProducer } from "./producers.js";
 import { acquireTerm, publish, readPublication } from "./publications.js";
 import { readEvents, readInteraction } from "./read-interaction.js";
 import { exchangeDigests, readRouterStates, saveRouterState, withdrawDigest } from "./router-state.js";
+import { listRoutingChanges, readRoutingConfig, writeRoutingConfig } from "./routing-config.js";
 import { type Store, StoreFault } from "./store.js";
 import { tallyInteractions } from "./tally-interactions.js";
 import { connectError, describeTarget, parseTarget, type Target } from "./target.js";
@@ -141,6 +143,13 @@ function createStore(options: StoreOptions, parts: Parts): Store {
     withdrawDigest: (coordinatorId, runId) => withdrawDigest(queries, coordinatorId, runId),
     saveRouterState: (state, maxAgeMs) => saveRouterState(queries, state, maxAgeMs),
     readRouterStates: (maxCount) => readRouterStates(queries, maxCount),
+    recordDecisions: (decisions) => recordDecisions(queries, decisions),
+    recordOutcomes: (outcomes) => recordOutcomes(queries, outcomes),
+    readDecision: (decisionId) => readDecision(queries, decisionId),
+    listDecisions: (filter, count, afterId) => listDecisions(queries, filter, count, afterId),
+    readRoutingConfig: () => readRoutingConfig(queries),
+    writeRoutingConfig: (write) => writeRoutingConfig(queries, write),
+    listRoutingChanges: (maxCount) => listRoutingChanges(queries, maxCount),
     maintain: async (nowMs) => {
       const report = await maintain(queries, options, nowMs);
       if (parts.kind === "embedded") await vacuum(queries);

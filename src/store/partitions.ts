@@ -4,30 +4,33 @@ import type { Pool } from "./connect.js";
 import { StoreFault } from "./store.js";
 
 const dayMs = 86_400_000;
-const namePattern = /^interaction_event_(\d{4})(\d\d)(\d\d)$/;
+const namePattern = /^[a-z_]+_(\d{4})(\d\d)(\d\d)$/;
+
+/** Tables that are partitioned by the day in their UUIDs. */
+export type PartitionedTable = "interaction_event" | "route_decision";
 
 /** Days since the Unix epoch, in UTC. */
 export const dayOf = (ms: number): number => Math.floor(ms / dayMs);
 
-export function partitionName(day: number): string {
-  return `interaction_event_${new Date(day * dayMs).toISOString().slice(0, 10).replaceAll("-", "")}`;
+export function partitionName(day: number, table: PartitionedTable = "interaction_event"): string {
+  return `${table}_${new Date(day * dayMs).toISOString().slice(0, 10).replaceAll("-", "")}`;
 }
 
-/** The days that have a partition, ascending. Tables with other names are not ours to touch. */
-export async function listPartitionDays(pool: Pool): Promise<readonly number[]> {
+/** The days that have a partition, ascending. Partitions with other names are not ours to touch. */
+export async function listPartitionDays(pool: Pool, table: PartitionedTable): Promise<readonly number[]> {
   const rows = await pool.run(
     ({ sql }) => sql<{ name: string }[]>`
-      SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'interaction_event'::regclass`,
+      SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = ${table}::regclass`,
   );
   return rows.flatMap((row) => dayOfName(row.name) ?? []).sort((a, b) => a - b);
 }
 
 /** Creates the partitions of these days, those that are there already excepted, in one transaction. */
-export async function createPartitions(pool: Pool, days: readonly number[]): Promise<void> {
+export async function createPartitions(pool: Pool, table: PartitionedTable, days: readonly number[]): Promise<void> {
   if (days.length === 0) return;
   const statements = days.map((day) => {
     const [from, to] = [uuidFloor(day * dayMs), uuidFloor((day + 1) * dayMs)];
-    return `CREATE TABLE IF NOT EXISTS ${partitionName(day)} PARTITION OF interaction_event FOR VALUES FROM ('${from}') TO ('${to}')`;
+    return `CREATE TABLE IF NOT EXISTS ${partitionName(day, table)} PARTITION OF ${table} FOR VALUES FROM ('${from}') TO ('${to}')`;
   });
   await pool.run(({ sql }) =>
     sql.begin(async (transaction) => {
@@ -38,13 +41,13 @@ export async function createPartitions(pool: Pool, days: readonly number[]): Pro
   );
 }
 
-/** Drops the partition of a day with all its events; false when readers or writers held it for too long. */
-export async function dropPartition(pool: Pool, day: number): Promise<boolean> {
+/** Drops the partition of a day with all its rows; false when readers or writers held it for too long. */
+export async function dropPartition(pool: Pool, table: PartitionedTable, day: number): Promise<boolean> {
   try {
     await pool.run(({ sql }) =>
       sql.begin(async (transaction) => {
         await transaction.unsafe(`SET LOCAL lock_timeout = ${limits.maintenanceLockMs}`);
-        await transaction.unsafe(`DROP TABLE IF EXISTS ${partitionName(day)}`);
+        await transaction.unsafe(`DROP TABLE IF EXISTS ${partitionName(day, table)}`);
       }),
     );
     return true;

@@ -38,7 +38,7 @@ async function findOldestAbove(pool: Pool, maxRecords: number): Promise<Position
   return edge;
 }
 
-/** Deletes what else only grows: acks, publications but the newest, refused events, and producers, all by age. Bound as above. */
+/** Deletes what else only grows: acks, publications but the newest, refused events, outcomes of decisions, and producers, all by age. Bound as above. */
 export async function purgeRecords(pool: Pool, cutoffMs: number): Promise<void> {
   const cutoff = timestampOfMicros(cutoffMs * 1000);
   const purges: readonly ((sql: Sql, rowCount: number) => Promise<{ readonly count: number }>)[] = [
@@ -49,6 +49,8 @@ export async function purgeRecords(pool: Pool, cutoffMs: number): Promise<void> 
     (sql, n) => sql`DELETE FROM routing_version WHERE version IN (SELECT version FROM routing_version
       WHERE published_at < ${cutoff}::timestamptz AND version < (SELECT max(version) FROM routing_version) LIMIT ${n})`,
     (sql, n) => sql`DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter WHERE received_at < ${cutoff}::timestamptz LIMIT ${n})`,
+    (sql, n) => sql`DELETE FROM route_outcome WHERE ctid = ANY(ARRAY(
+      SELECT ctid FROM route_outcome WHERE recorded_at < ${cutoff}::timestamptz LIMIT ${n} FOR UPDATE SKIP LOCKED))`,
     (sql, n) => sql`DELETE FROM producer WHERE producer_id IN
       (SELECT producer_id FROM producer WHERE seen_at < ${cutoff}::timestamptz LIMIT ${n} FOR UPDATE SKIP LOCKED)`,
   ];

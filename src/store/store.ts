@@ -1,4 +1,13 @@
 import type { Interaction, InteractionState, McpId, NewEvent, Outcome } from "../interaction/event.js";
+import type {
+  DecisionFilter,
+  DecisionWithOutcome,
+  RoutingConfigWrite,
+  StoredDecision,
+  StoredOutcome,
+  StoredRoutingChange,
+  StoredRoutingConfig,
+} from "./decision-row.js";
 
 /** What the caller of a store should do about a failure; decided from SQLSTATE or the socket error, in fault.ts. */
 export type StoreFaultKind =
@@ -202,6 +211,19 @@ export type Store = {
   readonly saveRouterState: (state: RouterState, maxAgeMs: number) => Promise<void>;
   /** The newest `maxCount` states, newest first. */
   readonly readRouterStates: (maxCount: number) => Promise<readonly (RouterState & Aged)[]>;
+  /** Keeps decisions, at most some hundred at once. One that is stored already stays as it is. */
+  readonly recordDecisions: (decisions: readonly StoredDecision[]) => Promise<void>;
+  /** Adds what is known of the ends of decisions. At most one of each decision and MCP in a call. */
+  readonly recordOutcomes: (outcomes: readonly StoredOutcome[]) => Promise<void>;
+  /** `decisionId`: a canonical UUID version 7. */
+  readonly readDecision: (decisionId: string) => Promise<DecisionWithOutcome | undefined>;
+  /** Oldest first, at most `count`, strictly after `afterId`. */
+  readonly listDecisions: (filter: DecisionFilter, count: number, afterId: string | undefined) => Promise<readonly DecisionWithOutcome[]>;
+  readonly readRoutingConfig: () => Promise<StoredRoutingConfig>;
+  /** Stores a change of the routing configuration and its audit; undefined, and nothing stored, when another version is in force than `ifVersion`. */
+  readonly writeRoutingConfig: (write: RoutingConfigWrite) => Promise<StoredRoutingConfig | undefined>;
+  /** Newest first. */
+  readonly listRoutingChanges: (maxCount: number) => Promise<readonly StoredRoutingChange[]>;
   /** Creates partitions ahead, drops partitions and interactions past retention. Safe to run at any time, by any number of coordinators. */
   readonly maintain: (nowMs: number) => Promise<MaintenanceReport>;
   /** Answers when the store can write; throws StoreFault otherwise. */

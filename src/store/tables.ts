@@ -12,6 +12,7 @@ import {
   uuid,
 } from "drizzle-orm/pg-core";
 import type { EventKind, InteractionState, Source } from "../interaction/event.js";
+import type { DecisionRegime, DecisionState } from "./decision-row.js";
 import type { RoutingAckStatus } from "./store.js";
 import { microsOfTimestamp, timestampOfMicros } from "./timestamps.js";
 
@@ -31,6 +32,8 @@ export const kindNumbers = { start: 1, progress: 2, complete: 3, error: 4 } as c
 export const sourceNumbers = { grpc: 1, http: 2, redis: 3, table: 4 } as const satisfies Record<Source, number>;
 export const stateNumbers = { started: 1, running: 2, completed: 3, failed: 4 } as const satisfies Record<InteractionState, number>;
 export const ackStatusNumbers = { received: 1, applied: 2, rejected: 3, expired: 4 } as const satisfies Record<RoutingAckStatus, number>;
+export const regimeNumbers = { normal: 1, cold_start: 2, all_hot: 3, panic: 4, probe: 5 } as const satisfies Record<DecisionRegime, number>;
+export const outcomeNumbers = { complete: 1, error: 2, censored: 3 } as const satisfies Record<DecisionState, number>;
 
 /** Fence and resume point, one row per producer. */
 export const producerTable = pgTable("producer", {
@@ -163,6 +166,71 @@ export const routerStateTable = pgTable("router_state", {
   savedAt: micros("saved_at").notNull(),
 });
 
+/** The log of decisions, partitioned by the day in its id. */
+export const decisionTable = pgTable("route_decision", {
+  decisionId: uuid("decision_id").primaryKey(),
+  decidedAt: micros("decided_at").notNull(),
+  coordinatorId: text("coordinator_id").notNull(),
+  keyId: text("key_id").notNull(),
+  configVersion: bigint("config_version", { mode: "number" }).notNull(),
+  weightsTerm: bigint("weights_term", { mode: "number" }).notNull(),
+  weightsVersion: bigint("weights_version", { mode: "number" }).notNull(),
+  policyId: text("policy_id").notNull(),
+  policyHash: text("policy_hash").notNull(),
+  requestClass: text("request_class").notNull(),
+  features: jsonb("features").notNull(),
+  chosen: text("chosen").notNull(),
+  propensity: doublePrecision("propensity").notNull(),
+  tierShare: doublePrecision("tier_share").notNull(),
+  epsilon: doublePrecision("epsilon").notNull(),
+  regime: smallint("regime").notNull(),
+  isExploration: boolean("is_exploration").notNull(),
+  seed: bigint("seed", { mode: "number" }).notNull(),
+  isOpeEligible: boolean("is_ope_eligible").notNull(),
+  leaseMs: doublePrecision("lease_ms").notNull(),
+  candidates: jsonb("candidates"),
+  keptShare: doublePrecision("kept_share").notNull(),
+  shadow: jsonb("shadow").notNull(),
+});
+
+/** What became of decisions, by the MCP that says so. `state` is NULL while only the start is known. */
+export const outcomeTable = pgTable(
+  "route_outcome",
+  {
+    decisionId: uuid("decision_id").notNull(),
+    mcpId: text("mcp_id").notNull(),
+    interactionId: text("interaction_id").notNull(),
+    state: smallint("state"),
+    censoredBecause: text("censored_because").notNull(),
+    isLate: boolean("is_late").notNull(),
+    observedMs: doublePrecision("observed_ms"),
+    durationMs: doublePrecision("duration_ms"),
+    quality: doublePrecision("quality"),
+    errorCode: text("error_code").notNull(),
+    recordedAt: micros("recorded_at").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.decisionId, table.mcpId] })],
+);
+
+/** What operators decided: one row. */
+export const routingConfigTable = pgTable("routing_config", {
+  singleton: boolean("singleton").primaryKey().default(true),
+  version: bigint("version", { mode: "number" }).notNull(),
+  document: jsonb("document").notNull(),
+  changedAt: micros("changed_at"),
+  changedBy: text("changed_by").notNull(),
+});
+
+/** Every change of it, for ever; a trigger refuses anything but inserts. */
+export const routingConfigAuditTable = pgTable("routing_config_audit", {
+  version: bigint("version", { mode: "number" }).primaryKey(),
+  changedAt: micros("changed_at").notNull(),
+  changedBy: text("changed_by").notNull(),
+  coordinatorId: text("coordinator_id").notNull(),
+  reason: text("reason").notNull(),
+  changes: jsonb("changes").notNull(),
+});
+
 const instanceSettingTable = pgTable("instance_setting", {
   key: text("key").primaryKey(),
   value: text("value").notNull(),
@@ -180,5 +248,9 @@ export const tables = [
   routingAckLogTable,
   routerDigestTable,
   routerStateTable,
+  decisionTable,
+  outcomeTable,
+  routingConfigTable,
+  routingConfigAuditTable,
   instanceSettingTable,
 ] as const;

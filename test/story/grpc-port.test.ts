@@ -14,7 +14,7 @@ import { ListInteractionsRequestSchema, QueryService } from "../../gen/mcp/coord
 import { RoutingService, WatchRoutesResponseSchema } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { createDeferred } from "../support/deferred.js";
 import { type CallEnd, callRaw, callUnary, endOf, metadataOf, openGrpcClient, pathOf } from "../support/grpc-client.js";
-import { interactionOf, ocrKey, type RpcPorts, type RpcPortsOptions, startRpcPorts } from "../support/rpc-ports.js";
+import { interactionOf, noDecisions, ocrKey, type RpcPorts, type RpcPortsOptions, startRpcPorts } from "../support/rpc-ports.js";
 
 let ports: RpcPorts;
 let client: Client;
@@ -130,6 +130,7 @@ describe("credentials", () => {
   it("that are unknown end unary, streaming and bidirectional calls alike before any handler runs", async () => {
     let handled = 0;
     const routing = {
+      ...noDecisions,
       getRoutes: async () => {
         handled += 1;
         throw new Error("unreached");
@@ -233,6 +234,7 @@ describe("a server stream", () => {
     const { promise: finished, resolve } = createDeferred<void>();
     const policyId = "p".repeat(100_000);
     const routing = {
+      ...noDecisions,
       getRoutes: async () => Promise.reject(new Error("unused")),
       watchRoutes: async function* () {
         try {

@@ -13,7 +13,7 @@ import { type Clock, systemClock } from "../../src/platform/clock.js";
 import { limits } from "../../src/platform/limits.js";
 import { StoreFault } from "../../src/store/store.js";
 import { createDeferred } from "../support/deferred.js";
-import { interactionOf, ocrKey, type RpcPorts, type RpcPortsOptions, startRpcPorts } from "../support/rpc-ports.js";
+import { interactionOf, noDecisions, ocrKey, type RpcPorts, type RpcPortsOptions, startRpcPorts } from "../support/rpc-ports.js";
 
 let ports: RpcPorts;
 async function open(options: RpcPortsOptions = {}): Promise<void> {
@@ -55,6 +55,7 @@ describe.each(Object.entries(transports))("over %s", (_name, transport) => {
 
   it("a server stream delivers, and ends with UNAVAILABLE when the coordinator drains", async () => {
     const routing = {
+      ...noDecisions,
       getRoutes: async () => create(GetRoutesResponseSchema),
       watchRoutes: async function* (_request: unknown, context: { signal: AbortSignal }) {
         yield create(WatchRoutesResponseSchema, { routes: { version: 1n } });

@@ -52,6 +52,20 @@ export type RpcPortsOptions = {
   readonly webPort?: number;
 };
 
+const refuse = async (): Promise<never> => {
+  throw new CoordinatorError("unavailable", "nothing is decided here", { reason: "NO_ELIGIBLE_MCP" });
+};
+
+/** RPCs of RoutingService that a test of the ports does not need. */
+export const noDecisions = {
+  selectMcp: refuse,
+  releaseDecision: refuse,
+  explainDecision: refuse,
+  listDecisions: refuse,
+  setRoutingConfig: refuse,
+  getRoutingConfig: refuse,
+};
+
 /** Both ports of a coordinator on free ports of the loopback, over handlers small enough to read: the ports are what these tests are about. */
 export async function startRpcPorts(options: RpcPortsOptions = {}): Promise<RpcPorts> {
   const logged: Record<string, unknown>[] = [];
@@ -74,6 +88,7 @@ export async function startRpcPorts(options: RpcPortsOptions = {}): Promise<RpcP
   };
   const query = createQueryHandlers({ store: storeOf(options.interactions ?? []), readCoordinator: () => figuresOfTest, clock });
   const routing: Handlers<typeof RoutingService> = options.routing ?? {
+    ...noDecisions,
     getRoutes: async () => create(GetRoutesResponseSchema, { routes: { version: 7n, policyId: "policy-of-test" } }),
     watchRoutes: async function* () {
       yield create(WatchRoutesResponseSchema, { routes: { version: 7n } });

@@ -6,6 +6,8 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { ShadowAgreement } from "./decisions_pb.js";
+import { file_mcp_coordinator_v1_decisions } from "./decisions_pb.js";
 import type { EventStatus, Interaction, InteractionState } from "./events_pb.js";
 import { file_mcp_coordinator_v1_events } from "./events_pb.js";
 import type { Pressure } from "./session_pb.js";
@@ -16,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mcp/coordinator/v1/query_service.proto.
  */
 export const file_mcp_coordinator_v1_query_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZtY3AvY29vcmRpbmF0b3IvdjEvcXVlcnlfc2VydmljZS5wcm90bxISbWNwLmNvb3JkaW5hdG9yLnYxIq8BChdMaXN0SW50ZXJhY3Rpb25zUmVxdWVzdBIOCgZtY3BfaWQYASABKAkSMwoFc3RhdGUYAiABKA4yJC5tY3AuY29vcmRpbmF0b3IudjEuSW50ZXJhY3Rpb25TdGF0ZRIUCgxyZXF1ZXN0X3R5cGUYAyABKAkSEgoKc2Vzc2lvbl9pZBgEIAEoCRIRCglwYWdlX3NpemUYBSABKA0SEgoKcGFnZV90b2tlbhgGIAEoCSJqChhMaXN0SW50ZXJhY3Rpb25zUmVzcG9uc2USNQoMaW50ZXJhY3Rpb25zGAEgAygLMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkludGVyYWN0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKgAQocR2V0UGVyZm9ybWFuY2VNZXRyaWNzUmVxdWVzdBIOCgZtY3BfaWQYASABKAkSEgoKdGltZV9yYW5nZRgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiwgQKHUdldFBlcmZvcm1hbmNlTWV0cmljc1Jlc3BvbnNlEhoKEnRvdGFsX2ludGVyYWN0aW9ucxgBIAEoBBIUCgxzdWNjZXNzX3JhdGUYAiABKAESEgoKZXJyb3JfcmF0ZRgDIAEoARI2ChNhdmdfcHJvY2Vzc2luZ190aW1lGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE21pbl9wcm9jZXNzaW5nX3RpbWUYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoTbWF4X3Byb2Nlc3NpbmdfdGltZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChNwNTBfcHJvY2Vzc2luZ190aW1lGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE3A5NV9wcm9jZXNzaW5nX3RpbWUYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoTcDk5X3Byb2Nlc3NpbmdfdGltZRgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgl0aW1lc3RhbXAYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIhCg9HZXRTdGF0c1JlcXVlc3QSDgoGbWNwX2lkGAEgASgJIq4CChBHZXRTdGF0c1Jlc3BvbnNlEhoKEnRvdGFsX2ludGVyYWN0aW9ucxgBIAEoBBIbChNhY3RpdmVfaW50ZXJhY3Rpb25zGAIgASgEEh4KFmNvbXBsZXRlZF9pbnRlcmFjdGlvbnMYAyABKAQSGwoTZmFpbGVkX2ludGVyYWN0aW9ucxgEIAEoBBI6ChdhdmVyYWdlX3Byb2Nlc3NpbmdfdGltZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgl0aW1lc3RhbXAYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKC2Nvb3JkaW5hdG9yGAcgASgLMiQubWNwLmNvb3JkaW5hdG9yLnYxLkNvb3JkaW5hdG9yU3RhdHMiswIKEENvb3JkaW5hdG9yU3RhdHMSFgoOY29vcmRpbmF0b3JfaWQYASABKAkSLgoKc3RhcnRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMb3Blbl9zdHJlYW1zGAMgASgNEhYKDnBlbmRpbmdfZXZlbnRzGAQgASgNEhUKDXBlbmRpbmdfYnl0ZXMYBSABKAQSFwoPc3RvcmVfYXZhaWxhYmxlGAYgASgIEi8KBmV2ZW50cxgHIAMoCzIfLm1jcC5jb29yZGluYXRvci52MS5TdGF0dXNDb3VudBIUCgxkZWFkX2xldHRlcnMYCCABKAQSMgoIc2Vzc2lvbnMYCSABKAsyIC5tY3AuY29vcmRpbmF0b3IudjEuU2Vzc2lvblN0YXRzIuUBCgxTZXNzaW9uU3RhdHMSLgoIcHJlc3N1cmUYASABKA4yHC5tY3AuY29vcmRpbmF0b3IudjEuUHJlc3N1cmUSGQoRd2luZG93X21heF9ldmVudHMYAiABKA0SFgoOY29uZmlnX3ZlcnNpb24YAyABKAQSFgoOY29uZmlnX2N1cnJlbnQYBCABKA0SFQoNY29uZmlnX2JlaGluZBgFIAEoDRIXCg9jb25maWdfcmVqZWN0ZWQYBiABKA0SKgoFbG9hZHMYByADKAsyGy5tY3AuY29vcmRpbmF0b3IudjEuTWNwTG9hZCJjCgdNY3BMb2FkEg4KBm1jcF9pZBgBIAEoCRIQCghzZXNzaW9ucxgCIAEoDRIRCglpbl9mbGlnaHQYAyABKAQSDgoGcXVldWVkGAQgASgEEhMKC3V0aWxpemF0aW9uGAUgASgBIk0KC1N0YXR1c0NvdW50Ei8KBnN0YXR1cxgBIAEoDjIfLm1jcC5jb29yZGluYXRvci52MS5FdmVudFN0YXR1cxINCgVjb3VudBgCIAEoBDLSAgoMUXVlcnlTZXJ2aWNlEm0KEExpc3RJbnRlcmFjdGlvbnMSKy5tY3AuY29vcmRpbmF0b3IudjEuTGlzdEludGVyYWN0aW9uc1JlcXVlc3QaLC5tY3AuY29vcmRpbmF0b3IudjEuTGlzdEludGVyYWN0aW9uc1Jlc3BvbnNlEnwKFUdldFBlcmZvcm1hbmNlTWV0cmljcxIwLm1jcC5jb29yZGluYXRvci52MS5HZXRQZXJmb3JtYW5jZU1ldHJpY3NSZXF1ZXN0GjEubWNwLmNvb3JkaW5hdG9yLnYxLkdldFBlcmZvcm1hbmNlTWV0cmljc1Jlc3BvbnNlElUKCEdldFN0YXRzEiMubWNwLmNvb3JkaW5hdG9yLnYxLkdldFN0YXRzUmVxdWVzdBokLm1jcC5jb29yZGluYXRvci52MS5HZXRTdGF0c1Jlc3BvbnNlQjgKEm1jcC5jb29yZGluYXRvci52MVABWiBtY3AvY29vcmRpbmF0b3IvdjE7Y29vcmRpbmF0b3J2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mcp_coordinator_v1_events, file_mcp_coordinator_v1_session]);
+  fileDesc("CiZtY3AvY29vcmRpbmF0b3IvdjEvcXVlcnlfc2VydmljZS5wcm90bxISbWNwLmNvb3JkaW5hdG9yLnYxIq8BChdMaXN0SW50ZXJhY3Rpb25zUmVxdWVzdBIOCgZtY3BfaWQYASABKAkSMwoFc3RhdGUYAiABKA4yJC5tY3AuY29vcmRpbmF0b3IudjEuSW50ZXJhY3Rpb25TdGF0ZRIUCgxyZXF1ZXN0X3R5cGUYAyABKAkSEgoKc2Vzc2lvbl9pZBgEIAEoCRIRCglwYWdlX3NpemUYBSABKA0SEgoKcGFnZV90b2tlbhgGIAEoCSJqChhMaXN0SW50ZXJhY3Rpb25zUmVzcG9uc2USNQoMaW50ZXJhY3Rpb25zGAEgAygLMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkludGVyYWN0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKgAQocR2V0UGVyZm9ybWFuY2VNZXRyaWNzUmVxdWVzdBIOCgZtY3BfaWQYASABKAkSEgoKdGltZV9yYW5nZRgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiwgQKHUdldFBlcmZvcm1hbmNlTWV0cmljc1Jlc3BvbnNlEhoKEnRvdGFsX2ludGVyYWN0aW9ucxgBIAEoBBIUCgxzdWNjZXNzX3JhdGUYAiABKAESEgoKZXJyb3JfcmF0ZRgDIAEoARI2ChNhdmdfcHJvY2Vzc2luZ190aW1lGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE21pbl9wcm9jZXNzaW5nX3RpbWUYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoTbWF4X3Byb2Nlc3NpbmdfdGltZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChNwNTBfcHJvY2Vzc2luZ190aW1lGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE3A5NV9wcm9jZXNzaW5nX3RpbWUYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoTcDk5X3Byb2Nlc3NpbmdfdGltZRgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgl0aW1lc3RhbXAYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIhCg9HZXRTdGF0c1JlcXVlc3QSDgoGbWNwX2lkGAEgASgJIq4CChBHZXRTdGF0c1Jlc3BvbnNlEhoKEnRvdGFsX2ludGVyYWN0aW9ucxgBIAEoBBIbChNhY3RpdmVfaW50ZXJhY3Rpb25zGAIgASgEEh4KFmNvbXBsZXRlZF9pbnRlcmFjdGlvbnMYAyABKAQSGwoTZmFpbGVkX2ludGVyYWN0aW9ucxgEIAEoBBI6ChdhdmVyYWdlX3Byb2Nlc3NpbmdfdGltZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgl0aW1lc3RhbXAYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKC2Nvb3JkaW5hdG9yGAcgASgLMiQubWNwLmNvb3JkaW5hdG9yLnYxLkNvb3JkaW5hdG9yU3RhdHMi5gIKEENvb3JkaW5hdG9yU3RhdHMSFgoOY29vcmRpbmF0b3JfaWQYASABKAkSLgoKc3RhcnRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMb3Blbl9zdHJlYW1zGAMgASgNEhYKDnBlbmRpbmdfZXZlbnRzGAQgASgNEhUKDXBlbmRpbmdfYnl0ZXMYBSABKAQSFwoPc3RvcmVfYXZhaWxhYmxlGAYgASgIEi8KBmV2ZW50cxgHIAMoCzIfLm1jcC5jb29yZGluYXRvci52MS5TdGF0dXNDb3VudBIUCgxkZWFkX2xldHRlcnMYCCABKAQSMgoIc2Vzc2lvbnMYCSABKAsyIC5tY3AuY29vcmRpbmF0b3IudjEuU2Vzc2lvblN0YXRzEjEKB3JvdXRpbmcYDCABKAsyIC5tY3AuY29vcmRpbmF0b3IudjEuUm91dGluZ1N0YXRzIoUDCgxSb3V0aW5nU3RhdHMSEQoJZGVjaXNpb25zGAEgASgEEhQKDGV4cGxvcmF0aW9ucxgCIAEoBBIbChNyZWZ1c2VkX3VuYXZhaWxhYmxlGAMgASgEEhQKDHJlZnVzZWRfYnVzeRgEIAEoBBIQCghyZWxlYXNlZBgFIAEoBBIPCgdleHBpcmVkGAYgASgEEhYKDmZvcmVpZ25fc3RhcnRzGAcgASgEEhYKDnVua25vd25fc3RhcnRzGAggASgEEhMKC2xvZ193YWl0aW5nGAkgASgNEhIKCmxvZ19zdG9yZWQYCiABKAQSEwoLbG9nX3RoaW5uZWQYCyABKAQSEAoIbG9nX2xvc3QYDCABKAQSFQoNb3V0Y29tZXNfbG9zdBgNIAEoBBIWCg5jb25maWdfdmVyc2lvbhgOIAEoBBIRCglwb2xpY3lfaWQYDyABKAkSNAoHc2hhZG93cxgQIAMoCzIjLm1jcC5jb29yZGluYXRvci52MS5TaGFkb3dBZ3JlZW1lbnQi5QEKDFNlc3Npb25TdGF0cxIuCghwcmVzc3VyZRgBIAEoDjIcLm1jcC5jb29yZGluYXRvci52MS5QcmVzc3VyZRIZChF3aW5kb3dfbWF4X2V2ZW50cxgCIAEoDRIWCg5jb25maWdfdmVyc2lvbhgDIAEoBBIWCg5jb25maWdfY3VycmVudBgEIAEoDRIVCg1jb25maWdfYmVoaW5kGAUgASgNEhcKD2NvbmZpZ19yZWplY3RlZBgGIAEoDRIqCgVsb2FkcxgHIAMoCzIbLm1jcC5jb29yZGluYXRvci52MS5NY3BMb2FkImMKB01jcExvYWQSDgoGbWNwX2lkGAEgASgJEhAKCHNlc3Npb25zGAIgASgNEhEKCWluX2ZsaWdodBgDIAEoBBIOCgZxdWV1ZWQYBCABKAQSEwoLdXRpbGl6YXRpb24YBSABKAEiTQoLU3RhdHVzQ291bnQSLwoGc3RhdHVzGAEgASgOMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkV2ZW50U3RhdHVzEg0KBWNvdW50GAIgASgEMtICCgxRdWVyeVNlcnZpY2USbQoQTGlzdEludGVyYWN0aW9ucxIrLm1jcC5jb29yZGluYXRvci52MS5MaXN0SW50ZXJhY3Rpb25zUmVxdWVzdBosLm1jcC5jb29yZGluYXRvci52MS5MaXN0SW50ZXJhY3Rpb25zUmVzcG9uc2USfAoVR2V0UGVyZm9ybWFuY2VNZXRyaWNzEjAubWNwLmNvb3JkaW5hdG9yLnYxLkdldFBlcmZvcm1hbmNlTWV0cmljc1JlcXVlc3QaMS5tY3AuY29vcmRpbmF0b3IudjEuR2V0UGVyZm9ybWFuY2VNZXRyaWNzUmVzcG9uc2USVQoIR2V0U3RhdHMSIy5tY3AuY29vcmRpbmF0b3IudjEuR2V0U3RhdHNSZXF1ZXN0GiQubWNwLmNvb3JkaW5hdG9yLnYxLkdldFN0YXRzUmVzcG9uc2VCOAoSbWNwLmNvb3JkaW5hdG9yLnYxUAFaIG1jcC9jb29yZGluYXRvci92MTtjb29yZGluYXRvcnYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mcp_coordinator_v1_decisions, file_mcp_coordinator_v1_events, file_mcp_coordinator_v1_session]);
 
 /**
  * Which interactions to list.
@@ -394,6 +396,13 @@ export type CoordinatorStats = Message<"mcp.coordinator.v1.CoordinatorStats"> & 
    * @generated from field: mcp.coordinator.v1.SessionStats sessions = 9;
    */
   sessions?: SessionStats | undefined;
+
+  /**
+   * What it decided about requests. Absent where routing is switched off.
+   *
+   * @generated from field: mcp.coordinator.v1.RoutingStats routing = 12;
+   */
+  routing?: RoutingStats | undefined;
 };
 
 /**
@@ -402,6 +411,132 @@ export type CoordinatorStats = Message<"mcp.coordinator.v1.CoordinatorStats"> & 
  */
 export const CoordinatorStatsSchema: GenMessage<CoordinatorStats> = /*@__PURE__*/
   messageDesc(file_mcp_coordinator_v1_query_service, 6);
+
+/**
+ * What one coordinator has decided since it started, and what became of its log.
+ *
+ * @generated from message mcp.coordinator.v1.RoutingStats
+ */
+export type RoutingStats = Message<"mcp.coordinator.v1.RoutingStats"> & {
+  /**
+   * Requests that were given an MCP.
+   *
+   * @generated from field: uint64 decisions = 1;
+   */
+  decisions: bigint;
+
+  /**
+   * Of these, drawn to learn.
+   *
+   * @generated from field: uint64 explorations = 2;
+   */
+  explorations: bigint;
+
+  /**
+   * Requests refused with NO_ELIGIBLE_MCP.
+   *
+   * @generated from field: uint64 refused_unavailable = 3;
+   */
+  refusedUnavailable: bigint;
+
+  /**
+   * Requests refused with FLEET_FULL.
+   *
+   * @generated from field: uint64 refused_busy = 4;
+   */
+  refusedBusy: bigint;
+
+  /**
+   * Decisions given back.
+   *
+   * @generated from field: uint64 released = 5;
+   */
+  released: bigint;
+
+  /**
+   * Decisions whose lease ran out.
+   *
+   * @generated from field: uint64 expired = 6;
+   */
+  expired: bigint;
+
+  /**
+   * Stored start events that named a decision about another MCP. They confirm nothing.
+   *
+   * @generated from field: uint64 foreign_starts = 7;
+   */
+  foreignStarts: bigint;
+
+  /**
+   * Stored start events that named a decision that this coordinator does not know: made elsewhere, long ago, or never.
+   *
+   * @generated from field: uint64 unknown_starts = 8;
+   */
+  unknownStarts: bigint;
+
+  /**
+   * Decisions that wait to be logged.
+   *
+   * @generated from field: uint32 log_waiting = 9;
+   */
+  logWaiting: number;
+
+  /**
+   * Decisions that are logged.
+   *
+   * @generated from field: uint64 log_stored = 10;
+   */
+  logStored: bigint;
+
+  /**
+   * Decisions that were logged without the candidates that should have been kept, because too many waited.
+   *
+   * @generated from field: uint64 log_thinned = 11;
+   */
+  logThinned: bigint;
+
+  /**
+   * Decisions that were not logged, because the store was away for too long or refused them.
+   *
+   * @generated from field: uint64 log_lost = 12;
+   */
+  logLost: bigint;
+
+  /**
+   * Ends of decisions that were not logged, for the same reasons.
+   *
+   * @generated from field: uint64 outcomes_lost = 13;
+   */
+  outcomesLost: bigint;
+
+  /**
+   * Version of the routing configuration in force.
+   *
+   * @generated from field: uint64 config_version = 14;
+   */
+  configVersion: bigint;
+
+  /**
+   * The policy in force.
+   *
+   * @generated from field: string policy_id = 15;
+   */
+  policyId: string;
+
+  /**
+   * How the policies asked along compare with it.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.ShadowAgreement shadows = 16;
+   */
+  shadows: ShadowAgreement[];
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.RoutingStats.
+ * Use `create(RoutingStatsSchema)` to create a new message.
+ */
+export const RoutingStatsSchema: GenMessage<RoutingStats> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_query_service, 7);
 
 /**
  * What the sessions of one coordinator are like now.
@@ -464,7 +599,7 @@ export type SessionStats = Message<"mcp.coordinator.v1.SessionStats"> & {
  * Use `create(SessionStatsSchema)` to create a new message.
  */
 export const SessionStatsSchema: GenMessage<SessionStats> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_query_service, 7);
+  messageDesc(file_mcp_coordinator_v1_query_service, 8);
 
 /**
  * What the sessions of one MCP last reported.
@@ -513,7 +648,7 @@ export type McpLoad = Message<"mcp.coordinator.v1.McpLoad"> & {
  * Use `create(McpLoadSchema)` to create a new message.
  */
 export const McpLoadSchema: GenMessage<McpLoad> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_query_service, 8);
+  messageDesc(file_mcp_coordinator_v1_query_service, 9);
 
 /**
  * How often one status was given.
@@ -541,7 +676,7 @@ export type StatusCount = Message<"mcp.coordinator.v1.StatusCount"> & {
  * Use `create(StatusCountSchema)` to create a new message.
  */
 export const StatusCountSchema: GenMessage<StatusCount> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_query_service, 9);
+  messageDesc(file_mcp_coordinator_v1_query_service, 10);
 
 /**
  * Reads what the fleet reported. With keys, a key bound to an MCP reads that MCP only.

@@ -4,8 +4,10 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { DecisionCandidate, DecisionFactor, DecisionRegime, LoggedDecision, RequestFeatures, ShadowAgreement } from "./decisions_pb.js";
+import { file_mcp_coordinator_v1_decisions } from "./decisions_pb.js";
 import type { AppliedRoutes, ApplyStatus, PublishedRoutes } from "./routes_pb.js";
 import { file_mcp_coordinator_v1_routes } from "./routes_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mcp/coordinator/v1/routing_service.proto.
  */
 export const file_mcp_coordinator_v1_routing_service: GenFile = /*@__PURE__*/
-  fileDesc("CihtY3AvY29vcmRpbmF0b3IvdjEvcm91dGluZ19zZXJ2aWNlLnByb3RvEhJtY3AuY29vcmRpbmF0b3IudjEiKwoQR2V0Um91dGVzUmVxdWVzdBIXCg9pbmNsdWRlX2FwcGxpZWQYASABKAgifQoRR2V0Um91dGVzUmVzcG9uc2USMwoGcm91dGVzGAEgASgLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlB1Ymxpc2hlZFJvdXRlcxIzCgdhcHBsaWVkGAIgAygLMiIubWNwLmNvb3JkaW5hdG9yLnYxLlByb2R1Y2VyUm91dGVzIsgBCg5Qcm9kdWNlclJvdXRlcxITCgtwcm9kdWNlcl9pZBgBIAEoCRIOCgZtY3BfaWQYAiABKAkSLwoGc3RhdHVzGAMgASgOMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGx5U3RhdHVzEjIKB2FwcGxpZWQYBCABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuQXBwbGllZFJvdXRlcxIsCghhY2tlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiFAoSV2F0Y2hSb3V0ZXNSZXF1ZXN0IkoKE1dhdGNoUm91dGVzUmVzcG9uc2USMwoGcm91dGVzGAEgASgLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlB1Ymxpc2hlZFJvdXRlczLMAQoOUm91dGluZ1NlcnZpY2USWAoJR2V0Um91dGVzEiQubWNwLmNvb3JkaW5hdG9yLnYxLkdldFJvdXRlc1JlcXVlc3QaJS5tY3AuY29vcmRpbmF0b3IudjEuR2V0Um91dGVzUmVzcG9uc2USYAoLV2F0Y2hSb3V0ZXMSJi5tY3AuY29vcmRpbmF0b3IudjEuV2F0Y2hSb3V0ZXNSZXF1ZXN0GicubWNwLmNvb3JkaW5hdG9yLnYxLldhdGNoUm91dGVzUmVzcG9uc2UwAUI4ChJtY3AuY29vcmRpbmF0b3IudjFQAVogbWNwL2Nvb3JkaW5hdG9yL3YxO2Nvb3JkaW5hdG9ydjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_mcp_coordinator_v1_routes]);
+  fileDesc("CihtY3AvY29vcmRpbmF0b3IvdjEvcm91dGluZ19zZXJ2aWNlLnByb3RvEhJtY3AuY29vcmRpbmF0b3IudjEiKwoQR2V0Um91dGVzUmVxdWVzdBIXCg9pbmNsdWRlX2FwcGxpZWQYASABKAgifQoRR2V0Um91dGVzUmVzcG9uc2USMwoGcm91dGVzGAEgASgLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlB1Ymxpc2hlZFJvdXRlcxIzCgdhcHBsaWVkGAIgAygLMiIubWNwLmNvb3JkaW5hdG9yLnYxLlByb2R1Y2VyUm91dGVzIsgBCg5Qcm9kdWNlclJvdXRlcxITCgtwcm9kdWNlcl9pZBgBIAEoCRIOCgZtY3BfaWQYAiABKAkSLwoGc3RhdHVzGAMgASgOMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGx5U3RhdHVzEjIKB2FwcGxpZWQYBCABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuQXBwbGllZFJvdXRlcxIsCghhY2tlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiFAoSV2F0Y2hSb3V0ZXNSZXF1ZXN0IkoKE1dhdGNoUm91dGVzUmVzcG9uc2USMwoGcm91dGVzGAEgASgLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlB1Ymxpc2hlZFJvdXRlcyJhChBTZWxlY3RNY3BSZXF1ZXN0EjQKB3JlcXVlc3QYASABKAsyIy5tY3AuY29vcmRpbmF0b3IudjEuUmVxdWVzdEZlYXR1cmVzEhcKD2tlZXBfY2FuZGlkYXRlcxgCIAEoCCLiAQoRU2VsZWN0TWNwUmVzcG9uc2USDgoGbWNwX2lkGAEgASgJEhMKC2RlY2lzaW9uX2lkGAIgASgJEhIKCnByb3BlbnNpdHkYAyABKAESKAoFbGVhc2UYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoDd2h5GAUgASgLMiIubWNwLmNvb3JkaW5hdG9yLnYxLkRlY2lzaW9uUmVhc29uEjkKCmNhbmRpZGF0ZXMYBiADKAsyJS5tY3AuY29vcmRpbmF0b3IudjEuRGVjaXNpb25DYW5kaWRhdGUihwIKDkRlY2lzaW9uUmVhc29uEhEKCXBvbGljeV9pZBgBIAEoCRIyCgZyZWdpbWUYAiABKA4yIi5tY3AuY29vcmRpbmF0b3IudjEuRGVjaXNpb25SZWdpbWUSEwoLZXhwbG9yYXRpb24YAyABKAgSFQoNcmVxdWVzdF9jbGFzcxgEIAEoCRISCgVzY29yZRgFIAEoAUgAiAEBEjMKB2ZhY3RvcnMYBiADKAsyIi5tY3AuY29vcmRpbmF0b3IudjEuRGVjaXNpb25GYWN0b3ISFwoPY2FuZGlkYXRlX2NvdW50GAcgASgNEhYKDmRyYXdhYmxlX2NvdW50GAggASgNQggKBl9zY29yZSItChZSZWxlYXNlRGVjaXNpb25SZXF1ZXN0EhMKC2RlY2lzaW9uX2lkGAEgASgJIisKF1JlbGVhc2VEZWNpc2lvblJlc3BvbnNlEhAKCHJlbGVhc2VkGAEgASgIIi0KFkV4cGxhaW5EZWNpc2lvblJlcXVlc3QSEwoLZGVjaXNpb25faWQYASABKAkiTwoXRXhwbGFpbkRlY2lzaW9uUmVzcG9uc2USNAoIZGVjaXNpb24YASABKAsyIi5tY3AuY29vcmRpbmF0b3IudjEuTG9nZ2VkRGVjaXNpb24i3AEKFExpc3REZWNpc2lvbnNSZXF1ZXN0Ei4KCnN0YXJ0X3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwb2xpY3lfaWQYAyABKAkSDgoGbWNwX2lkGAQgASgJEhwKFG9ubHlfd2l0aF9jYW5kaWRhdGVzGAUgASgIEhEKCXBhZ2Vfc2l6ZRgGIAEoDRISCgpwYWdlX3Rva2VuGAcgASgJImcKFUxpc3REZWNpc2lvbnNSZXNwb25zZRI1CglkZWNpc2lvbnMYASADKAsyIi5tY3AuY29vcmRpbmF0b3IudjEuTG9nZ2VkRGVjaXNpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJItgBChdTZXRSb3V0aW5nQ29uZmlnUmVxdWVzdBIyCgRtY3BzGAEgAygLMiQubWNwLmNvb3JkaW5hdG9yLnYxLk1jcFJvdXRpbmdDb25maWcSFQoNcmVzZXRfbWNwX2lkcxgCIAMoCRIRCglwb2xpY3lfaWQYAyABKAkSOwoPc2hhZG93X3BvbGljaWVzGAQgASgLMiIubWNwLmNvb3JkaW5hdG9yLnYxLlNoYWRvd1BvbGljaWVzEhIKCmlmX3ZlcnNpb24YBSABKAQSDgoGcmVhc29uGAYgASgJIiQKDlNoYWRvd1BvbGljaWVzEhIKCnBvbGljeV9pZHMYASADKAkiTQoYU2V0Um91dGluZ0NvbmZpZ1Jlc3BvbnNlEjEKBmNvbmZpZxgBIAEoCzIhLm1jcC5jb29yZGluYXRvci52MS5Sb3V0aW5nQ29uZmlnIi4KF0dldFJvdXRpbmdDb25maWdSZXF1ZXN0EhMKC21heF9jaGFuZ2VzGAEgASgNItcBChhHZXRSb3V0aW5nQ29uZmlnUmVzcG9uc2USMQoGY29uZmlnGAEgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdDb25maWcSGAoQa25vd25fcG9saWN5X2lkcxgCIAMoCRI0CgdzaGFkb3dzGAMgAygLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlNoYWRvd0FncmVlbWVudBI4CgdjaGFuZ2VzGAQgAygLMicubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdDb25maWdDaGFuZ2UixgEKDVJvdXRpbmdDb25maWcSDwoHdmVyc2lvbhgBIAEoBBIRCglwb2xpY3lfaWQYAiABKAkSGQoRc2hhZG93X3BvbGljeV9pZHMYAyADKAkSMgoEbWNwcxgEIAMoCzIkLm1jcC5jb29yZGluYXRvci52MS5NY3BSb3V0aW5nQ29uZmlnEi4KCmNoYW5nZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNoYW5nZWRfYnkYBiABKAkixgEKEE1jcFJvdXRpbmdDb25maWcSDgoGbWNwX2lkGAEgASgJEhUKCHByaW9yaXR5GAIgASgFSACIAQESEwoGd2VpZ2h0GAMgASgFSAGIAQESJAoXbWF4X2NvbmN1cnJlbnRfcmVxdWVzdHMYBCABKAVIAogBARISCgVkcmFpbhgFIAEoCEgDiAEBQgsKCV9wcmlvcml0eUIJCgdfd2VpZ2h0QhoKGF9tYXhfY29uY3VycmVudF9yZXF1ZXN0c0IICgZfZHJhaW4izgEKE1JvdXRpbmdDb25maWdDaGFuZ2USDwoHdmVyc2lvbhgBIAEoBBIuCgpjaGFuZ2VkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjaGFuZ2VkX2J5GAMgASgJEhYKDmNvb3JkaW5hdG9yX2lkGAQgASgJEg4KBnJlYXNvbhgFIAEoCRI6CghzZXR0aW5ncxgGIAMoCzIoLm1jcC5jb29yZGluYXRvci52MS5Sb3V0aW5nU2V0dGluZ0NoYW5nZSJNChRSb3V0aW5nU2V0dGluZ0NoYW5nZRIPCgdzZXR0aW5nGAEgASgJEhEKCW9sZF92YWx1ZRgCIAEoCRIRCgluZXdfdmFsdWUYAyABKAkywgYKDlJvdXRpbmdTZXJ2aWNlElgKCVNlbGVjdE1jcBIkLm1jcC5jb29yZGluYXRvci52MS5TZWxlY3RNY3BSZXF1ZXN0GiUubWNwLmNvb3JkaW5hdG9yLnYxLlNlbGVjdE1jcFJlc3BvbnNlEmoKD1JlbGVhc2VEZWNpc2lvbhIqLm1jcC5jb29yZGluYXRvci52MS5SZWxlYXNlRGVjaXNpb25SZXF1ZXN0GisubWNwLmNvb3JkaW5hdG9yLnYxLlJlbGVhc2VEZWNpc2lvblJlc3BvbnNlEmoKD0V4cGxhaW5EZWNpc2lvbhIqLm1jcC5jb29yZGluYXRvci52MS5FeHBsYWluRGVjaXNpb25SZXF1ZXN0GisubWNwLmNvb3JkaW5hdG9yLnYxLkV4cGxhaW5EZWNpc2lvblJlc3BvbnNlEmQKDUxpc3REZWNpc2lvbnMSKC5tY3AuY29vcmRpbmF0b3IudjEuTGlzdERlY2lzaW9uc1JlcXVlc3QaKS5tY3AuY29vcmRpbmF0b3IudjEuTGlzdERlY2lzaW9uc1Jlc3BvbnNlEm0KEFNldFJvdXRpbmdDb25maWcSKy5tY3AuY29vcmRpbmF0b3IudjEuU2V0Um91dGluZ0NvbmZpZ1JlcXVlc3QaLC5tY3AuY29vcmRpbmF0b3IudjEuU2V0Um91dGluZ0NvbmZpZ1Jlc3BvbnNlEm0KEEdldFJvdXRpbmdDb25maWcSKy5tY3AuY29vcmRpbmF0b3IudjEuR2V0Um91dGluZ0NvbmZpZ1JlcXVlc3QaLC5tY3AuY29vcmRpbmF0b3IudjEuR2V0Um91dGluZ0NvbmZpZ1Jlc3BvbnNlElgKCUdldFJvdXRlcxIkLm1jcC5jb29yZGluYXRvci52MS5HZXRSb3V0ZXNSZXF1ZXN0GiUubWNwLmNvb3JkaW5hdG9yLnYxLkdldFJvdXRlc1Jlc3BvbnNlEmAKC1dhdGNoUm91dGVzEiYubWNwLmNvb3JkaW5hdG9yLnYxLldhdGNoUm91dGVzUmVxdWVzdBonLm1jcC5jb29yZGluYXRvci52MS5XYXRjaFJvdXRlc1Jlc3BvbnNlMAFCOAoSbWNwLmNvb3JkaW5hdG9yLnYxUAFaIG1jcC9jb29yZGluYXRvci92MTtjb29yZGluYXRvcnYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mcp_coordinator_v1_decisions, file_mcp_coordinator_v1_routes]);
 
 /**
  * Asks for the table in force.
@@ -151,11 +153,775 @@ export const WatchRoutesResponseSchema: GenMessage<WatchRoutesResponse> = /*@__P
   messageDesc(file_mcp_coordinator_v1_routing_service, 4);
 
 /**
- * Shows the routing weights to those who hold no session: gateways, operators, scripts.
+ * What a caller wants done, as far as routing may look at it. Empty means not specified; {} is a valid request.
+ *
+ * @generated from message mcp.coordinator.v1.SelectMcpRequest
+ */
+export type SelectMcpRequest = Message<"mcp.coordinator.v1.SelectMcpRequest"> & {
+  /**
+   * The request.
+   *
+   * @generated from field: mcp.coordinator.v1.RequestFeatures request = 1;
+   */
+  request?: RequestFeatures | undefined;
+
+  /**
+   * Keep all candidates of this decision in the log and return them. Otherwise the log keeps them for every exploration and for a tenth of the others.
+   *
+   * @generated from field: bool keep_candidates = 2;
+   */
+  keepCandidates: boolean;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.SelectMcpRequest.
+ * Use `create(SelectMcpRequestSchema)` to create a new message.
+ */
+export const SelectMcpRequestSchema: GenMessage<SelectMcpRequest> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 5);
+
+/**
+ * A decision.
+ *
+ * @generated from message mcp.coordinator.v1.SelectMcpResponse
+ */
+export type SelectMcpResponse = Message<"mcp.coordinator.v1.SelectMcpResponse"> & {
+  /**
+   * Send the request to this MCP.
+   *
+   * @generated from field: string mcp_id = 1;
+   */
+  mcpId: string;
+
+  /**
+   * Names the decision: a UUID version 7. The MCP repeats it in StartDetail.routing_decision_id.
+   *
+   * @generated from field: string decision_id = 2;
+   */
+  decisionId: string;
+
+  /**
+   * Probability with which this MCP was drawn, in (0, 1]; exact. NaN under a policy that cannot tell.
+   *
+   * @generated from field: double propensity = 3;
+   */
+  propensity: number;
+
+  /**
+   * How long the place is held when no end is reported.
+   *
+   * @generated from field: google.protobuf.Duration lease = 4;
+   */
+  lease?: Duration | undefined;
+
+  /**
+   * Why this MCP.
+   *
+   * @generated from field: mcp.coordinator.v1.DecisionReason why = 5;
+   */
+  why?: DecisionReason | undefined;
+
+  /**
+   * All MCPs that were looked at, if keep_candidates.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.DecisionCandidate candidates = 6;
+   */
+  candidates: DecisionCandidate[];
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.SelectMcpResponse.
+ * Use `create(SelectMcpResponseSchema)` to create a new message.
+ */
+export const SelectMcpResponseSchema: GenMessage<SelectMcpResponse> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 6);
+
+/**
+ * Why an MCP was chosen, in short. ExplainDecision has the rest.
+ *
+ * @generated from message mcp.coordinator.v1.DecisionReason
+ */
+export type DecisionReason = Message<"mcp.coordinator.v1.DecisionReason"> & {
+  /**
+   * The policy that decided, for example "quality-tail-load/1".
+   *
+   * @generated from field: string policy_id = 1;
+   */
+  policyId: string;
+
+  /**
+   * Under which rule.
+   *
+   * @generated from field: mcp.coordinator.v1.DecisionRegime regime = 2;
+   */
+  regime: DecisionRegime;
+
+  /**
+   * Drawn to learn rather than to serve.
+   *
+   * @generated from field: bool exploration = 3;
+   */
+  exploration: boolean;
+
+  /**
+   * Class of the request: its type, and the power of four that its size fills.
+   *
+   * @generated from field: string request_class = 4;
+   */
+  requestClass: string;
+
+  /**
+   * The score of the MCP: the sum of the factors, added in their order. Absent when it was not scored.
+   *
+   * @generated from field: optional double score = 5;
+   */
+  score?: number | undefined;
+
+  /**
+   * What the score is made of.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.DecisionFactor factors = 6;
+   */
+  factors: DecisionFactor[];
+
+  /**
+   * MCPs that were looked at, and how many of them could have been drawn.
+   *
+   * @generated from field: uint32 candidate_count = 7;
+   */
+  candidateCount: number;
+
+  /**
+   * MCPs with a propensity above 0.
+   *
+   * @generated from field: uint32 drawable_count = 8;
+   */
+  drawableCount: number;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.DecisionReason.
+ * Use `create(DecisionReasonSchema)` to create a new message.
+ */
+export const DecisionReasonSchema: GenMessage<DecisionReason> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 7);
+
+/**
+ * Names the decision to give back.
+ *
+ * @generated from message mcp.coordinator.v1.ReleaseDecisionRequest
+ */
+export type ReleaseDecisionRequest = Message<"mcp.coordinator.v1.ReleaseDecisionRequest"> & {
+  /**
+   * As SelectMcp gave it.
+   *
+   * @generated from field: string decision_id = 1;
+   */
+  decisionId: string;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.ReleaseDecisionRequest.
+ * Use `create(ReleaseDecisionRequestSchema)` to create a new message.
+ */
+export const ReleaseDecisionRequestSchema: GenMessage<ReleaseDecisionRequest> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 8);
+
+/**
+ * What became of it.
+ *
+ * @generated from message mcp.coordinator.v1.ReleaseDecisionResponse
+ */
+export type ReleaseDecisionResponse = Message<"mcp.coordinator.v1.ReleaseDecisionResponse"> & {
+  /**
+   * True when a place was given back. False when there was none any more: released before, ended, or run out.
+   *
+   * @generated from field: bool released = 1;
+   */
+  released: boolean;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.ReleaseDecisionResponse.
+ * Use `create(ReleaseDecisionResponseSchema)` to create a new message.
+ */
+export const ReleaseDecisionResponseSchema: GenMessage<ReleaseDecisionResponse> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 9);
+
+/**
+ * Names the decision to explain.
+ *
+ * @generated from message mcp.coordinator.v1.ExplainDecisionRequest
+ */
+export type ExplainDecisionRequest = Message<"mcp.coordinator.v1.ExplainDecisionRequest"> & {
+  /**
+   * As SelectMcp gave it.
+   *
+   * @generated from field: string decision_id = 1;
+   */
+  decisionId: string;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.ExplainDecisionRequest.
+ * Use `create(ExplainDecisionRequestSchema)` to create a new message.
+ */
+export const ExplainDecisionRequestSchema: GenMessage<ExplainDecisionRequest> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 10);
+
+/**
+ * A decision explained.
+ *
+ * @generated from message mcp.coordinator.v1.ExplainDecisionResponse
+ */
+export type ExplainDecisionResponse = Message<"mcp.coordinator.v1.ExplainDecisionResponse"> & {
+  /**
+   * The decision. Its candidates are empty when the log did not keep them, and it is too old to be in memory.
+   *
+   * @generated from field: mcp.coordinator.v1.LoggedDecision decision = 1;
+   */
+  decision?: LoggedDecision | undefined;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.ExplainDecisionResponse.
+ * Use `create(ExplainDecisionResponseSchema)` to create a new message.
+ */
+export const ExplainDecisionResponseSchema: GenMessage<ExplainDecisionResponse> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 11);
+
+/**
+ * Which decisions to list. A key that is bound to an MCP lists the decisions that name it.
+ *
+ * @generated from message mcp.coordinator.v1.ListDecisionsRequest
+ */
+export type ListDecisionsRequest = Message<"mcp.coordinator.v1.ListDecisionsRequest"> & {
+  /**
+   * From when on. Absent: from the oldest on.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 1;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Until when, exclusive. Absent: until now.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 2;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Only decisions of this policy; empty means all.
+   *
+   * @generated from field: string policy_id = 3;
+   */
+  policyId: string;
+
+  /**
+   * Only decisions that chose this MCP; empty means all that the credential may read.
+   *
+   * @generated from field: string mcp_id = 4;
+   */
+  mcpId: string;
+
+  /**
+   * Only decisions whose candidates were kept.
+   *
+   * @generated from field: bool only_with_candidates = 5;
+   */
+  onlyWithCandidates: boolean;
+
+  /**
+   * At most so many, 1 to 1 000; 0 means 100. A page may hold fewer, to stay below 2 MiB.
+   *
+   * @generated from field: uint32 page_size = 6;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before; empty means the first page.
+   *
+   * @generated from field: string page_token = 7;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.ListDecisionsRequest.
+ * Use `create(ListDecisionsRequestSchema)` to create a new message.
+ */
+export const ListDecisionsRequestSchema: GenMessage<ListDecisionsRequest> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 12);
+
+/**
+ * One page of decisions.
+ *
+ * @generated from message mcp.coordinator.v1.ListDecisionsResponse
+ */
+export type ListDecisionsResponse = Message<"mcp.coordinator.v1.ListDecisionsResponse"> & {
+  /**
+   * Oldest first.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.LoggedDecision decisions = 1;
+   */
+  decisions: LoggedDecision[];
+
+  /**
+   * Give this back for the next page; empty on the last one.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.ListDecisionsResponse.
+ * Use `create(ListDecisionsResponseSchema)` to create a new message.
+ */
+export const ListDecisionsResponseSchema: GenMessage<ListDecisionsResponse> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 13);
+
+/**
+ * What to change. At least one thing.
+ *
+ * @generated from message mcp.coordinator.v1.SetRoutingConfigRequest
+ */
+export type SetRoutingConfigRequest = Message<"mcp.coordinator.v1.SetRoutingConfigRequest"> & {
+  /**
+   * MCPs to change, by mcp_id, at most 1 000; of each, only the members that are present. An MCP need not be known yet.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.McpRoutingConfig mcps = 1;
+   */
+  mcps: McpRoutingConfig[];
+
+  /**
+   * MCPs of which the operator takes back everything: what they registered with counts again.
+   *
+   * @generated from field: repeated string reset_mcp_ids = 2;
+   */
+  resetMcpIds: string[];
+
+  /**
+   * The policy to put in force; empty leaves the one that is. The new policy begins with the signals that were collected under the old one.
+   *
+   * @generated from field: string policy_id = 3;
+   */
+  policyId: string;
+
+  /**
+   * Policies to ask along without effect; absent leaves those that are.
+   *
+   * @generated from field: mcp.coordinator.v1.ShadowPolicies shadow_policies = 4;
+   */
+  shadowPolicies?: ShadowPolicies | undefined;
+
+  /**
+   * Refuse with CONFIG_CHANGED unless this is the version in force; 0 means whatever is in force.
+   *
+   * @generated from field: uint64 if_version = 5;
+   */
+  ifVersion: bigint;
+
+  /**
+   * Why, for the audit. Up to 256 bytes.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.SetRoutingConfigRequest.
+ * Use `create(SetRoutingConfigRequestSchema)` to create a new message.
+ */
+export const SetRoutingConfigRequestSchema: GenMessage<SetRoutingConfigRequest> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 14);
+
+/**
+ * A set of policies.
+ *
+ * @generated from message mcp.coordinator.v1.ShadowPolicies
+ */
+export type ShadowPolicies = Message<"mcp.coordinator.v1.ShadowPolicies"> & {
+  /**
+   * Their ids, at most 4; empty for none.
+   *
+   * @generated from field: repeated string policy_ids = 1;
+   */
+  policyIds: string[];
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.ShadowPolicies.
+ * Use `create(ShadowPoliciesSchema)` to create a new message.
+ */
+export const ShadowPoliciesSchema: GenMessage<ShadowPolicies> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 15);
+
+/**
+ * What was stored.
+ *
+ * @generated from message mcp.coordinator.v1.SetRoutingConfigResponse
+ */
+export type SetRoutingConfigResponse = Message<"mcp.coordinator.v1.SetRoutingConfigResponse"> & {
+  /**
+   * The whole configuration as it is now.
+   *
+   * @generated from field: mcp.coordinator.v1.RoutingConfig config = 1;
+   */
+  config?: RoutingConfig | undefined;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.SetRoutingConfigResponse.
+ * Use `create(SetRoutingConfigResponseSchema)` to create a new message.
+ */
+export const SetRoutingConfigResponseSchema: GenMessage<SetRoutingConfigResponse> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 16);
+
+/**
+ * Asks for the configuration in force.
+ *
+ * @generated from message mcp.coordinator.v1.GetRoutingConfigRequest
+ */
+export type GetRoutingConfigRequest = Message<"mcp.coordinator.v1.GetRoutingConfigRequest"> & {
+  /**
+   * Also list so many of the latest changes, 0 to 1 000.
+   *
+   * @generated from field: uint32 max_changes = 1;
+   */
+  maxChanges: number;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.GetRoutingConfigRequest.
+ * Use `create(GetRoutingConfigRequestSchema)` to create a new message.
+ */
+export const GetRoutingConfigRequestSchema: GenMessage<GetRoutingConfigRequest> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 17);
+
+/**
+ * The configuration in force at the answering coordinator.
+ *
+ * @generated from message mcp.coordinator.v1.GetRoutingConfigResponse
+ */
+export type GetRoutingConfigResponse = Message<"mcp.coordinator.v1.GetRoutingConfigResponse"> & {
+  /**
+   * The configuration.
+   *
+   * @generated from field: mcp.coordinator.v1.RoutingConfig config = 1;
+   */
+  config?: RoutingConfig | undefined;
+
+  /**
+   * Every policy that may be put in force or asked along.
+   *
+   * @generated from field: repeated string known_policy_ids = 2;
+   */
+  knownPolicyIds: string[];
+
+  /**
+   * How the policies asked along compare with the one in force, counted by this coordinator since it began to ask them.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.ShadowAgreement shadows = 3;
+   */
+  shadows: ShadowAgreement[];
+
+  /**
+   * If wanted: the latest changes, newest first.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.RoutingConfigChange changes = 4;
+   */
+  changes: RoutingConfigChange[];
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.GetRoutingConfigResponse.
+ * Use `create(GetRoutingConfigResponseSchema)` to create a new message.
+ */
+export const GetRoutingConfigResponseSchema: GenMessage<GetRoutingConfigResponse> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 18);
+
+/**
+ * What operators have decided about routing. The same on all coordinators of a deployment, within about a second.
+ *
+ * @generated from message mcp.coordinator.v1.RoutingConfig
+ */
+export type RoutingConfig = Message<"mcp.coordinator.v1.RoutingConfig"> & {
+  /**
+   * Counts changes; 0 before the first one.
+   *
+   * @generated from field: uint64 version = 1;
+   */
+  version: bigint;
+
+  /**
+   * The policy in force.
+   *
+   * @generated from field: string policy_id = 2;
+   */
+  policyId: string;
+
+  /**
+   * Policies that are asked along without effect.
+   *
+   * @generated from field: repeated string shadow_policy_ids = 3;
+   */
+  shadowPolicyIds: string[];
+
+  /**
+   * MCPs of which an operator said something, ascending by mcp_id.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.McpRoutingConfig mcps = 4;
+   */
+  mcps: McpRoutingConfig[];
+
+  /**
+   * When it was changed last; absent before the first change.
+   *
+   * @generated from field: google.protobuf.Timestamp changed_at = 5;
+   */
+  changedAt?: Timestamp | undefined;
+
+  /**
+   * The id of the key that changed it; empty where the server runs without keys.
+   *
+   * @generated from field: string changed_by = 6;
+   */
+  changedBy: string;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.RoutingConfig.
+ * Use `create(RoutingConfigSchema)` to create a new message.
+ */
+export const RoutingConfigSchema: GenMessage<RoutingConfig> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 19);
+
+/**
+ * What an operator says of one MCP. An absent member means: as the MCP registered, else the default.
+ *
+ * @generated from message mcp.coordinator.v1.McpRoutingConfig
+ */
+export type McpRoutingConfig = Message<"mcp.coordinator.v1.McpRoutingConfig"> & {
+  /**
+   * The MCP.
+   *
+   * @generated from field: string mcp_id = 1;
+   */
+  mcpId: string;
+
+  /**
+   * Tier, 0 to 9: 0 is served first, the next one gets what the healthy capacity of this one cannot take.
+   *
+   * @generated from field: optional int32 priority = 2;
+   */
+  priority?: number | undefined;
+
+  /**
+   * Multiplies its share, 0 to 10 000: 100 is neutral, 0 takes it out.
+   *
+   * @generated from field: optional int32 weight = 3;
+   */
+  weight?: number | undefined;
+
+  /**
+   * Requests that it may have at once, 1 to 10 000.
+   *
+   * @generated from field: optional int32 max_concurrent_requests = 4;
+   */
+  maxConcurrentRequests?: number | undefined;
+
+  /**
+   * True gives it nothing new; what it has may end.
+   *
+   * @generated from field: optional bool drain = 5;
+   */
+  drain?: boolean | undefined;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.McpRoutingConfig.
+ * Use `create(McpRoutingConfigSchema)` to create a new message.
+ */
+export const McpRoutingConfigSchema: GenMessage<McpRoutingConfig> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 20);
+
+/**
+ * One change of the configuration.
+ *
+ * @generated from message mcp.coordinator.v1.RoutingConfigChange
+ */
+export type RoutingConfigChange = Message<"mcp.coordinator.v1.RoutingConfigChange"> & {
+  /**
+   * The version that it made.
+   *
+   * @generated from field: uint64 version = 1;
+   */
+  version: bigint;
+
+  /**
+   * When it was stored.
+   *
+   * @generated from field: google.protobuf.Timestamp changed_at = 2;
+   */
+  changedAt?: Timestamp | undefined;
+
+  /**
+   * The id of the key; empty where the server runs without keys.
+   *
+   * @generated from field: string changed_by = 3;
+   */
+  changedBy: string;
+
+  /**
+   * The coordinator that took it.
+   *
+   * @generated from field: string coordinator_id = 4;
+   */
+  coordinatorId: string;
+
+  /**
+   * Why, as the caller said.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * Each setting that changed.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.RoutingSettingChange settings = 6;
+   */
+  settings: RoutingSettingChange[];
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.RoutingConfigChange.
+ * Use `create(RoutingConfigChangeSchema)` to create a new message.
+ */
+export const RoutingConfigChangeSchema: GenMessage<RoutingConfigChange> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 21);
+
+/**
+ * One setting before and after.
+ *
+ * @generated from message mcp.coordinator.v1.RoutingSettingChange
+ */
+export type RoutingSettingChange = Message<"mcp.coordinator.v1.RoutingSettingChange"> & {
+  /**
+   * "policy_id", "shadow_policy_ids", or "mcps[<mcp_id>].weight" and the like.
+   *
+   * @generated from field: string setting = 1;
+   */
+  setting: string;
+
+  /**
+   * As JSON; empty when it was not set.
+   *
+   * @generated from field: string old_value = 2;
+   */
+  oldValue: string;
+
+  /**
+   * As JSON; empty when it is no longer set.
+   *
+   * @generated from field: string new_value = 3;
+   */
+  newValue: string;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.RoutingSettingChange.
+ * Use `create(RoutingSettingChangeSchema)` to create a new message.
+ */
+export const RoutingSettingChangeSchema: GenMessage<RoutingSettingChange> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 22);
+
+/**
+ * Chooses an MCP for each request, says why, and shows the routing weights to those who hold no session: gateways, operators, scripts.
+ *
+ * One request. SelectMcp names an MCP and a decision_id. Send the request there; the MCP puts the decision_id into StartDetail.routing_decision_id of its
+ * start event. That confirms the decision, and the terminal event of the same interaction ends it. A request that is never sent is given back with
+ * ReleaseDecision; one of which nothing is heard ends with its lease. The coordinator advises and never proxies.
+ *
+ * Errors. As everywhere, details carry google.rpc.ErrorInfo with a reason from docs/errors.md.
+ *   UNAVAILABLE NO_ELIGIBLE_MCP          no MCP may take the request: none is connected, fit, and has what is asked for. RetryInfo, at most 1 s
+ *   RESOURCE_EXHAUSTED FLEET_FULL        all who may take it are full. RetryInfo, at most 1 s
+ *   INVALID_ARGUMENT FIELD_VIOLATION     BadRequest names each field: an unknown policy, a weight below 0 or above 10 000, a text that is too long
+ *   NOT_FOUND DECISION_UNKNOWN           no such decision, or no longer, or (ReleaseDecision) not made by this coordinator
+ *   PERMISSION_DENIED DECISION_FOREIGN   the decision was made for another key and names another MCP than the key's
+ *   PERMISSION_DENIED OPERATOR_ONLY      the key is bound to one MCP; this needs a key for all
+ *   ALREADY_EXISTS CONFIG_CHANGED        somebody else changed the configuration since if_version
  *
  * @generated from service mcp.coordinator.v1.RoutingService
  */
 export const RoutingService: GenService<{
+  /**
+   * Chooses an MCP for one request and reserves a place there. In memory, without waiting for the store; the decision is logged behind the answer. Never gives
+   * an MCP more than its max_concurrent_requests at once. Calling again is another decision with another place: after a lost answer, the first one runs out
+   * with its lease.
+   *
+   * @generated from rpc mcp.coordinator.v1.RoutingService.SelectMcp
+   */
+  selectMcp: {
+    methodKind: "unary";
+    input: typeof SelectMcpRequestSchema;
+    output: typeof SelectMcpResponseSchema;
+  },
+  /**
+   * Gives back the place of a decision that was not used. Idempotent. A key may release what it selected itself, and decisions that name its own MCP. Ask the
+   * coordinator that decided.
+   *
+   * @generated from rpc mcp.coordinator.v1.RoutingService.ReleaseDecision
+   */
+  releaseDecision: {
+    methodKind: "unary";
+    input: typeof ReleaseDecisionRequestSchema;
+    output: typeof ReleaseDecisionResponseSchema;
+  },
+  /**
+   * Everything that is logged of one decision: who was looked at, what was known of each, why the others were not chosen, and how it ended. Any coordinator of the
+   * deployment answers, and after a restart too. Up to a second after the decision only the coordinator that made it.
+   *
+   * @generated from rpc mcp.coordinator.v1.RoutingService.ExplainDecision
+   */
+  explainDecision: {
+    methodKind: "unary";
+    input: typeof ExplainDecisionRequestSchema;
+    output: typeof ExplainDecisionResponseSchema;
+  },
+  /**
+   * The decisions of a time range, oldest first, in pages. For replaying and evaluating them offline.
+   *
+   * @generated from rpc mcp.coordinator.v1.RoutingService.ListDecisions
+   */
+  listDecisions: {
+    methodKind: "unary";
+    input: typeof ListDecisionsRequestSchema;
+    output: typeof ListDecisionsResponseSchema;
+  },
+  /**
+   * Changes the routing configuration at run time. What is not named stays as it is. It is stored with who changed what and when before the answer, in force
+   * on the answering coordinator with the answer, and on the others about a second later.
+   *
+   * @generated from rpc mcp.coordinator.v1.RoutingService.SetRoutingConfig
+   */
+  setRoutingConfig: {
+    methodKind: "unary";
+    input: typeof SetRoutingConfigRequestSchema;
+    output: typeof SetRoutingConfigResponseSchema;
+  },
+  /**
+   * The routing configuration in force, who changed it last, and how far the shadow policies agree with the one in force.
+   *
+   * @generated from rpc mcp.coordinator.v1.RoutingService.GetRoutingConfig
+   */
+  getRoutingConfig: {
+    methodKind: "unary";
+    input: typeof GetRoutingConfigRequestSchema;
+    output: typeof GetRoutingConfigResponseSchema;
+  },
   /**
    * The table in force and, if wanted, who has applied what.
    *

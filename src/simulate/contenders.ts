@@ -1,0 +1,36 @@
+import { assert } from "../platform/assert.js";
+import { createA58Weights } from "../smart-router/baselines/a58-weights.js";
+import { createC3 } from "../smart-router/baselines/c3.js";
+import { createLeastRequests, createTwoChoices } from "../smart-router/baselines/least-requests.js";
+import { createPeakEwma } from "../smart-router/baselines/peak-ewma.js";
+import { createPrequal, prequalDefaults } from "../smart-router/baselines/prequal.js";
+import { createRandom } from "../smart-router/baselines/random.js";
+import { createRoundRobin } from "../smart-router/baselines/round-robin.js";
+import { createStaticWeights } from "../smart-router/baselines/static-weights.js";
+import { type Contender, policyContender } from "./dispatch.js";
+import { oracle } from "./oracle.js";
+
+/** Everyone who may take part, numbered as in the design; in the order of tables. */
+export const contenders: readonly Contender[] = [
+  oracle,
+  policyContender("P1-random", createRandom),
+  policyContender("P2-round-robin", createRoundRobin),
+  policyContender("P3-static-weights", createStaticWeights),
+  policyContender("P4-a58-weights", () => createA58Weights()),
+  policyContender("P5-least-requests", createLeastRequests),
+  policyContender("P6-two-choices", createTwoChoices),
+  policyContender("P7-peak-ewma", () => createPeakEwma()),
+  policyContender("P8-c3", ({ clientCount }) => createC3(clientCount)),
+  policyContender("P9-prequal", (surroundings) => createPrequal(surroundings)),
+  // The best of a grid on seeds that no evaluation uses (tuning.ts): with one client that sees all of its own requests, numbers in flight say more than latencies.
+  policyContender("P9t-prequal-tuned", (surroundings) =>
+    createPrequal(surroundings, { ...prequalDefaults, hotQuantile: 0, probesPerRequest: 5 }),
+  ),
+];
+
+/** The one with this id. A scenario names only such as there are: a test asks for each. */
+export function contenderNamed(id: string): Contender {
+  const found = contenders.find((contender) => contender.id === id);
+  assert(found !== undefined, `a contender ${id}`);
+  return found;
+}

@@ -1,0 +1,131 @@
+import { z } from "zod";
+import { compareIds } from "../order.js";
+import type { TargetConfig } from "../router.js";
+
+/** What an operator says of one MCP. Undefined means: as it registered, else the default. Bounds are in `limits` and checked where a change comes in. */
+export type McpOverride = {
+  readonly mcpId: string;
+  readonly priority: number | undefined;
+  readonly weight: number | undefined;
+  readonly maxConcurrent: number | undefined;
+  readonly isDraining: boolean | undefined;
+};
+
+/** What operators have decided about routing. */
+export type OperatorConfig = {
+  /** Undefined: the policy that the coordinator was started with. */
+  readonly policyId: string | undefined;
+  /** Undefined: those that the coordinator was started with. */
+  readonly shadowPolicyIds: readonly string[] | undefined;
+  /** Ascending by mcpId; each says something. */
+  readonly mcps: readonly McpOverride[];
+};
+
+/** A change to it. What is undefined stays as it is. */
+export type OperatorChange = {
+  readonly policyId: string | undefined;
+  readonly shadowPolicyIds: readonly string[] | undefined;
+  /** Of each MCP, what is not undefined replaces what was said before. */
+  readonly mcps: readonly McpOverride[];
+  /** Of these everything is taken back, before `mcps` is looked at. */
+  readonly reset: readonly string[];
+};
+
+/** One setting before and after, as JSON texts; empty means not set. */
+export type SettingChange = { readonly setting: string; readonly oldValue: string; readonly newValue: string };
+
+export const emptyOperatorConfig: OperatorConfig = { policyId: undefined, shadowPolicyIds: undefined, mcps: [] };
+
+const documentShape = z.object({
+  policyId: z.string().optional(),
+  shadowPolicyIds: z.array(z.string()).optional(),
+  mcps: z
+    .array(
+      z.object({
+        mcpId: z.string(),
+        priority: z.number().optional(),
+        weight: z.number().optional(),
+        maxConcurrent: z.number().optional(),
+        isDraining: z.boolean().optional(),
+      }),
+    )
+    .default([]),
+});
+
+/** The configuration in a stored document; undefined when it is none that this version can read. Members that it does not know are left out. */
+export function parseOperatorConfig(document: unknown): OperatorConfig | undefined {
+  const parsed = documentShape.safeParse(document);
+  if (!parsed.success) return undefined;
+  const { policyId, shadowPolicyIds, mcps } = parsed.data;
+  return {
+    policyId,
+    shadowPolicyIds,
+    mcps: mcps.map(({ mcpId, priority, weight, maxConcurrent, isDraining }) => ({ mcpId, priority, weight, maxConcurrent, isDraining })),
+  };
+}
+
+/** The configuration after a change. Pure; the same change again changes nothing more. */
+export function changeOperatorConfig(config: OperatorConfig, change: OperatorChange): OperatorConfig {
+  const mcps = new Map(config.mcps.map((one) => [one.mcpId, one]));
+  for (const mcpId of change.reset) mcps.delete(mcpId);
+  for (const next of change.mcps) {
+    const merged = mergeOverride(mcps.get(next.mcpId), next);
+    if (saysSomething(merged)) mcps.set(next.mcpId, merged);
+  }
+  return {
+    policyId: change.policyId ?? config.policyId,
+    shadowPolicyIds: change.shadowPolicyIds ?? config.shadowPolicyIds,
+    mcps: [...mcps.values()].sort((a, b) => compareIds(a.mcpId, b.mcpId)),
+  };
+}
+
+/** Every setting in which the two differ, for the audit; empty when they are equal. */
+export function diffOperatorConfig(before: OperatorConfig, after: OperatorConfig): readonly SettingChange[] {
+  const [old, next] = [settingsOf(before), settingsOf(after)];
+  return [...new Set([...old.keys(), ...next.keys()])]
+    .map((setting) => ({ setting, oldValue: old.get(setting) ?? "", newValue: next.get(setting) ?? "" }))
+    .filter(({ oldValue, newValue }) => oldValue !== newValue);
+}
+
+/** What counts for an MCP: what the operator says, else what it registered with. */
+export function targetOf(base: TargetConfig, override: McpOverride | undefined): TargetConfig {
+  if (override === undefined) return base;
+  return {
+    ...base,
+    priority: override.priority ?? base.priority,
+    weight: override.weight ?? base.weight,
+    maxConcurrent: override.maxConcurrent ?? base.maxConcurrent,
+    isDraining: override.isDraining ?? base.isDraining,
+  };
+}
+
+function mergeOverride(old: McpOverride | undefined, next: McpOverride): McpOverride {
+  return {
+    mcpId: next.mcpId,
+    priority: next.priority ?? old?.priority,
+    weight: next.weight ?? old?.weight,
+    maxConcurrent: next.maxConcurrent ?? old?.maxConcurrent,
+    isDraining: next.isDraining ?? old?.isDraining,
+  };
+}
+
+function saysSomething({ mcpId: _, ...settings }: McpOverride): boolean {
+  return Object.values(settings).some((value) => value !== undefined);
+}
+
+/** Each setting that is set, by the name that the contract gives it. */
+function settingsOf(config: OperatorConfig): ReadonlyMap<string, string> {
+  const settings = new Map<string, string>();
+  const put = (name: string, value: unknown): void => {
+    if (value !== undefined) settings.set(name, JSON.stringify(value));
+  };
+  put("policy_id", config.policyId);
+  put("shadow_policy_ids", config.shadowPolicyIds);
+  for (const { mcpId, priority, weight, maxConcurrent, isDraining } of config.mcps) {
+    put(`mcps[${mcpId}].priority`, priority);
+    put(`mcps[${mcpId}].weight`, weight);
+    put(`mcps[${mcpId}].max_concurrent_requests`, maxConcurrent);
+    put(`mcps[${mcpId}].drain`, isDraining);
+  }
+  return settings;
+}
