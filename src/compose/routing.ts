@@ -4,21 +4,23 @@ import type { Ingest } from "../ingest/ingest.js";
 import { memoryShare } from "../platform/memory.js";
 import { ackRow, createAckLog } from "../smart-router/acks.js";
 import { createPublisher, type Publisher } from "../smart-router/publish.js";
+import type { Router } from "../smart-router/router.js";
 import { routerDefaults } from "../smart-router/settings.js";
 import { createSignals } from "../smart-router/signals.js";
 import { createA58 } from "../smart-router/weigh.js";
 import type { Store } from "../store/store.js";
 import type { Ends, Machine } from "./machine.js";
+import { startRouter, watchFor } from "./router.js";
 import { sessionSettingsOf } from "./session-settings.js";
 
-/** The fleet of sessions, and the publisher that weighs what they report. */
+/** The fleet of sessions, the router that sends requests to them, and the publisher that weighs what they report. */
 export function startRouting(
   machine: Machine,
   keys: KeyRing,
   store: Store,
   ingest: Ingest,
   ends: Ends,
-): { fleet: Fleet; publisher: Publisher } {
+): { fleet: Fleet; publisher: Publisher; router: Router } {
   const { config, log, clock, rng } = machine;
   const settings = { ...routerDefaults, ...config.routing };
   const signals = createSignals(settings);
@@ -26,6 +28,7 @@ export function startRouting(
     const receivedAtMonoMs = clock.monotonicMs();
     signals.observe(events.map(({ mcpId, facts }) => ({ mcpId, facts, receivedAtMonoMs })));
   });
+  const router = startRouter(machine, ingest, ends);
   const acks = createAckLog({ record: (rows) => store.recordAcks(rows), clock, log });
   ends.add(() => acks.close());
   const fleet: Fleet = new Fleet({
@@ -35,6 +38,7 @@ export function startRouting(
     readEpochs: store.kind === "postgres" ? store.readEpochs : undefined,
     currentRoutes: () => publisher.current(),
     recordRoutingAck: ({ producerId, mcpId, ack }) => acks.add(ackRow(producerId, mcpId, ack, clock.nowMs())),
+    watch: watchFor(router, machine),
     coordinatorId: config.server.coordinatorId,
     authenticate: keys.authenticate,
     memoryShare,
@@ -61,5 +65,5 @@ export function startRouting(
   );
   publisher.subscribe((routes) => fleet.publish(routes));
   ends.add(() => publisher.close());
-  return { fleet, publisher };
+  return { fleet, publisher, router };
 }

@@ -22,6 +22,7 @@ import type { ConfigStanding } from "./config-outlet.js";
 import { FrameOutlet } from "./frame-outlet.js";
 import { anonymousBearer, askForProducer, checkGreeting, greetedBearer, promisesOf, welcomeOf } from "./handshake.js";
 import type { MeasuredLoad } from "./load.js";
+import { Presence } from "./presence.js";
 import { type Effect, openSession, type Session, type SessionEvent, step } from "./session.js";
 import { type ControlledSession, SessionControl } from "./session-control.js";
 import type { SessionDeps, Transport } from "./surroundings.js";
@@ -47,12 +48,14 @@ export class StreamSession implements Origin, ControlledSession {
   #opened: ProducerOpened | undefined;
   #provedAtMs = 0;
   #windowVersion = 1;
+  readonly #presence: Presence | undefined;
   #stopWaitingForRoom: (() => void) | undefined;
 
   constructor(deps: SessionDeps, id: string, principal: Principal, transport: Transport) {
     this.id = id;
     this.transport = transport;
     this.#deps = deps;
+    this.#presence = deps.watch && new Presence(deps.watch, id);
     this.#frames = new FrameOutlet(transport, () => this.#apply({ kind: "blocked" }));
     this.#control = new SessionControl(deps, this.#frames, this, principal);
     this.#bearer = anonymousBearer(principal);
@@ -192,6 +195,10 @@ export class StreamSession implements Origin, ControlledSession {
     this.#deps.credentialChanged(this, before);
   }
 
+  loadReported(load: MeasuredLoad): void {
+    this.#presence?.reported(load);
+  }
+
   /** A person may want to know: a deadline on a long stream ends it. */
   warnOfDeadline(): void {
     this.#control.notice("DEADLINE_ON_STREAM", "this stream has a deadline and will end at it; long-lived streams should set none");
@@ -242,7 +249,9 @@ export class StreamSession implements Origin, ControlledSession {
   #apply(event: SessionEvent): void {
     const taken = step(this.#session, event, this.#deps.clock.monotonicMs());
     this.#deps.stepped?.(this.#session, event, taken);
+    const before = this.#session;
     this.#session = taken.next;
+    this.#presence?.moved(before, taken.next, this.mcpId, this.#deps.clock.monotonicMs());
     for (const effect of taken.effects) this.#perform(effect);
   }
 

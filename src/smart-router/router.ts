@@ -95,8 +95,6 @@ export type PolicyFactory = (book: Pick<SignalBook, "read" | "readClass">) => Po
 
 /** A signal book, and what the owner of one may tell it besides. */
 export type Book = SignalBook & {
-  /** The end of a decision as the caller tells it, for callers that report no events. False when the decision is not open, or not one of this MCP. */
-  readonly settle: (decisionId: string, mcpId: string, report: EndReport, nowMs: number) => boolean;
   /** An independent judgement that came by itself. */
   readonly audited?: (audit: {
     readonly decisionId: string;
@@ -174,6 +172,8 @@ export type Router = {
   /** All MCPs that are remembered, ascending by mcpId. */
   readonly mcps: (nowMs: number) => readonly RoutedMcp[];
   readonly mcp: (mcpId: string, nowMs: number) => RoutedMcp | undefined;
+  /** Requests that an MCP may have at once when it is well; the default for one that is unknown. Cheap. */
+  readonly maxConcurrentOf: (mcpId: string) => number;
   readonly weightSignals: (nowMs: number) => readonly WeightSignals[];
   readonly figures: () => RouterFigures;
 
