@@ -3,6 +3,7 @@ import { InteractionService } from "../gen/mcp/coordinator/v1/interaction_servic
 import { QueryService } from "../gen/mcp/coordinator/v1/query_service_pb.js";
 import { RoutingService } from "../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { createKeyRing, type KeyRing } from "./auth/api-key.js";
+import type { Decisions } from "./compose/decisions.js";
 import { Ends, type Machine } from "./compose/machine.js";
 import { startRouting } from "./compose/routing.js";
 import { dayMs, sessionSettingsOf } from "./compose/session-settings.js";
@@ -97,8 +98,8 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   });
   ends.add(() => ingest.queue.close());
   const keys = createKeyRing(config.auth.keys, clock);
-  const { fleet, publisher } = startRouting(machine, keys, store, ingest, ends);
-  const ports = await startPorts(machine, { keys, store, ingest, fleet, publisher }, ends);
+  const { fleet, publisher, decisions } = startRouting(machine, keys, store, ingest, ends);
+  const ports = await startPorts(machine, { keys, store, ingest, fleet, publisher, decisions }, ends);
   const life = createLife(machine, ends, fleet, ports);
   onFatal = life.fail;
   const reconfigure = createReconfigure(machine, fleet);
@@ -111,6 +112,7 @@ type Parts = {
   readonly ingest: Ingest;
   readonly fleet: Fleet;
   readonly publisher: Publisher;
+  readonly decisions: Decisions;
 };
 
 type Ports = {
@@ -123,12 +125,12 @@ type Ports = {
 /** Both servers, over the same handlers. */
 async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<Ports> {
   const { config, log, clock } = machine;
-  const { keys, store, ingest, fleet, publisher } = parts;
+  const { keys, store, ingest, fleet, publisher, decisions } = parts;
   const lifetime = createLifetime();
   const deps: CallDeps = { authenticate: keys.authenticate, lifetime, log, coordinatorId: config.server.coordinatorId };
   const interaction = createInteractionHandlers({ ingest, store, clock });
   const query = createQueryHandlers({ store, clock, readCoordinator: figuresOf(machine, parts) });
-  const routing = createRoutingHandlers({ book: publisher, listAcks: store.listAcks });
+  const routing = { ...createRoutingHandlers({ book: publisher, listAcks: store.listAcks }), ...decisions.handlers };
   const { interactionLogging, routing: hasRouting } = config.extensions;
   const grpc = createGrpcServer({
     ...deps,
@@ -158,6 +160,7 @@ async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<P
   ends.add(probe.close);
   ingest.queue.watchAvailability((isAvailable) => grpc.health.setStoreAvailable(isAvailable && probe.isAvailable()));
   if (hasRouting) await publisher.start();
+  if (hasRouting) await decisions.config.start();
   const grpcPort = await grpc.start(config.server.host, config.server.grpcPort);
   const webPort = config.extensions.web ? await web.start(config.server.host, config.server.webPort) : 0;
   return { grpcPort, webPort, grpc, web };
@@ -203,6 +206,7 @@ function figuresOf(machine: Machine, parts: Parts): () => CoordinatorFigures {
       events: counts,
       deadLetters,
       sessions: parts.fleet.figures(),
+      ...(machine.config.extensions.routing ? { routing: parts.decisions.figures() } : {}),
     };
   };
 }

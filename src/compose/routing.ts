@@ -3,12 +3,17 @@ import { Fleet } from "../hub/fleet.js";
 import type { Ingest } from "../ingest/ingest.js";
 import { memoryShare } from "../platform/memory.js";
 import { ackRow, createAckLog } from "../smart-router/acks.js";
+import { qualityTailLoadId } from "../smart-router/decide/quality-tail-load.js";
+import { policyFactories } from "../smart-router/policies.js";
 import { createPublisher, type Publisher } from "../smart-router/publish.js";
+import { plainTarget } from "../smart-router/router.js";
 import { routerDefaults } from "../smart-router/settings.js";
 import { createSignals } from "../smart-router/signals.js";
 import { createA58 } from "../smart-router/weigh.js";
 import type { Store } from "../store/store.js";
+import { composeDecisions, type Decisions } from "./decisions.js";
 import type { Ends, Machine } from "./machine.js";
+import { startRouter } from "./router.js";
 import { sessionSettingsOf } from "./session-settings.js";
 
 /** The fleet of sessions, and the publisher that weighs what they report. */
@@ -18,7 +23,7 @@ export function startRouting(
   store: Store,
   ingest: Ingest,
   ends: Ends,
-): { fleet: Fleet; publisher: Publisher } {
+): { fleet: Fleet; publisher: Publisher; decisions: Decisions } {
   const { config, log, clock, rng } = machine;
   const settings = { ...routerDefaults, ...config.routing };
   const signals = createSignals(settings);
@@ -26,6 +31,7 @@ export function startRouting(
     const receivedAtMonoMs = clock.monotonicMs();
     signals.observe(events.map(({ mcpId, facts }) => ({ mcpId, facts, receivedAtMonoMs })));
   });
+  const router = startRouter(machine, ingest, ends);
   const acks = createAckLog({ record: (rows) => store.recordAcks(rows), clock, log });
   ends.add(() => acks.close());
   const fleet: Fleet = new Fleet({
@@ -35,6 +41,8 @@ export function startRouting(
     readEpochs: store.kind === "postgres" ? store.readEpochs : undefined,
     currentRoutes: () => publisher.current(),
     recordRoutingAck: ({ producerId, mcpId, ack }) => acks.add(ackRow(producerId, mcpId, ack, clock.nowMs())),
+    joined: (mcpId, sessionId) => router.streamOpened(mcpId, sessionId, clock.monotonicMs()),
+    left: (mcpId, sessionId, how) => router.streamClosed(mcpId, sessionId, how, clock.monotonicMs()),
     coordinatorId: config.server.coordinatorId,
     authenticate: keys.authenticate,
     memoryShare,
@@ -61,5 +69,18 @@ export function startRouting(
   );
   publisher.subscribe((routes) => fleet.publish(routes));
   ends.add(() => publisher.close());
-  return { fleet, publisher };
+  const decisions = composeDecisions(
+    machine,
+    {
+      router,
+      knownPolicyIds: new Set(policyFactories.keys()),
+      defaults: { policyId: qualityTailLoadId, shadowPolicyIds: [] },
+      baseOf: plainTarget,
+      routes: publisher,
+      store,
+    },
+    ends,
+  );
+  ingest.follow(decisions.follow);
+  return { fleet, publisher, decisions };
 }

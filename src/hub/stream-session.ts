@@ -39,6 +39,7 @@ export class StreamSession implements Origin, ControlledSession {
   readonly #openedAtMs: number;
   /** Share of the age that is allowed at which this session is drained: sessions that began together do not end together. */
   readonly #ageShare: number;
+  #hasJoined = false;
   #session: Session;
   #bearer: Bearer;
   #greeting: Greeting | undefined;
@@ -242,8 +243,15 @@ export class StreamSession implements Origin, ControlledSession {
   #apply(event: SessionEvent): void {
     const taken = step(this.#session, event, this.#deps.clock.monotonicMs());
     this.#deps.stepped?.(this.#session, event, taken);
+    const before = this.#session.kind;
     this.#session = taken.next;
+    if (this.#hasJoined && before !== "closed" && taken.next.kind === "closed") this.#left(before);
     for (const effect of taken.effects) this.#perform(effect);
+  }
+
+  /** Drained, or half-closed by the client: anything else is a loss. */
+  #left(before: Session["kind"]): void {
+    this.#deps.left?.(this.mcpId, this.id, before === "draining" || before === "flushing" ? "orderly" : "lost");
   }
 
   #perform(effect: Effect): void {
@@ -317,6 +325,10 @@ export class StreamSession implements Origin, ControlledSession {
     if (this.producerId !== "") this.#lane = this.#deps.ingest.queue.laneOf(this.producerId);
     this.#apply({ kind: "opened" });
     if (this.producerId !== "") this.#deps.greeted(this);
+    if (this.mcpId !== "" && !this.isClosed) {
+      this.#hasJoined = true;
+      this.#deps.joined?.(this.mcpId, this.id);
+    }
   }
 
   #welcome(): void {
