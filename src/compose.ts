@@ -3,6 +3,7 @@ import { InteractionService } from "../gen/mcp/coordinator/v1/interaction_servic
 import { QueryService } from "../gen/mcp/coordinator/v1/query_service_pb.js";
 import { RoutingService } from "../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { createKeyRing, type KeyRing } from "./auth/api-key.js";
+import type { Decisions } from "./compose/decisions.js";
 import { Ends, type Machine } from "./compose/machine.js";
 import { startRouting } from "./compose/routing.js";
 import { dayMs, sessionSettingsOf } from "./compose/session-settings.js";
@@ -25,6 +26,7 @@ import { createRoutingHandlers } from "./rpc/routing.js";
 import { createGrpcServer, type GrpcServer } from "./rpc/server-grpc.js";
 import { createWebServer, type WebServer } from "./rpc/server-web.js";
 import { streamInteractions } from "./rpc/stream-interactions.js";
+import type { Exchange } from "./smart-router/exchange.js";
 import type { Publisher } from "./smart-router/publish.js";
 import { keepMaintained } from "./store/keep-maintained.js";
 import { openStore } from "./store/open.js";
@@ -97,8 +99,8 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   });
   ends.add(() => ingest.queue.close());
   const keys = createKeyRing(config.auth.keys, clock);
-  const { fleet, publisher } = startRouting(machine, keys, store, ingest, ends);
-  const ports = await startPorts(machine, { keys, store, ingest, fleet, publisher }, ends);
+  const { fleet, publisher, decisions, exchange } = startRouting(machine, keys, store, ingest, ends);
+  const ports = await startPorts(machine, { keys, store, ingest, fleet, publisher, decisions, exchange }, ends);
   const life = createLife(machine, ends, fleet, ports);
   onFatal = life.fail;
   const reconfigure = createReconfigure(machine, fleet);
@@ -111,6 +113,8 @@ type Parts = {
   readonly ingest: Ingest;
   readonly fleet: Fleet;
   readonly publisher: Publisher;
+  readonly decisions: Decisions;
+  readonly exchange: Exchange;
 };
 
 type Ports = {
@@ -123,12 +127,12 @@ type Ports = {
 /** Both servers, over the same handlers. */
 async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<Ports> {
   const { config, log, clock } = machine;
-  const { keys, store, ingest, fleet, publisher } = parts;
+  const { keys, store, ingest, fleet, publisher, decisions, exchange } = parts;
   const lifetime = createLifetime();
   const deps: CallDeps = { authenticate: keys.authenticate, lifetime, log, coordinatorId: config.server.coordinatorId };
   const interaction = createInteractionHandlers({ ingest, store, clock });
   const query = createQueryHandlers({ store, clock, readCoordinator: figuresOf(machine, parts) });
-  const routing = createRoutingHandlers({ book: publisher, listAcks: store.listAcks });
+  const routing = { ...createRoutingHandlers({ book: publisher, listAcks: store.listAcks }), ...decisions.handlers };
   const { interactionLogging, routing: hasRouting } = config.extensions;
   const grpc = createGrpcServer({
     ...deps,
@@ -158,6 +162,8 @@ async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<P
   ends.add(probe.close);
   ingest.queue.watchAvailability((isAvailable) => grpc.health.setStoreAvailable(isAvailable && probe.isAvailable()));
   if (hasRouting) await publisher.start();
+  if (hasRouting) await decisions.config.start();
+  if (hasRouting) await exchange.start();
   const grpcPort = await grpc.start(config.server.host, config.server.grpcPort);
   const webPort = config.extensions.web ? await web.start(config.server.host, config.server.webPort) : 0;
   return { grpcPort, webPort, grpc, web };
@@ -203,6 +209,7 @@ function figuresOf(machine: Machine, parts: Parts): () => CoordinatorFigures {
       events: counts,
       deadLetters,
       sessions: parts.fleet.figures(),
+      ...(machine.config.extensions.routing ? { routing: parts.decisions.figures() } : {}),
     };
   };
 }

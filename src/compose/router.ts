@@ -2,9 +2,10 @@ import type { FleetWatch } from "../hub/presence.js";
 import type { Ingest } from "../ingest/ingest.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
 import { createRouter } from "../smart-router/create-router.js";
-import { createQualityTailLoad, qualityTailLoadId } from "../smart-router/decide/quality-tail-load.js";
+import { qualityTailLoadId } from "../smart-router/decide/quality-tail-load.js";
+import { policyFactories } from "../smart-router/policies.js";
 import type { Router } from "../smart-router/router.js";
-import { createSignalBook } from "../smart-router/signals/book.js";
+import { createSignalBook, type LocalSignalBook } from "../smart-router/signals/book.js";
 import { signalDefaults } from "../smart-router/signals/settings.js";
 import type { Ends, Machine } from "./machine.js";
 
@@ -12,17 +13,17 @@ import type { Ends, Machine } from "./machine.js";
 const tickMs = 1_000;
 
 /** The decision plane, which hears every stored event and every session. */
-export function startRouter(machine: Machine, ingest: Ingest, ends: Ends): Router {
+export function startRouter(machine: Machine, ingest: Ingest, ends: Ends): { readonly router: Router; readonly book: LocalSignalBook } {
   const { config, clock, rng } = machine;
   const { maxConcurrentDefault } = config.routing;
-  const book = createSignalBook(
+  const book: LocalSignalBook = createSignalBook(
     { ...signalDefaults, wallOffsetMs: clock.nowMs() - clock.monotonicMs() },
     { capacityOf: (mcpId) => router.maxConcurrentOf(mcpId) },
   );
   const router: Router = createRouter(
     {
       book,
-      policies: new Map([[qualityTailLoadId, (read) => createQualityTailLoad(read)]]),
+      policies: policyFactories,
       rng,
       wallMs: clock.nowMs,
       mintDecisionId: mintUuidV7,
@@ -36,7 +37,7 @@ export function startRouter(machine: Machine, ingest: Ingest, ends: Ends): Route
     cancel = clock.after(tickMs, tick);
   }
   ends.add(() => cancel());
-  return router;
+  return { router, book };
 }
 
 /** What the hub tells of its sessions, as the router takes it. */

@@ -3,12 +3,16 @@ import { Fleet } from "../hub/fleet.js";
 import type { Ingest } from "../ingest/ingest.js";
 import { memoryShare } from "../platform/memory.js";
 import { ackRow, createAckLog } from "../smart-router/acks.js";
+import { qualityTailLoadId } from "../smart-router/decide/quality-tail-load.js";
+import { policyFactories } from "../smart-router/policies.js";
 import { createPublisher, type Publisher } from "../smart-router/publish.js";
-import type { Router } from "../smart-router/router.js";
+import { plainTarget } from "../smart-router/router.js";
 import { routerDefaults } from "../smart-router/settings.js";
 import { createSignals } from "../smart-router/signals.js";
 import { createA58 } from "../smart-router/weigh.js";
 import type { Store } from "../store/store.js";
+import { composeDecisions, type Decisions } from "./decisions.js";
+import { type ComposedExchange, composeExchange } from "./exchange.js";
 import type { Ends, Machine } from "./machine.js";
 import { startRouter, watchFor } from "./router.js";
 import { sessionSettingsOf } from "./session-settings.js";
@@ -20,7 +24,7 @@ export function startRouting(
   store: Store,
   ingest: Ingest,
   ends: Ends,
-): { fleet: Fleet; publisher: Publisher; router: Router } {
+): { fleet: Fleet; publisher: Publisher; decisions: Decisions; exchange: ComposedExchange } {
   const { config, log, clock, rng } = machine;
   const settings = { ...routerDefaults, ...config.routing };
   const signals = createSignals(settings);
@@ -28,7 +32,7 @@ export function startRouting(
     const receivedAtMonoMs = clock.monotonicMs();
     signals.observe(events.map(({ mcpId, facts }) => ({ mcpId, facts, receivedAtMonoMs })));
   });
-  const router = startRouter(machine, ingest, ends);
+  const { router, book } = startRouter(machine, ingest, ends);
   const acks = createAckLog({ record: (rows) => store.recordAcks(rows), clock, log });
   ends.add(() => acks.close());
   const fleet: Fleet = new Fleet({
@@ -49,12 +53,13 @@ export function startRouting(
     log,
   });
   ends.add(() => fleet.close());
+  const exchange = composeExchange(machine, { store, ingest, router, book, fleet }, ends);
   const publisher: Publisher = createPublisher(
     {
       acquireTerm: store.acquireTerm,
       store: store.publish,
       readNewest: store.readPublication,
-      liveMcpIds: () => fleet.liveMcpIds(),
+      liveMcpIds: () => new Set([...fleet.liveMcpIds(), ...exchange.remoteMcpIds()]),
       signals,
       policy: createA58(settings),
       clock,
@@ -65,5 +70,18 @@ export function startRouting(
   );
   publisher.subscribe((routes) => fleet.publish(routes));
   ends.add(() => publisher.close());
-  return { fleet, publisher, router };
+  const decisions = composeDecisions(
+    machine,
+    {
+      router,
+      knownPolicyIds: new Set(policyFactories.keys()),
+      defaults: { policyId: qualityTailLoadId, shadowPolicyIds: [] },
+      baseOf: plainTarget,
+      routes: publisher,
+      store,
+    },
+    ends,
+  );
+  ingest.follow(decisions.follow);
+  return { fleet, publisher, decisions, exchange };
 }
