@@ -26,7 +26,7 @@ async function choose(client: Client): Promise<string | undefined> {
   const { response } = await callUnary(client, RoutingService.method.selectMcp, request);
   if (response === undefined) return undefined;
   const { decisionId, mcpId } = response;
-  await callUnary(client, RoutingService.method.releaseDecision, create(ReleaseDecisionRequestSchema, { decisionId, mcpId }));
+  await callUnary(client, RoutingService.method.releaseDecision, create(ReleaseDecisionRequestSchema, { decisionId }));
   return mcpId;
 }
 
