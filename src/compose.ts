@@ -4,6 +4,7 @@ import { QueryService } from "../gen/mcp/coordinator/v1/query_service_pb.js";
 import { RegistryService } from "../gen/mcp/coordinator/v1/registry_service_pb.js";
 import { RoutingService } from "../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { createKeyRing, type KeyRing } from "./auth/api-key.js";
+import type { Decisions } from "./compose/decisions.js";
 import { Ends, type Machine } from "./compose/machine.js";
 import { type RegistryPart, startRegistry } from "./compose/registry.js";
 import { type Routing, startRouting } from "./compose/routing.js";
@@ -28,6 +29,7 @@ import { createRoutingHandlers } from "./rpc/routing.js";
 import { createGrpcServer, type GrpcServer } from "./rpc/server-grpc.js";
 import { createWebServer, type WebServer } from "./rpc/server-web.js";
 import { streamInteractions } from "./rpc/stream-interactions.js";
+import type { Exchange } from "./smart-router/exchange.js";
 import type { Publisher } from "./smart-router/publish.js";
 import { keepMaintained } from "./store/keep-maintained.js";
 import { openStore } from "./store/open.js";
@@ -102,9 +104,9 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   });
   ends.add(() => ingest.queue.close());
   const keys = createKeyRing(config.auth.keys, clock, (sha256) => registry?.directory.byKey(sha256));
-  const { fleet, publisher, useRule } = await startRouting(machine, keys, store, ingest, ends, registry?.sessions);
+  const { fleet, publisher, decisions, exchange, useRule } = await startRouting(machine, { keys, store, ingest, registry }, ends);
   registry?.follow(fleet, ingest);
-  const ports = await startPorts(machine, { keys, store, ingest, fleet, publisher, registry }, ends);
+  const ports = await startPorts(machine, { keys, store, ingest, fleet, publisher, decisions, exchange, registry }, ends);
   registry?.webPortOpened(ports.webPort);
   const life = createLife(machine, ends, fleet, ports);
   onFatal = life.fail;
@@ -119,6 +121,8 @@ type Parts = {
   readonly fleet: Fleet;
   readonly publisher: Publisher;
   readonly registry: RegistryPart | undefined;
+  readonly decisions: Decisions;
+  readonly exchange: Exchange;
 };
 
 type Ports = {
@@ -131,12 +135,13 @@ type Ports = {
 /** Both servers, over the same handlers. */
 async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<Ports> {
   const { config, log, clock } = machine;
-  const { keys, store, ingest, fleet, publisher, registry } = parts;
+  const { keys, store, ingest, fleet, publisher, decisions, exchange, registry } = parts;
   const lifetime = createLifetime();
   const deps: CallDeps = { authenticate: keys.authenticate, lifetime, log, coordinatorId: config.server.coordinatorId };
   const interaction = createInteractionHandlers({ ingest, store, clock });
   const query = createQueryHandlers({ store, clock, readCoordinator: figuresOf(machine, parts) });
-  const routing = createRoutingHandlers({ book: publisher, listAcks: store.listAcks, readPlane: () => fleet.weightPlane() });
+  const plane = { book: publisher, listAcks: store.listAcks, readPlane: () => fleet.weightPlane() };
+  const routing = { ...createRoutingHandlers(plane), ...decisions.handlers };
   const registryHandlers = registry && createRegistryHandlers(registry.service);
   const { interactionLogging, routing: hasRouting } = config.extensions;
   const grpc = createGrpcServer({
@@ -169,6 +174,8 @@ async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<P
   ends.add(probe.close);
   ingest.queue.watchAvailability((isAvailable) => grpc.health.setStoreAvailable(isAvailable && probe.isAvailable()));
   if (hasRouting) await publisher.start();
+  if (hasRouting) await decisions.config.start();
+  if (hasRouting) await exchange.start();
   const grpcPort = await grpc.start(config.server.host, config.server.grpcPort);
   const webPort = config.extensions.web ? await web.start(config.server.host, config.server.webPort) : 0;
   return { grpcPort, webPort, grpc, web };
@@ -219,6 +226,7 @@ function figuresOf(machine: Machine, parts: Parts): () => CoordinatorFigures {
       events: counts,
       deadLetters,
       sessions: parts.fleet.figures(),
+      ...(machine.config.extensions.routing ? { routing: parts.decisions.figures() } : {}),
     };
   };
 }

@@ -180,6 +180,10 @@ export const limits = {
   routerStateMaxAgeMs: 24 * 3_600_000,
   /** Memories of signals that a starting coordinator reads: its own, and those of peers whose MCPs may come to it. */
   routerStatesMax: 8,
+  /** Ends that one digest tells of requests that other coordinators decided; some 100 bytes each. */
+  foreignEndsMax: 2_000,
+  /** Three missed digests: an MCP of that coordinator gets nothing new while there is an alternative. */
+  routerDigestSuspectMs: 3_000,
   /** Classes and types of each MCP in a digest: those used last. */
   routerDigestCellsMax: 8,
   /** Ended requests whose id is remembered, so that a repeated end counts once and a late one is told from a new one. */

@@ -1,6 +1,7 @@
 import type { Cancel, Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
+import type { ForeignEnd } from "./foreign-ends.js";
 import { forgetSilent, type Heard, mergeHeard, whereabouts } from "./heard.js";
 import type { LocalSignalBook } from "./signals/book.js";
 import { type Detail, memoryFormat, parseMemory, renderMemory } from "./signals/memory-text.js";
@@ -39,6 +40,10 @@ export type ExchangeDeps = {
   readonly held: () => readonly HeldMcp[];
   /** Hears of all MCPs that are elsewhere, ascending by mcpId, after each exchange. Must not throw. */
   readonly elsewhere: (mcps: readonly RemoteMcp[]) => void;
+  /** Ends heard here of requests that another coordinator decided, lately. */
+  readonly foreignEnds: () => readonly ForeignEnd[];
+  /** Takes ends that others heard; most are of decisions of someone else, and each comes several times. Must not throw. */
+  readonly ended: (ends: readonly ForeignEnd[]) => void;
   readonly coordinatorId: string;
   /** Names this run of the process. */
   readonly runId: string;
@@ -154,7 +159,14 @@ class ExchangeLoop {
     const beganMs = clock.monotonicMs();
     const held = this.#deps.held();
     for (const { mcpId } of held) this.#deps.book.claim(mcpId);
-    const rendered = renderMemory(this.#deps.book, held, beganMs, this.#digestDetail, limits.routerDigestMaxBytes);
+    const rendered = renderMemory(
+      this.#deps.book,
+      held,
+      beganMs,
+      this.#digestDetail,
+      limits.routerDigestMaxBytes,
+      this.#deps.foreignEnds(),
+    );
     this.#digestDetail = Math.min(rendered.nextDetail, limits.routerDigestCellsMax);
     this.#seq += 1;
     const builtMs = clock.monotonicMs();
@@ -171,6 +183,7 @@ class ExchangeLoop {
     const { coordinatorId, runId, seq } = row;
     const memory = this.#parse(row);
     if (memory === undefined) return;
+    if (memory.ends.length > 0) this.#deps.ended(memory.ends);
     this.#heard = mergeHeard(this.#heard, new Map([[coordinatorId, { coordinatorId, runId, seq, atMs, ...memory }]]));
   }
 

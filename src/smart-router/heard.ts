@@ -1,3 +1,4 @@
+import type { ForeignEnd } from "./foreign-ends.js";
 import type { RidgeSums } from "./learn/ridge.js";
 import { compareIds } from "./order.js";
 import type { McpDigest } from "./signals/digests.js";
@@ -11,6 +12,8 @@ export type Word = {
   readonly mcps: readonly McpDigest[];
   /** Sums of its shared regression. */
   readonly shared: RidgeSums;
+  /** Ends that it heard of requests that others had decided. */
+  readonly ends: readonly ForeignEnd[];
 };
 
 /** The last word of each coordinator, by its name. */

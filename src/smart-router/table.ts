@@ -100,5 +100,3 @@ export type AckedTable = {
   readonly ackDelayMs: number | undefined;
 };
 
-/** How a stream ended: after a drain or a half-close, or otherwise. */
-export type Departure = "orderly" | "lost";

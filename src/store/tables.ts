@@ -168,6 +168,24 @@ const routingAckLogTable = pgTable("routing_ack_log", {
   ackDelayUs: bigint("ack_delay_us", { mode: "number" }),
 });
 
+/** What each coordinator tells the others of the MCPs whose streams it holds; worth nothing after seconds, so a crash of the server may empty it. */
+export const routerDigestTable = pgTable("router_digest", {
+  coordinatorId: text("coordinator_id").primaryKey(),
+  runId: text("run_id").notNull(),
+  seq: bigint("seq", { mode: "number" }).notNull(),
+  format: smallint("format").notNull(),
+  body: text("body").notNull(),
+  writtenAt: micros("written_at").notNull(),
+});
+
+/** What each coordinator knew last, for whoever starts next. */
+export const routerStateTable = pgTable("router_state", {
+  coordinatorId: text("coordinator_id").primaryKey(),
+  format: smallint("format").notNull(),
+  body: text("body").notNull(),
+  savedAt: micros("saved_at").notNull(),
+});
+
 /** The log of decisions, partitioned by the day in its id. */
 export const decisionTable = pgTable("route_decision", {
   decisionId: uuid("decision_id").primaryKey(),
@@ -231,24 +249,6 @@ export const routingConfigAuditTable = pgTable("routing_config_audit", {
   coordinatorId: text("coordinator_id").notNull(),
   reason: text("reason").notNull(),
   changes: jsonb("changes").notNull(),
-});
-
-/** What each coordinator tells the others of the MCPs whose streams it holds; worth nothing after seconds, so a crash of the server may empty it. */
-export const routerDigestTable = pgTable("router_digest", {
-  coordinatorId: text("coordinator_id").primaryKey(),
-  runId: text("run_id").notNull(),
-  seq: bigint("seq", { mode: "number" }).notNull(),
-  format: smallint("format").notNull(),
-  body: text("body").notNull(),
-  writtenAt: micros("written_at").notNull(),
-});
-
-/** What each coordinator knew last, for whoever starts next. */
-export const routerStateTable = pgTable("router_state", {
-  coordinatorId: text("coordinator_id").primaryKey(),
-  format: smallint("format").notNull(),
-  body: text("body").notNull(),
-  savedAt: micros("saved_at").notNull(),
 });
 
 const instanceSettingTable = pgTable("instance_setting", {
@@ -331,12 +331,12 @@ export const tables = [
   routingVersionTable,
   routingAckTable,
   routingAckLogTable,
+  routerDigestTable,
+  routerStateTable,
   decisionTable,
   outcomeTable,
   routingConfigTable,
   routingConfigAuditTable,
-  routerDigestTable,
-  routerStateTable,
   instanceSettingTable,
   registryHeadTable,
   mcpCounterTable,

@@ -1,3 +1,4 @@
+import type { ForeignEnd } from "../foreign-ends.js";
 import { featureCount } from "../learn/features.js";
 import type { RidgeSums } from "../learn/ridge.js";
 import type { LocalSignalBook } from "./book.js";
@@ -7,7 +8,12 @@ import type { McpDigest } from "./digests.js";
 export const memoryFormat = 1;
 
 /** What a coordinator knows, as text for others and for a restart. */
-export type MemoryText = { readonly mcps: readonly McpDigest[]; readonly shared: RidgeSums };
+export type MemoryText = {
+  readonly mcps: readonly McpDigest[];
+  readonly shared: RidgeSums;
+  /** Ends of requests that another coordinator had decided; none in a memory for a restart. */
+  readonly ends: readonly ForeignEnd[];
+};
 
 /** Classes and types of each MCP that are told besides everything; -1 tells only that it is there and what it has in flight. */
 export type Detail = number;
@@ -22,6 +28,7 @@ export function renderMemory(
   nowMs: number,
   detail: Detail,
   maxBytes: number,
+  ends: readonly ForeignEnd[] = [],
 ): { readonly text: string; readonly nextDetail: Detail } {
   const shared = book.sharedSums(nowMs);
   for (let tried = detail; ; tried = tried > 0 ? Math.floor(tried / 2) : -1) {
@@ -39,7 +46,7 @@ export function renderMemory(
       const told = { ...digest, inFlight: Math.max(inFlight, digest.inFlight) };
       return tried < 0 ? { ...told, cells: [], reports: [] } : told;
     });
-    const text = JSON.stringify({ mcps, shared } satisfies MemoryText);
+    const text = JSON.stringify({ mcps, shared, ends } satisfies MemoryText);
     const bytes = Buffer.byteLength(text);
     if (bytes <= maxBytes || tried < 0) return { text, nextDetail: bytes * 4 < maxBytes ? Math.max(1, tried * 2) : tried };
   }
@@ -60,6 +67,7 @@ export function parseMemory(text: string): MemoryText | undefined {
 
 function isMemory(value: unknown): value is MemoryText {
   if (!isRecord(value) || !Array.isArray(value.mcps) || !isRecord(value.shared)) return false;
+  if (!Array.isArray(value.ends) || !value.ends.every(isEnd)) return false;
   const { products, targets } = value.shared;
   return isNumbers(products) && isNumbers(targets) && targets.length === featureCount && value.mcps.every(isMcp);
 }
@@ -67,6 +75,11 @@ function isMemory(value: unknown): value is MemoryText {
 function isMcp(value: unknown): boolean {
   if (!isRecord(value) || typeof value.mcpId !== "string" || !isNumbers(value.reports) || !Array.isArray(value.cells)) return false;
   return ["revision", "inFlight", "heardAgeMs", "endedAgeMs"].every((name) => Number.isFinite(value[name])) && value.cells.every(isCell);
+}
+
+function isEnd(value: unknown): boolean {
+  if (!isRecord(value) || typeof value.decisionId !== "string" || typeof value.mcpId !== "string") return false;
+  return typeof value.success === "boolean" && typeof value.errorCode === "string";
 }
 
 function isCell(value: unknown): boolean {

@@ -150,6 +150,8 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   routerStateIntervalMs: { unit: ms, reached: "nothing" },
   routerStateMaxAgeMs: { unit: ms, reached: "nothing: the router starts without it" },
   routerStatesMax: { unit: "states", reached: "nothing: MCPs of further ones start unknown" },
+  foreignEndsMax: { unit: "ends", reached: "the decision is open at the coordinator that made it until its lease ends" },
+  routerDigestSuspectMs: { unit: ms, reached: "MCPs of that coordinator are chosen only when there is no other" },
   routerDigestCellsMax: { unit: "classes", reached: "nothing: other coordinators judge a class by the MCP's other requests" },
   endedRequestsMax: { unit: "requests", reached: "nothing: an end that is repeated after so many others counts twice" },
   reconnectSpreadPerSessionMs: { unit: ms, reached: "DrainNotice names a delay within the spread" },

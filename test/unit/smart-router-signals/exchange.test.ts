@@ -2,6 +2,7 @@ import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import type { HeldMcp, RemoteMcp, WrittenDigest } from "../../../src/smart-router/exchange.js";
 import { createExchange, type Exchange } from "../../../src/smart-router/exchange.js";
+import type { ForeignEnd } from "../../../src/smart-router/foreign-ends.js";
 import { plainRequest } from "../../../src/smart-router/request.js";
 import { createSignalBook, type LocalSignalBook } from "../../../src/smart-router/signals/book.js";
 import { memoryFormat, parseMemory, renderMemory } from "../../../src/smart-router/signals/memory-text.js";
@@ -50,7 +51,14 @@ class Tables {
   }
 }
 
-type Peer = { readonly book: LocalSignalBook; readonly exchange: Exchange; held: HeldMcp[]; elsewhere: readonly RemoteMcp[] };
+type Peer = {
+  readonly book: LocalSignalBook;
+  readonly exchange: Exchange;
+  held: HeldMcp[];
+  elsewhere: readonly RemoteMcp[];
+  ends: ForeignEnd[];
+  readonly heardEnds: ForeignEnd[];
+};
 
 function peerOf(tables: Tables, clock: ManualClock, coordinatorId: string, isAlone = false): Peer {
   const book = createSignalBook();
@@ -58,6 +66,8 @@ function peerOf(tables: Tables, clock: ManualClock, coordinatorId: string, isAlo
     book,
     held: [],
     elsewhere: [],
+    ends: [],
+    heardEnds: [],
     exchange: createExchange({
       ...tables.functions(),
       isAlone,
@@ -66,6 +76,8 @@ function peerOf(tables: Tables, clock: ManualClock, coordinatorId: string, isAlo
       elsewhere: (mcps) => {
         peer.elsewhere = mcps;
       },
+      foreignEnds: () => peer.ends,
+      ended: (ends) => peer.heardEnds.push(...ends),
       coordinatorId,
       runId: `run of ${coordinatorId} at ${clock.nowMs()}`,
       clock,
@@ -155,6 +167,17 @@ describe("two coordinators on one store", () => {
     expect(a.book.read("m", request, 0, clock.monotonicMs()).latencyMs).toBe(90);
   });
 
+  test("tell each other how requests ended that the other one had decided", async () => {
+    const clock = new ManualClock(1_000_000);
+    const tables = new Tables(clock);
+    const [a, b] = [peerOf(tables, clock, "a"), peerOf(tables, clock, "b")];
+    const end = { decisionId: "d", mcpId: "m", success: false, errorCode: "TIMEOUT" };
+    a.ends = [end];
+    await a.exchange.start();
+    await b.exchange.start();
+    expect(b.heardEnds).toEqual([end]);
+  });
+
   test("go on with what they know while the store is away", async () => {
     const clock = new ManualClock(1_000_000);
     const tables = new Tables(clock);
@@ -192,7 +215,7 @@ test("a coordinator that is killed knows after its restart what it knew up to te
 });
 
 test.each([
-  ["of another version", memoryFormat + 1, JSON.stringify({ mcps: [], shared: {} })],
+  ["of another version", memoryFormat + 1, JSON.stringify({ mcps: [], shared: {}, ends: [] })],
   ["that is no JSON", memoryFormat, "{"],
   ["of another shape", memoryFormat, JSON.stringify({ mcps: [{ mcpId: 7 }], shared: { products: [], targets: [] } })],
 ])("a memory %s is ignored, and the coordinator starts without", async (_, format, body) => {

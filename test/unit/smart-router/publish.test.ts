@@ -8,7 +8,7 @@ import { createPublisher, type Publisher, type PublisherDeps } from "../../../sr
 import { routerDefaults as settings } from "../../../src/smart-router/settings.js";
 import { type Committed, createSignals, type Signals } from "../../../src/smart-router/signals.js";
 import type { PublishedRoutes } from "../../../src/smart-router/table.js";
-import { estimatesFromTallies } from "../../../src/smart-router/tally-estimates.js";
+import { estimatesFromTallies } from "../../support/tally-estimates.js";
 import { createA58 } from "../../../src/smart-router/weigh.js";
 import { ManualClock } from "../../support/manual-clock.js";
 

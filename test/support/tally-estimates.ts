@@ -1,5 +1,5 @@
-import type { SignalBook, WeightSignals } from "./signal-book.js";
-import type { McpSignals, Signals } from "./signals.js";
+import type { SignalBook, WeightSignals } from "../../src/smart-router/signal-book.js";
+import type { McpSignals, Signals } from "../../src/smart-router/signals.js";
 
 /** An MCP without durations is taken for this much slower than the median of the others, or for this long when nobody tells any. router.md 1.2. */
 const unknownLatencyFactor = 1.5;

@@ -1,0 +1,90 @@
+import type { Facts } from "../interaction/event.js";
+import { limits } from "../platform/limits.js";
+
+/** How a request ended that another coordinator decided and whose MCP reports here. Fields that the MCP did not tell are missing. */
+export type ForeignEnd = {
+  readonly decisionId: string;
+  readonly mcpId: string;
+  readonly success: boolean;
+  readonly durationMs?: number | undefined;
+  readonly quality?: number | undefined;
+  readonly errorCode: string;
+};
+
+type Event = { readonly mcpId: string; readonly interactionId: string; readonly facts: Facts };
+
+/** How long an end is told: a peer that exchanges as seldom as it may reads it twice. Unit: ms. */
+const toldForMs = 10_000;
+
+/**
+ * Which interactions run here for decisions of others, and how they ended. The coordinator that decided holds a lease on them and hears no events of an MCP whose
+ * stream is here: without this its leases would run out, and count as failures.
+ * Bounds: `limits.openRequestsMax` own decisions and as many interactions, `limits.foreignEndsMax` ends; the oldest go first.
+ */
+export class ForeignEnds {
+  readonly #own = new Ring(limits.openRequestsMax);
+  readonly #running = new Map<string, string>();
+  #ends: { readonly end: ForeignEnd; readonly atMs: number }[] = [];
+
+  /** A decision of this coordinator: it hears of its end by itself, or from whoever tells. */
+  decided(decisionId: string): void {
+    this.#own.add(decisionId);
+  }
+
+  observe(events: readonly Event[], nowMs: number): void {
+    for (const { mcpId, interactionId, facts } of events) {
+      if (facts.kind === "progress") continue;
+      const key = JSON.stringify([mcpId, interactionId]);
+      if (facts.kind === "start") {
+        if (facts.routingDecisionId !== "" && !this.#own.has(facts.routingDecisionId)) this.#run(key, facts.routingDecisionId);
+        continue;
+      }
+      const decisionId = this.#running.get(key);
+      if (decisionId === undefined) continue;
+      this.#running.delete(key);
+      const { success, durationMs, qualityScore: quality, errorCode } = facts;
+      this.#ends.push({ end: { decisionId, mcpId, success, durationMs, quality, errorCode }, atMs: nowMs });
+      if (this.#ends.length > limits.foreignEndsMax) this.#ends.shift();
+    }
+  }
+
+  /** Ends of the last ten seconds, oldest first. */
+  recent(nowMs: number): readonly ForeignEnd[] {
+    this.#ends = this.#ends.filter(({ atMs }) => nowMs - atMs <= toldForMs);
+    return this.#ends.map(({ end }) => end);
+  }
+
+  #run(key: string, decisionId: string): void {
+    if (this.#running.size >= limits.openRequestsMax) {
+      for (const oldest of this.#running.keys()) {
+        this.#running.delete(oldest);
+        break;
+      }
+    }
+    this.#running.set(key, decisionId);
+  }
+}
+
+/** The last `max` names. */
+class Ring {
+  readonly #names: string[] = [];
+  readonly #known = new Set<string>();
+  readonly #max: number;
+  #next = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  has(name: string): boolean {
+    return this.#known.has(name);
+  }
+
+  add(name: string): void {
+    const oldest = this.#names[this.#next];
+    if (oldest !== undefined) this.#known.delete(oldest);
+    this.#names[this.#next] = name;
+    this.#known.add(name);
+    this.#next = (this.#next + 1) % this.#max;
+  }
+}

@@ -1,0 +1,100 @@
+import { create } from "@bufbuild/protobuf";
+import type { Client } from "@grpc/grpc-js";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { EventStatus } from "../../gen/mcp/coordinator/v1/events_pb.js";
+import { ReleaseDecisionRequestSchema, RoutingService, SelectMcpRequestSchema } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
+import { mintUuidV7 } from "../../src/platform/uuid-v7.js";
+import { type RunningCoordinator, startCoordinatorProcess } from "../support/coordinator.js";
+import { callUnary, openGrpcClient } from "../support/grpc-client.js";
+import { type EventInit, makeEvent } from "../support/make-event.js";
+import { findPostgres, type RunningPostgres, startPostgres } from "../support/postgres.js";
+import { RawStream } from "../support/raw-stream.js";
+
+const story = it.runIf(findPostgres().kind === "found");
+
+/** A session of an MCP at one coordinator. */
+async function connect(client: Client, mcpId: string): Promise<RawStream> {
+  const stream = new RawStream(client);
+  stream.send({ case: "hello", value: { mcpId, producerId: `producer of ${mcpId}` } });
+  await stream.first("welcome");
+  return stream;
+}
+
+/** Chooses once and gives the place back; undefined when nobody can be chosen. */
+async function choose(client: Client): Promise<string | undefined> {
+  const request = create(SelectMcpRequestSchema, { request: { requestType: "ocr" } });
+  const { response } = await callUnary(client, RoutingService.method.selectMcp, request);
+  if (response === undefined) return undefined;
+  const { decisionId, mcpId } = response;
+  await callUnary(client, RoutingService.method.releaseDecision, create(ReleaseDecisionRequestSchema, { decisionId }));
+  return mcpId;
+}
+
+/** Chooses again and again until a row of choices is as wanted. Bounded by the test's own timeout. */
+async function untilChosen(client: Client, rowLength: number, isWanted: (row: readonly (string | undefined)[]) => boolean): Promise<void> {
+  for (;;) {
+    const row: (string | undefined)[] = [];
+    for (let index = 0; index < rowLength; index += 1) row.push(await choose(client));
+    if (isWanted(row)) return;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+/** Starts and ends of one interaction as its MCP reports them. */
+function interaction(first: bigint, detail: NonNullable<EventInit["detail"]>): readonly EventInit[] {
+  const interactionId = mintUuidV7();
+  return [
+    { eventId: mintUuidV7(), interactionId, sequence: first, detail: { case: "start", value: { requestType: "ocr" } } },
+    { eventId: mintUuidV7(), interactionId, sequence: first + 1n, detail },
+  ];
+}
+
+describe("two coordinators with half of a fleet each", () => {
+  let postgres: RunningPostgres;
+  let first: RunningCoordinator;
+  let second: RunningCoordinator;
+  beforeAll(async () => {
+    if (findPostgres().kind !== "found") return;
+    postgres = await startPostgres();
+    first = await startCoordinatorProcess({ databaseUrl: postgres.url });
+    second = await startCoordinatorProcess({ databaseUrl: postgres.url });
+  }, 120_000);
+  afterAll(async () => {
+    await first?.stop();
+    await second?.stop();
+    await postgres?.[Symbol.asyncDispose]();
+  });
+
+  story("both route over the whole fleet by what all of it does, also after one of them is killed", { timeout: 120_000 }, async () => {
+    const [atFirst, atSecond] = [openGrpcClient(first.target), openGrpcClient(second.target)];
+    const streams: RawStream[] = [];
+    try {
+      const failing = await connect(atFirst, "a-failing");
+      streams.push(failing, await connect(atFirst, "a-well"), await connect(atSecond, "b-well"));
+      const isWhole = (row: readonly (string | undefined)[]) => ["a-failing", "a-well", "b-well"].every((mcpId) => row.includes(mcpId));
+      await untilChosen(atFirst, 40, isWhole);
+      await untilChosen(atSecond, 40, isWhole);
+
+      // What it does is reported to the first coordinator only.
+      for (let index = 0; index < 8; index += 1) {
+        const events = interaction(BigInt(2 * index + 1), {
+          case: "error",
+          value: { errorType: "internal", errorCode: "BROKEN", errorMessage: "it broke" },
+        });
+        for (const event of events) failing.send({ case: "event", value: makeEvent({ ...event, mcpId: "a-failing" }) });
+      }
+      expect((await failing.untilAcks(16)).map(({ status }) => status)).toEqual(Array.from({ length: 16 }, () => EventStatus.STORED));
+      await untilChosen(atSecond, 30, (row) => !row.includes("a-failing") && row.includes("a-well") && row.includes("b-well"));
+
+      first.signal("SIGKILL");
+      await first.exited;
+      streams.push(await connect(atSecond, "a-well"), await connect(atSecond, "a-failing"));
+      await untilChosen(atSecond, 30, (row) => !row.includes("a-failing") && row.includes("a-well") && row.includes("b-well"));
+    } finally {
+      for (const stream of streams) stream.cancel();
+      atFirst.close();
+      atSecond.close();
+    }
+    expect(await first.exited).toBe("SIGKILL");
+  });
+});
