@@ -88,18 +88,12 @@ export class Flights {
       load.earlyEnds.delete(interactionId);
       if (decided === undefined) return;
       // Its end has counted already, for everything but its place and its decision.
+      const isLate = decided.state === "expired";
       decided.interactionId = interactionId;
       this.#close(member, decided, "ended");
-      this.#tellUsers(decided, {
-        result: "released",
-        durationMs: undefined,
-        quality: undefined,
-        auditedQuality: undefined,
-        cost: undefined,
-        errorCode: "",
-        atMs: nowMs,
-      });
-      this.#tell(decided, early.isOk ? "complete" : "error", "", false, { ...nothing, atMs: nowMs });
+      const end: End = { ...nothing, atMs: nowMs };
+      if (!isLate) this.#tellUsers(decided, end);
+      this.#tell(decided, early.isOk ? "complete" : "error", "", isLate, end);
       return;
     }
     if (decided === undefined) {
@@ -185,14 +179,18 @@ export class Flights {
   expire(member: Member, nowMs: number): void {
     for (const flight of member.load.running) {
       if (flight.expiresAtMs > nowMs) continue;
+      // One that was revived by a late start has had its outcome.
+      const hasOutcome = flight.state === "expired";
       this.expired += 1;
       this.#close(member, flight, "expired");
       const isConfirmed = flight.startedAtMs !== undefined;
       const end: End = { ...nothing, result: isConfirmed ? "expired" : "released", atMs: nowMs };
-      const ended = this.#tellUsers(flight, end);
+      const ended = this.#endedOf(flight, end);
+      this.#deps.book.ended(ended);
+      if (!hasOutcome) this.#deps.lineUp.ended(ended);
       if (isConfirmed) this.#judge(member, flight, ended);
       else if (flight.isProbe) this.#deps.health.probeEnded(member, "released", nowMs);
-      this.#tell(flight, "censored", "expired", false, end);
+      if (!hasOutcome) this.#tell(flight, "censored", "expired", false, end);
     }
   }
 
