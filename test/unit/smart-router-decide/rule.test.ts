@@ -163,15 +163,21 @@ describe("the decision rule", () => {
   });
 
   it("spreads equals by their free places per ms", () => {
-    const scored = explain(
-      situationOf([plain({ inFlight: 1 }), plain({ inFlight: 4 }), plain({ weight: 200 }), plain({ slowStart: 0.5, state: "warming" })]),
-      ruleDefaults,
+    const drafts = [plain({ inFlight: 1 }), plain({ inFlight: 4 }), plain({ weight: 200 }), plain({ slowStart: 0.5, state: "warming" })];
+    const [first, second, heavy, starting] = explain(situationOf(drafts), { ...ruleDefaults, tieLoadQuantile: 1 }).map(
+      (one) => one.propensity,
     );
-    const [first, second, heavy, starting] = scored.map((one) => one.propensity);
     expect(first).toBeCloseTo(9 / 40, 12);
     expect(second).toBeCloseTo(6 / 40, 12);
     expect(heavy).toBeCloseTo(20 / 40, 12);
     expect(starting).toBeCloseTo(5 / 40, 12);
+  });
+
+  it("draws among equals from the least loaded quarter", () => {
+    const loads = [3, 1, 2, 1, 0, 3, 2, 2];
+    const scored = explain(situationOf(loads.map((inFlight) => plain({ inFlight, capacity: 100 }))), ruleDefaults);
+    // floor(0.25 × 7) = 1: the load of the second least loaded is the most that stays.
+    expect(scored.map((one) => one.propensity > 0)).toEqual(loads.map((inFlight) => inFlight <= 1));
   });
 
   it("calls hot who is above the 0.84 rank with two in flight", () => {
@@ -198,10 +204,10 @@ describe("the decision rule", () => {
     expect(draw(situationOf(fuller), ruleDefaults, seededRng(1), createRanking())).toMatchObject({ at: 1, regime: "panic" });
   });
 
-  it("asks degraded ones only when no other is cold, except to learn", () => {
-    const [degraded, other] = explain(situationOf([plain({ state: "degraded" }, { quality: 1 }, true), plain()]), ruleDefaults);
-    expect(degraded?.propensity).toBe(ruleDefaults.epsilon);
-    expect(other?.propensity).toBe(1 - ruleDefaults.epsilon);
+  it("leaves a degraded one a quarter of its share, and the rest to the others", () => {
+    const [degraded, other] = explain(situationOf([plain({ state: "degraded" }), plain()]), ruleDefaults);
+    expect(degraded?.propensity).toBeCloseTo(0.25 / 1.25, 12);
+    expect(other?.propensity).toBeCloseTo(1 / 1.25, 12);
     const alone = explain(situationOf([plain({ state: "degraded" }), plain({ inFlight: 9 })]), ruleDefaults);
     expect(alone.map((one) => one.propensity)).toEqual([1, 0]);
   });
@@ -213,10 +219,10 @@ describe("the decision rule", () => {
     expect(draw(situation, ruleDefaults, seededRng(1), createRanking()).regime).toBe("cold_start");
   });
 
-  it("keeps those in the tie that may only have been unlucky, and no longer when it is certain", () => {
-    const unlucky = (samples: number): number | undefined =>
-      explain(situationOf([plain({}, { samples }), plain({}, { tail: 0.12, latencyMs: 108, samples })]), ruleDefaults)[1]?.propensity;
-    expect(unlucky(40)).toBeGreaterThan(0.4);
-    expect(unlucky(1_000_000)).toBe(0);
+  it("keeps those in the tie that may only have been unlucky, and not those that are worse", () => {
+    const share = (tail: number): number | undefined =>
+      explain(situationOf([plain({}, { samples: 40 }), plain({}, { tail, samples: 40 })]), ruleDefaults)[1]?.propensity;
+    expect(share(0.12)).toBeGreaterThan(0.4);
+    expect(share(0.3)).toBe(0);
   });
 });
