@@ -213,12 +213,19 @@ export class Flights {
     },
     isExploration = false,
   ): Flight {
-    const { atMs, leaseMs, ...of } = made;
+    // Field by field: a spread costs several microseconds, and this runs for every start event.
+    const { atMs, leaseMs, decisionId, request } = made;
+    const { mcpId } = member;
+    const inFlightBefore = inFlightOf(member.load);
     const flight: Flight = {
-      ...of,
-      mcpId: member.mcpId,
+      decisionId,
+      isDecided: made.isDecided,
+      mcpId,
+      request,
+      requestClass: made.requestClass,
+      isProbe: made.isProbe,
       assignedAtMs: atMs,
-      inFlightBefore: inFlightOf(member.load),
+      inFlightBefore,
       startedAtMs: undefined,
       interactionId: "",
       expiresAtMs: atMs + leaseMs,
@@ -228,7 +235,6 @@ export class Flights {
     take(member.load, flight);
     member.target = undefined;
     this.#running += 1;
-    const { decisionId, mcpId, request, inFlightBefore } = flight;
     const assigned = { decisionId, mcpId, request, atMs, inFlightBefore, isExploration };
     this.#deps.book.assigned(assigned);
     this.#deps.lineUp.assigned(assigned);
