@@ -70,10 +70,12 @@ export class Flights {
     request: RouteRequest,
     requestClass: string,
     leaseMs: number,
-    isProbe: boolean,
+    how: { readonly isProbe: boolean; readonly isExploration: boolean },
     nowMs: number,
   ): Flight {
-    const flight = this.#depart(member, { decisionId, isDecided: true, request, requestClass, isProbe, atMs: nowMs, leaseMs });
+    const { isProbe, isExploration } = how;
+    const of = { decisionId, isDecided: true, request, requestClass, isProbe } as const;
+    const flight = this.#depart(member, { ...of, atMs: nowMs, leaseMs }, isExploration);
     this.#decided.set(decisionId, flight);
     return flight;
   }
@@ -88,18 +90,12 @@ export class Flights {
       load.earlyEnds.delete(interactionId);
       if (decided === undefined) return;
       // Its end has counted already, for everything but its place and its decision.
+      const isLate = decided.state === "expired";
       decided.interactionId = interactionId;
       this.#close(member, decided, "ended");
-      this.#tellUsers(decided, {
-        result: "released",
-        durationMs: undefined,
-        quality: undefined,
-        auditedQuality: undefined,
-        cost: undefined,
-        errorCode: "",
-        atMs: nowMs,
-      });
-      this.#tell(decided, early.isOk ? "complete" : "error", "", false, { ...nothing, atMs: nowMs });
+      const end: End = { ...nothing, atMs: nowMs };
+      if (!isLate) this.#tellUsers(decided, end);
+      this.#tell(decided, early.isOk ? "complete" : "error", "", isLate, end);
       return;
     }
     if (decided === undefined) {
@@ -185,14 +181,18 @@ export class Flights {
   expire(member: Member, nowMs: number): void {
     for (const flight of member.load.running) {
       if (flight.expiresAtMs > nowMs) continue;
+      // One that was revived by a late start has had its outcome.
+      const hasOutcome = flight.state === "expired";
       this.expired += 1;
       this.#close(member, flight, "expired");
       const isConfirmed = flight.startedAtMs !== undefined;
       const end: End = { ...nothing, result: isConfirmed ? "expired" : "released", atMs: nowMs };
-      const ended = this.#tellUsers(flight, end);
+      const ended = this.#endedOf(flight, end);
+      this.#deps.book.ended(ended);
+      if (!hasOutcome) this.#deps.lineUp.ended(ended);
       if (isConfirmed) this.#judge(member, flight, ended);
       else if (flight.isProbe) this.#deps.health.probeEnded(member, "released", nowMs);
-      this.#tell(flight, "censored", "expired", false, end);
+      if (!hasOutcome) this.#tell(flight, "censored", "expired", false, end);
     }
   }
 
@@ -211,13 +211,21 @@ export class Flights {
       readonly atMs: number;
       readonly leaseMs: number;
     },
+    isExploration = false,
   ): Flight {
-    const { atMs, leaseMs, ...of } = made;
+    // Field by field: a spread costs several microseconds, and this runs for every start event.
+    const { atMs, leaseMs, decisionId, request } = made;
+    const { mcpId } = member;
+    const inFlightBefore = inFlightOf(member.load);
     const flight: Flight = {
-      ...of,
-      mcpId: member.mcpId,
+      decisionId,
+      isDecided: made.isDecided,
+      mcpId,
+      request,
+      requestClass: made.requestClass,
+      isProbe: made.isProbe,
       assignedAtMs: atMs,
-      inFlightBefore: inFlightOf(member.load),
+      inFlightBefore,
       startedAtMs: undefined,
       interactionId: "",
       expiresAtMs: atMs + leaseMs,
@@ -227,8 +235,7 @@ export class Flights {
     take(member.load, flight);
     member.target = undefined;
     this.#running += 1;
-    const { decisionId, mcpId, request, inFlightBefore } = flight;
-    const assigned = { decisionId, mcpId, request, atMs, inFlightBefore };
+    const assigned = { decisionId, mcpId, request, atMs, inFlightBefore, isExploration };
     this.#deps.book.assigned(assigned);
     this.#deps.lineUp.assigned(assigned);
     return flight;

@@ -30,7 +30,7 @@ export type Ranking = {
   share: Float64Array;
   propensity: Float64Array;
   isHot: Uint8Array;
-  /** 1 for cold targets of the best tier. */
+  /** 1 for cold targets. */
   isCandidate: Uint8Array;
   sorted: Float64Array;
 };
@@ -157,18 +157,12 @@ function scoreAll({ signals, deadlineMs }: Situation, settings: RuleSettings, in
   }
 }
 
-/** Marks the cold targets of the best tier: healthy and warming ones before degraded ones. False when all are hot. */
+/** Marks the cold targets. False when all are hot. */
 function markCandidates(targets: readonly Target[], into: Ranking): boolean {
-  const { isHot, isCandidate } = into;
-  let well = 0;
   let cold = 0;
   for (let at = 0; at < targets.length; at += 1) {
-    if (isHot[at] === 1) continue;
-    cold += 1;
-    if (targets[at]?.state !== "degraded") well += 1;
-  }
-  for (let at = 0; at < targets.length; at += 1) {
-    isCandidate[at] = isHot[at] === 0 && (well === 0 || targets[at]?.state !== "degraded") ? 1 : 0;
+    into.isCandidate[at] = into.isHot[at] === 1 ? 0 : 1;
+    cold += into.isCandidate[at] ?? 0;
   }
   return cold > 0;
 }
@@ -224,15 +218,30 @@ function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): 
     if (hasSamples && isHot[at] === 0 && explorable[at] === true) into.explored.push(at);
     if (isCandidate[at] === 0) continue;
     if (bestScore - (score[at] ?? 0) > bandOf(bestSigma, sigmaOf(known, deadlineMs, settings), settings)) continue;
-    const share = (target.slowStart * (target.weight / 100) * (target.capacity - target.inFlight)) / known.latencyMs;
+    const health = target.state === "degraded" ? settings.degradedShare : 1;
     into.tied.push(at);
-    into.share[at] = share;
-    into.shareSum += share;
+    into.share[at] = (health * target.slowStart * (target.weight / 100) * (target.capacity - target.inFlight)) / known.latencyMs;
   }
+  keepLeastLoaded(into, settings);
+  for (const at of into.tied) into.shareSum += into.share[at] ?? 0;
   if (into.explored.length > 0) into.epsilon = settings.epsilon;
   const { epsilon, tied, explored, shareSum, propensity, share } = into;
   for (const at of tied) propensity[at] = (1 - epsilon) * (shareSum > 0 ? (share[at] ?? 0) / shareSum : 1 / tied.length);
   for (const at of explored) propensity[at] = (propensity[at] ?? 0) + epsilon / explored.length;
+}
+
+/** Among equals load decides: of those that are tied, the least loaded part stays. */
+function keepLeastLoaded({ tied, rho, sorted }: Ranking, settings: RuleSettings): void {
+  for (let place = 0; place < tied.length; place += 1) sorted[place] = rho[tied[place] ?? 0] ?? 0;
+  sorted.subarray(0, tied.length).sort();
+  const most = sorted[Math.floor(settings.tieLoadQuantile * (tied.length - 1))] ?? 0;
+  let kept = 0;
+  for (const at of tied) {
+    if ((rho[at] ?? 0) > most) continue;
+    tied[kept] = at;
+    kept += 1;
+  }
+  tied.length = kept;
 }
 
 /**
@@ -245,7 +254,7 @@ function sigmaOf(signals: TargetSignals | undefined, deadlineMs: number, setting
   const ofQuality = settings.usesQuality ? qualitySigma : 0;
   const ofLatency = settings.latencyWeight * settings.latencyNoise * Math.min(1, latencyMs / deadlineMs);
   const ofTail = settings.usesTail ? settings.tailWeight * settings.tailWeight * tail * (1 - tail) : 0;
-  const ofShares = (ofTail + errorRate * (1 - errorRate)) / (samples + settings.tieSamples);
+  const ofShares = (ofTail + errorRate * (1 - errorRate)) / (Math.min(samples, settings.tieSamplesMax) + settings.tieSamples);
   return Math.sqrt(ofQuality * ofQuality + ofLatency * ofLatency + ofShares);
 }
 
