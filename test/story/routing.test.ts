@@ -130,8 +130,10 @@ describe("a request that is routed", () => {
       (await select(client, { keepCandidates: true })).response?.candidates.find(({ mcpId }) => mcpId === "narrow_001")?.capacity ?? 0;
     const answers = await Promise.all(Array.from({ length: 40 }, () => select(client)));
     const taken = answers.flatMap(({ response }) => (response === undefined ? [] : [response.decisionId]));
-    expect(room).toBeLessThanOrEqual(3);
-    expect(taken.length + 1).toBe(room);
+    // What it may have as a newcomer, or all of it in the panic after others have left; never more.
+    expect(taken.length + 1).toBeGreaterThanOrEqual(room);
+    expect(taken.length + 1).toBeLessThanOrEqual(3);
+    expect(taken.length).toBeLessThan(answers.length);
     for (const { end } of answers.filter(({ response }) => response === undefined))
       expect([end.code, reasonOf(end)]).toEqual([8, "FLEET_FULL"]);
     const { response } = await callUnary(client, method.listDecisions, create(ListDecisionsRequestSchema, { mcpId: "narrow_001" }));
@@ -272,5 +274,117 @@ describe("a request that is routed", () => {
     expect(explained.code).toBe(0);
     expect(explained.stdout).toContain("bit for bit");
     for (const mcp of mcps) await mcp.leave();
+  });
+});
+
+const story = it.runIf(findPostgres().kind === "found");
+
+describe("two coordinators on one Postgres", () => {
+  let postgres: RunningPostgres;
+  let coordinators: RunningCoordinator[] = [];
+  beforeAll(async () => {
+    if (findPostgres().kind !== "found") return;
+    postgres = await startPostgres();
+    coordinators = [
+      await startCoordinatorProcess({ databaseUrl: postgres.url }),
+      await startCoordinatorProcess({ databaseUrl: postgres.url }),
+    ];
+  });
+  afterAll(async () => {
+    for (const coordinator of coordinators) await coordinator.stop();
+    await postgres?.[Symbol.asyncDispose]();
+  });
+
+  story("explain each other's decisions, take over a changed configuration within a poll, and know both after a restart", async () => {
+    const [first, second] = coordinators;
+    if (first === undefined || second === undefined) throw new Error("two coordinators were started");
+    const [atFirst, atSecond] = [openGrpcClient(first.target), openGrpcClient(second.target)];
+    const mcp = await Mcp.connect(atFirst, "shared_001");
+    const { response } = await select(atFirst, { keepCandidates: true });
+    const decisionId = response?.decisionId ?? "";
+    await mcp.start("shared-1", decisionId);
+    await mcp.complete("shared-1");
+    await expect
+      .poll(async () => (await explain(atSecond, decisionId))?.outcome?.state, { timeout: 20_000 })
+      .toBe(DecisionOutcomeState.COMPLETE);
+    expect(await explain(atSecond, decisionId)).toMatchObject({ candidates: (await explain(atFirst, decisionId))?.candidates });
+    const changed = await configure(atFirst, { policyId: "random/1", mcps: [{ mcpId: "shared_001", weight: 7 }], reason: "for both" });
+    await expect
+      .poll(async () => (await configOf(atSecond))?.config, { timeout: 20_000 })
+      .toMatchObject({ version: changed.response?.config?.version, policyId: "random/1", mcps: [{ mcpId: "shared_001", weight: 7 }] });
+    await mcp.leave();
+    atFirst.close();
+    atSecond.close();
+    for (const coordinator of coordinators) {
+      coordinator.signal("SIGTERM");
+      expect(await coordinator.exited).toBe(0);
+    }
+    const again = await startCoordinatorProcess({ databaseUrl: postgres.url });
+    const client = openGrpcClient(again.target);
+    expect((await configOf(client, 10))?.config).toMatchObject({ version: 1n, policyId: "random/1" });
+    expect((await explain(client, decisionId))?.outcome).toMatchObject({ state: DecisionOutcomeState.COMPLETE, interactionId: "shared-1" });
+    const released = await release(client, decisionId);
+    expect([released.end.code, reasonOf(released.end)]).toEqual([5, "DECISION_UNKNOWN"]);
+    client.close();
+    await again.stop();
+  });
+});
+
+describe("keys", () => {
+  let [operator, ocr, other] = [
+    { key: "", id: "" },
+    { key: "", id: "" },
+    { key: "", id: "" },
+  ];
+  let coordinator: RunningCoordinator;
+  let client: Client;
+  beforeAll(async () => {
+    let config = "";
+    const generate = async (mcpId: string) => {
+      const made = await runCli(["keys", "generate", "--mcp-id", mcpId]);
+      config += made.stdout;
+      return { key: /(sk-\S+)/.exec(made.stderr)?.[1] ?? "", id: /id = "([^"]+)"/.exec(made.stdout)?.[1] ?? "" };
+    };
+    [operator, ocr, other] = [await generate("*"), await generate("ocr_001"), await generate("other_001")];
+    coordinator = await startCoordinatorProcess({ config });
+    client = openGrpcClient(coordinator.target);
+  });
+  afterAll(async () => {
+    client.close();
+    await coordinator.stop();
+  });
+
+  it("release and explain what they selected themselves and what names their own MCP, and nothing else", async () => {
+    const mcp = new RawStream(client, bearer(ocr.key));
+    mcp.send({ case: "hello", value: { mcpId: "ocr_001" } });
+    await mcp.first("welcome");
+    const made = (await select(client, {}, bearer(operator.key))).response?.decisionId ?? "";
+    const foreign = await release(client, made, bearer(other.key));
+    expect([foreign.end.code, reasonOf(foreign.end)]).toEqual([7, "DECISION_FOREIGN"]);
+    const hidden = await callUnary(
+      client,
+      method.explainDecision,
+      create(ExplainDecisionRequestSchema, { decisionId: made }),
+      bearer(other.key),
+    );
+    expect([hidden.end.code, reasonOf(hidden.end)]).toEqual([7, "DECISION_FOREIGN"]);
+    expect((await release(client, made, bearer(ocr.key))).response?.released).toBe(true);
+    const own = (await select(client, {}, bearer(other.key))).response;
+    expect(own?.mcpId).toBe("ocr_001");
+    expect((await release(client, own?.decisionId ?? "", bearer(other.key))).response?.released).toBe(true);
+    mcp.halfClose();
+    await mcp.ended;
+  });
+
+  it("change how requests are routed only when they are for all MCPs, and the audit names them", async () => {
+    const change = { mcps: [{ mcpId: "ocr_001", weight: 50 }] };
+    const refused = await configure(client, change, bearer(ocr.key));
+    expect([refused.end.code, reasonOf(refused.end)]).toEqual([7, "OPERATOR_ONLY"]);
+    expect((await configure(client, change, bearer(operator.key))).response?.config).toMatchObject({ changedBy: operator.id });
+    const asked = create(GetRoutingConfigRequestSchema, { maxChanges: 5 });
+    const seen = async (key: string) => (await callUnary(client, method.getRoutingConfig, asked, bearer(key))).response;
+    expect((await seen(operator.key))?.changes.map(({ changedBy }) => changedBy)).toEqual([operator.id]);
+    expect((await seen(ocr.key))?.config?.mcps).toHaveLength(1);
+    expect(await seen(other.key)).toMatchObject({ config: { mcps: [] }, changes: [] });
   });
 });

@@ -193,7 +193,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   },
   shadowPoliciesMax: { unit: "policies", reached: "INVALID_ARGUMENT, FIELD_VIOLATION" },
   excludedMcpMax: { unit: "MCPs", reached: "INVALID_ARGUMENT, FIELD_VIOLATION" },
-  capabilityMaxCount: { unit: "capabilities", reached: "INVALID_ARGUMENT, FIELD_VIOLATION", why: "A list of names that somebody reads." },
+  capabilityMaxCount: { unit: "capabilities", reached: "INVALID_ARGUMENT, FIELD_VIOLATION" },
   decisionBufferMax: { unit: "decisions", reached: "nothing: the oldest waiting decision is not logged; GetStats counts it" },
   candidateBufferMax: { unit: "candidates", reached: "nothing: the oldest waiting decision loses its candidates; GetStats counts it" },
   outcomeBufferMax: {
