@@ -1,3 +1,4 @@
+import type { FleetWatch } from "../hub/presence.js";
 import type { Ingest } from "../ingest/ingest.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
 import { createRouter } from "../smart-router/create-router.js";
@@ -11,26 +12,40 @@ import type { Ends, Machine } from "./machine.js";
 /** How often the router is told that time passes. Unit: ms. */
 const tickMs = 1_000;
 
-/** The router over what is stored: it observes every committed event, and time passes for it. */
+/** The decision plane, which hears every stored event and every session. */
 export function startRouter(machine: Machine, ingest: Ingest, ends: Ends): Router {
   const { config, clock, rng } = machine;
-  const router = createRouter(
+  const { maxConcurrentDefault } = config.routing;
+  const book = createSignalBook(
+    { ...signalDefaults, wallOffsetMs: clock.nowMs() - clock.monotonicMs() },
+    { capacityOf: (mcpId) => router.maxConcurrentOf(mcpId) },
+  );
+  const router: Router = createRouter(
     {
-      book: createSignalBook({ ...signalDefaults, wallOffsetMs: clock.nowMs() - clock.monotonicMs() }),
+      book,
       policies: policyFactories,
       rng,
       wallMs: clock.nowMs,
       mintDecisionId: mintUuidV7,
     },
-    { maxConcurrentDefault: config.routing.maxConcurrentDefault, policyId: qualityTailLoadId, shadowPolicyIds: [] },
+    { maxConcurrentDefault, policyId: qualityTailLoadId, shadowPolicyIds: [] },
   );
   ingest.follow((events) => router.observe(events, clock.monotonicMs()));
-  let cancelTimer = (): void => {};
-  const tick = (): void => {
+  let cancel = clock.after(tickMs, tick);
+  function tick(): void {
     router.tick(clock.monotonicMs());
-    cancelTimer = clock.after(tickMs, tick);
-  };
-  tick();
-  ends.add(() => cancelTimer());
+    cancel = clock.after(tickMs, tick);
+  }
+  ends.add(() => cancel());
   return router;
+}
+
+/** What the hub tells of its sessions, as the router takes it. */
+export function watchFor(router: Router, { clock }: Pick<Machine, "clock">): FleetWatch {
+  return {
+    opened: (mcpId, sessionId) => router.streamOpened(mcpId, sessionId, clock.monotonicMs()),
+    closed: (mcpId, sessionId, how) => router.streamClosed(mcpId, sessionId, how, clock.monotonicMs()),
+    suspected: (mcpId, sessionId, isSuspect) => router.suspect(mcpId, sessionId, isSuspect, clock.monotonicMs()),
+    reported: (mcpId, sessionId, load) => router.reportLoad(mcpId, sessionId, load, clock.monotonicMs()),
+  };
 }

@@ -6,24 +6,24 @@ import { ackRow, createAckLog } from "../smart-router/acks.js";
 import { qualityTailLoadId } from "../smart-router/decide/quality-tail-load.js";
 import { policyFactories } from "../smart-router/policies.js";
 import { createPublisher, type Publisher } from "../smart-router/publish.js";
-import { plainTarget } from "../smart-router/router.js";
+import { plainTarget, type Router } from "../smart-router/router.js";
 import { routerDefaults } from "../smart-router/settings.js";
 import { createSignals } from "../smart-router/signals.js";
 import { createA58 } from "../smart-router/weigh.js";
 import type { Store } from "../store/store.js";
 import { composeDecisions, type Decisions } from "./decisions.js";
 import type { Ends, Machine } from "./machine.js";
-import { startRouter } from "./router.js";
+import { startRouter, watchFor } from "./router.js";
 import { sessionSettingsOf } from "./session-settings.js";
 
-/** The fleet of sessions, and the publisher that weighs what they report. */
+/** The fleet of sessions, the router that sends requests to them, and the publisher that weighs what they report. */
 export function startRouting(
   machine: Machine,
   keys: KeyRing,
   store: Store,
   ingest: Ingest,
   ends: Ends,
-): { fleet: Fleet; publisher: Publisher; decisions: Decisions } {
+): { fleet: Fleet; publisher: Publisher; router: Router; decisions: Decisions } {
   const { config, log, clock, rng } = machine;
   const settings = { ...routerDefaults, ...config.routing };
   const signals = createSignals(settings);
@@ -41,8 +41,7 @@ export function startRouting(
     readEpochs: store.kind === "postgres" ? store.readEpochs : undefined,
     currentRoutes: () => publisher.current(),
     recordRoutingAck: ({ producerId, mcpId, ack }) => acks.add(ackRow(producerId, mcpId, ack, clock.nowMs())),
-    joined: (mcpId, sessionId) => router.streamOpened(mcpId, sessionId, clock.monotonicMs()),
-    left: (mcpId, sessionId, how) => router.streamClosed(mcpId, sessionId, how, clock.monotonicMs()),
+    watch: watchFor(router, machine),
     coordinatorId: config.server.coordinatorId,
     authenticate: keys.authenticate,
     memoryShare,
@@ -82,5 +81,5 @@ export function startRouting(
     ends,
   );
   ingest.follow(decisions.follow);
-  return { fleet, publisher, decisions };
+  return { fleet, publisher, router, decisions };
 }

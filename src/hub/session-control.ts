@@ -26,6 +26,7 @@ export type ControlledSession = {
   readonly isClosed: boolean;
   readonly resolvedThrough: bigint;
   readonly window: Window;
+  readonly loadReported: (load: MeasuredLoad) => void;
   /** Other settings hold, or another of them. */
   readonly cadenceChanged: () => void;
   readonly credentialChanged: (before: Principal) => void;
@@ -194,6 +195,9 @@ export class SessionControl {
   #takeLoad(report: LoadReport): void {
     const load = measureLoad(report, this.#deps.clock.monotonicMs());
     if (load === undefined) this.notice("LOAD_IGNORED", "a load report whose utilization is no share was ignored");
-    else this.#load = load;
+    else {
+      this.#load = load;
+      this.#session.loadReported(load);
+    }
   }
 }

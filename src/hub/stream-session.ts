@@ -22,6 +22,7 @@ import type { ConfigStanding } from "./config-outlet.js";
 import { FrameOutlet } from "./frame-outlet.js";
 import { anonymousBearer, askForProducer, checkGreeting, greetedBearer, promisesOf, welcomeOf } from "./handshake.js";
 import type { MeasuredLoad } from "./load.js";
+import { Presence } from "./presence.js";
 import { type Effect, openSession, type Session, type SessionEvent, step } from "./session.js";
 import { type ControlledSession, SessionControl } from "./session-control.js";
 import type { SessionDeps, Transport } from "./surroundings.js";
@@ -39,7 +40,6 @@ export class StreamSession implements Origin, ControlledSession {
   readonly #openedAtMs: number;
   /** Share of the age that is allowed at which this session is drained: sessions that began together do not end together. */
   readonly #ageShare: number;
-  #hasJoined = false;
   #session: Session;
   #bearer: Bearer;
   #greeting: Greeting | undefined;
@@ -48,12 +48,14 @@ export class StreamSession implements Origin, ControlledSession {
   #opened: ProducerOpened | undefined;
   #provedAtMs = 0;
   #windowVersion = 1;
+  readonly #presence: Presence | undefined;
   #stopWaitingForRoom: (() => void) | undefined;
 
   constructor(deps: SessionDeps, id: string, principal: Principal, transport: Transport) {
     this.id = id;
     this.transport = transport;
     this.#deps = deps;
+    this.#presence = deps.watch && new Presence(deps.watch, id);
     this.#frames = new FrameOutlet(transport, () => this.#apply({ kind: "blocked" }));
     this.#control = new SessionControl(deps, this.#frames, this, principal);
     this.#bearer = anonymousBearer(principal);
@@ -193,6 +195,10 @@ export class StreamSession implements Origin, ControlledSession {
     this.#deps.credentialChanged(this, before);
   }
 
+  loadReported(load: MeasuredLoad): void {
+    this.#presence?.reported(load);
+  }
+
   /** A person may want to know: a deadline on a long stream ends it. */
   warnOfDeadline(): void {
     this.#control.notice("DEADLINE_ON_STREAM", "this stream has a deadline and will end at it; long-lived streams should set none");
@@ -243,15 +249,10 @@ export class StreamSession implements Origin, ControlledSession {
   #apply(event: SessionEvent): void {
     const taken = step(this.#session, event, this.#deps.clock.monotonicMs());
     this.#deps.stepped?.(this.#session, event, taken);
-    const before = this.#session.kind;
+    const before = this.#session;
     this.#session = taken.next;
-    if (this.#hasJoined && before !== "closed" && taken.next.kind === "closed") this.#left(before);
+    this.#presence?.moved(before, taken.next, this.mcpId, this.#deps.clock.monotonicMs());
     for (const effect of taken.effects) this.#perform(effect);
-  }
-
-  /** Drained, or half-closed by the client: anything else is a loss. */
-  #left(before: Session["kind"]): void {
-    this.#deps.left?.(this.mcpId, this.id, before === "draining" || before === "flushing" ? "orderly" : "lost");
   }
 
   #perform(effect: Effect): void {
@@ -325,10 +326,6 @@ export class StreamSession implements Origin, ControlledSession {
     if (this.producerId !== "") this.#lane = this.#deps.ingest.queue.laneOf(this.producerId);
     this.#apply({ kind: "opened" });
     if (this.producerId !== "") this.#deps.greeted(this);
-    if (this.mcpId !== "" && !this.isClosed) {
-      this.#hasJoined = true;
-      this.#deps.joined?.(this.mcpId, this.id);
-    }
   }
 
   #welcome(): void {

@@ -10,6 +10,7 @@ import type { Greeting } from "../wire/frame.js";
 import type { ServerFrame } from "../wire/server-frame.js";
 import type { SessionSettings } from "../wire/session-terms.js";
 import type { Authenticate } from "./credential.js";
+import type { FleetWatch } from "./presence.js";
 import type { Session, SessionEvent, Step } from "./session.js";
 import type { StreamSession } from "./stream-session.js";
 import type { Grant } from "./window.js";
@@ -60,9 +61,8 @@ export type SessionDeps = {
   /** The session has a producer: fences an older session of the same one. */
   readonly greeted: (session: StreamSession) => void;
   readonly released: (session: StreamSession) => void;
-  /** The session speaks for an MCP now; and no longer. Together all there is to know about who is connected. Must not throw. */
-  readonly joined?: (mcpId: string, sessionId: string) => void;
-  readonly left?: (mcpId: string, sessionId: string, how: "orderly" | "lost") => void;
+  /** Is told which MCPs have a session here. */
+  readonly watch?: FleetWatch;
   /** Sees every step of every session before its effects are carried out: for measuring which edges of the table a run has taken. Must not throw. */
   readonly stepped?: (before: Session, event: SessionEvent, step: Step) => void;
   readonly coordinatorId: string;

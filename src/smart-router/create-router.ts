@@ -111,6 +111,7 @@ class SelectionDesk {
         const member = this.#roster.get(mcpId);
         return member && view(member, nowMs);
       },
+      maxConcurrentOf: (mcpId) => this.#roster.get(mcpId)?.config.maxConcurrent ?? this.#settings.maxConcurrentDefault,
       weightSignals: (nowMs) => this.#deps.book.readWeights(this.#mcpIds(), nowMs),
       figures: () => this.#figures(),
       onDecision: this.#decisions.add,

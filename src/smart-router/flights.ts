@@ -26,6 +26,8 @@ export type FlightDeps = {
 type Baseline = { readonly atMs: number; readonly p50Ms: number; readonly deadlineMs: number };
 
 const baselineMaxAgeMs = 1_000;
+/** Medians of its class that an answer may take before it can be late for a caller who named no deadline. */
+const lateFactor = 2;
 /** How far an MCP's own measure of a latency may be from ours before the longer one counts.     Source: router.md 1.6, "Clock skew". */
 const skewMs = 250;
 const skewShare = 0.2;
@@ -86,18 +88,12 @@ export class Flights {
       load.earlyEnds.delete(interactionId);
       if (decided === undefined) return;
       // Its end has counted already, for everything but its place and its decision.
+      const isLate = decided.state === "expired";
       decided.interactionId = interactionId;
       this.#close(member, decided, "ended");
-      this.#tellUsers(decided, {
-        result: "released",
-        durationMs: undefined,
-        quality: undefined,
-        auditedQuality: undefined,
-        cost: undefined,
-        errorCode: "",
-        atMs: nowMs,
-      });
-      this.#tell(decided, early.isOk ? "complete" : "error", "", false, { ...nothing, atMs: nowMs });
+      const end: End = { ...nothing, atMs: nowMs };
+      if (!isLate) this.#tellUsers(decided, end);
+      this.#tell(decided, early.isOk ? "complete" : "error", "", isLate, end);
       return;
     }
     if (decided === undefined) {
@@ -183,14 +179,18 @@ export class Flights {
   expire(member: Member, nowMs: number): void {
     for (const flight of member.load.running) {
       if (flight.expiresAtMs > nowMs) continue;
+      // One that was revived by a late start has had its outcome.
+      const hasOutcome = flight.state === "expired";
       this.expired += 1;
       this.#close(member, flight, "expired");
       const isConfirmed = flight.startedAtMs !== undefined;
       const end: End = { ...nothing, result: isConfirmed ? "expired" : "released", atMs: nowMs };
-      const ended = this.#tellUsers(flight, end);
+      const ended = this.#endedOf(flight, end);
+      this.#deps.book.ended(ended);
+      if (!hasOutcome) this.#deps.lineUp.ended(ended);
       if (isConfirmed) this.#judge(member, flight, ended);
       else if (flight.isProbe) this.#deps.health.probeEnded(member, "released", nowMs);
-      this.#tell(flight, "censored", "expired", false, end);
+      if (!hasOutcome) this.#tell(flight, "censored", "expired", false, end);
     }
   }
 
@@ -326,11 +326,9 @@ export class Flights {
     const baseline = this.#baselineOf(flight.request, flight.requestClass, ended.endedAtMs);
     const latencyMs = latencyOf(ended);
     const isSlow = latencyMs > this.#deps.slowFactor * baseline.p50Ms;
-    this.#deps.health.ended(
-      member,
-      { result, isSlow, isLate: latencyMs > (flight.request.deadlineMs ?? baseline.deadlineMs) },
-      ended.endedAtMs,
-    );
+    // Where nobody named a deadline it is the p90 of the class, which a tenth of all answers misses by definition: only what is far from the median, too, is late.
+    const lateAboveMs = flight.request.deadlineMs ?? Math.max(baseline.deadlineMs, lateFactor * baseline.p50Ms);
+    this.#deps.health.ended(member, { result, isSlow, isLate: latencyMs > lateAboveMs }, ended.endedAtMs);
   }
 
   #baselineOf(request: RouteRequest, requestClass: string, nowMs: number): Baseline {

@@ -172,6 +172,8 @@ export type Router = {
   /** All MCPs that are remembered, ascending by mcpId. */
   readonly mcps: (nowMs: number) => readonly RoutedMcp[];
   readonly mcp: (mcpId: string, nowMs: number) => RoutedMcp | undefined;
+  /** Requests that an MCP may have at once when it is well; the default for one that is unknown. Cheap. */
+  readonly maxConcurrentOf: (mcpId: string) => number;
   readonly weightSignals: (nowMs: number) => readonly WeightSignals[];
   readonly figures: () => RouterFigures;
 

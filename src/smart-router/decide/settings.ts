@@ -9,6 +9,8 @@ export type RuleSettings = {
   readonly tieSigmas: number;
   /** Samples that the priors of the estimates stand for. */
   readonly tieSamples: number;
+  /** Standard error of an expected latency, as a share of it. */
+  readonly latencyNoise: number;
   /** Share of choices made to learn. */
   readonly epsilon: number;
   /** An MCP that got nothing for this long, and has nothing open, may be tried out; a degraded one after the longer time.     Unit: ms. */
@@ -37,6 +39,7 @@ export const ruleDefaults = {
   tieMin: 0.01, // one point of quality: below it, load decides
   tieSigmas: 0.5,
   tieSamples: 10,
+  latencyNoise: 0.2, // the median of nine answers whose standard deviation is half their mean: 1.25 × 0.5 / 3
   epsilon: 0.01, // as in the SLO-headroom tiers of gateway-api-inference-extension 2754
   exploreEveryMs: 1_000,
   exploreDegradedEveryMs: 5_000, // a slow MCP makes a caller wait: tried less often

@@ -1,0 +1,57 @@
+import type { LoadReport } from "../wire/session-terms.js";
+import type { Session } from "./session.js";
+
+/** Who wants to know which MCPs have a session here, and how they are. Must not throw, must not wait. */
+export type FleetWatch = {
+  /** A session of an MCP takes events. */
+  readonly opened: (mcpId: string, sessionId: string) => void;
+  /** It takes none any more: "orderly" after a half-close or a drain, "lost" otherwise. Comes once for each `opened`. */
+  readonly closed: (mcpId: string, sessionId: string, how: "orderly" | "lost") => void;
+  /** A session that promised heartbeats has missed all but the last that it may miss; or is heard again. */
+  readonly suspected: (mcpId: string, sessionId: string, isSuspect: boolean) => void;
+  readonly reported: (mcpId: string, sessionId: string, load: LoadReport) => void;
+};
+
+/** Share of the silence that ends a session after which it is suspect: two of three heartbeats. */
+const suspectShare = 2 / 3;
+
+/** What the watch was told of one session, so that it is told each thing once. */
+export class Presence {
+  readonly #watch: FleetWatch;
+  readonly #sessionId: string;
+  /** The MCP as it was told; empty while nothing was. A session keeps the name that it opened with. */
+  #mcpId = "";
+  #isSuspect = false;
+
+  constructor(watch: FleetWatch, sessionId: string) {
+    this.#watch = watch;
+    this.#sessionId = sessionId;
+  }
+
+  /** Compares two phases of the session, the second as of `nowMs`. `mcpId` is empty while only events say whose it is; then nobody is told. */
+  moved(before: Session, after: Session, mcpId: string, nowMs: number): void {
+    if (after.kind === "live" || after.kind === "draining") {
+      if (this.#mcpId === "" && mcpId !== "" && after.kind === "live") {
+        this.#mcpId = mcpId;
+        this.#watch.opened(mcpId, this.#sessionId);
+      }
+      const { heardAtMs, promises } = after.traffic;
+      this.#suspect(promises.heartbeat && nowMs - heardAtMs > after.traffic.terms.silenceMaxMs * suspectShare);
+      return;
+    }
+    if (this.#mcpId === "") return;
+    const how = after.kind === "flushing" || before.kind === "draining" ? "orderly" : "lost";
+    this.#watch.closed(this.#mcpId, this.#sessionId, how);
+    this.#mcpId = "";
+  }
+
+  reported(load: LoadReport): void {
+    if (this.#mcpId !== "") this.#watch.reported(this.#mcpId, this.#sessionId, load);
+  }
+
+  #suspect(isSuspect: boolean): void {
+    if (this.#mcpId === "" || isSuspect === this.#isSuspect) return;
+    this.#isSuspect = isSuspect;
+    this.#watch.suspected(this.#mcpId, this.#sessionId, isSuspect);
+  }
+}
