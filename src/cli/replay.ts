@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { systemClock } from "../platform/clock.js";
 import { seededRng, systemRng } from "../platform/rng.js";
+import { collect } from "./ask.js";
 import { addEndpointFlags, type EndpointOptions, endpointOf } from "./endpoint.js";
 import { CliFailure } from "./exit-code.js";
 import { examples } from "./help.js";
@@ -8,6 +9,7 @@ import { sleepUnlessAborted } from "./interrupt.js";
 import { ledgerAt } from "./ledger-flag.js";
 import { type CliContext, createOutput, type Output, type TalkOptions } from "./output.js";
 import { createProgress } from "./progress.js";
+import { type DecisionReplayOptions, replayDecisions } from "./replay-decisions.js";
 import { type Played, type PlayProgress, type PlayTask, playTrace } from "./replay-play.js";
 import { type Verification, verifyPlayed } from "./replay-verify.js";
 import { addTalkFlags } from "./setting-flags.js";
@@ -48,8 +50,8 @@ const speedMax = 1_000_000;
 /** `replay`: plays a request trace as interactions over real streams, and can prove afterwards that all of it is stored. */
 export function addReplayCommand(program: Command, context: CliContext): void {
   addTalkFlags(addEndpointFlags(program.command("replay")))
-    .description("play a request trace against a coordinator as interactions over real streams")
-    .requiredOption("--trace <file>", "CSV with the columns TIMESTAMP, ContextTokens, GeneratedTokens")
+    .description("play a request trace as interactions over real streams, or run logged decisions again under a policy")
+    .option("--trace <file>", "CSV with the columns TIMESTAMP, ContextTokens, GeneratedTokens")
     .option("--mcps <count>", `streams, each an MCP of its own, 1 to ${mcpsMax}`, "5")
     .option("--speed <factor>", "how many times as fast as in the trace", "1")
     .option("--mcp-id <id>", "report everything for this MCP; needed with a key that is bound to one")
@@ -58,14 +60,35 @@ export function addReplayCommand(program: Command, context: CliContext): void {
     .option("--skip-bad-lines", "play the rest of a trace that has bad lines")
     .option("--verify", "afterwards compare every event and interaction with what is stored; exit 1 on any difference")
     .option("--ledger <file>", "append what is sent and acknowledged to this file, for the command verify")
+    .option("--policy <id>", "run the logged decisions of a time range again: those of this policy must come out bit for bit")
+    .option("--from <time>", "with --policy: begin of the range, a time or how long ago", "24h")
+    .option("--to <time>", "with --policy: end of the range; now unless given")
+    .option("--without <mcp>", "with --policy: as if this MCP were not there; may be given several times", collect)
+    .option("--max-concurrent <count>", "with --policy: as if every MCP might have at most so many requests at once")
     .addHelpText(
       "before",
       examples([
         ["mcp-coordinator replay --trace requests.csv --mcps 20 --speed 200 --verify", "an hour in 18 s, then proof"],
+        [
+          "mcp-coordinator replay --policy quality-tail-load/1 --from 1h",
+          "exit 1 and the first difference unless it is the same bit for bit",
+        ],
+        ["mcp-coordinator replay --policy least-requests/1 --from 24h", "agreement, and what its choices would have been worth"],
         ["MCPC_KEY=… mcp-coordinator replay --trace requests.csv --mcp-id ocr --limit 100", "against a coordinator with keys"],
       ]),
     )
-    .action((options: ReplayOptions) => replay(context, options));
+    .action((options: AnyReplayOptions) => eitherReplay(context, options));
+}
+
+/** What commander makes of the options: either kind. */
+type AnyReplayOptions = Omit<ReplayOptions, "trace"> &
+  Omit<DecisionReplayOptions, "policy"> & { readonly trace?: string; readonly policy?: string };
+
+async function eitherReplay(context: CliContext, options: AnyReplayOptions): Promise<void> {
+  const { trace, policy } = options;
+  if (trace !== undefined && policy === undefined) return replay(context, { ...options, trace });
+  if (policy !== undefined && trace === undefined) return replayDecisions(context, { ...options, policy }, systemClock.nowMs());
+  throw new CliFailure("usage", "give either --trace <file> or --policy <id>");
 }
 
 async function replay(context: CliContext, options: ReplayOptions): Promise<void> {

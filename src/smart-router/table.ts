@@ -99,4 +99,3 @@ export type AckedTable = {
   readonly answered: AppliedRoutes;
   readonly ackDelayMs: number | undefined;
 };
-

@@ -98,7 +98,7 @@ export function situationOf(
   { candidates, request, classSignals }: DecisionRecord,
   { without, maxConcurrent }: WhatIf,
 ): Situation | undefined {
-  if (candidates === undefined || candidates.length === 0 || classSignals === undefined) return undefined;
+  if (candidates === undefined || classSignals === undefined || candidates.every(({ signals }) => signals === undefined)) return undefined;
   const targets: Target[] = [];
   const signals: TargetSignals[] = [];
   const explorable: boolean[] = [];

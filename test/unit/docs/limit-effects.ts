@@ -213,13 +213,15 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   },
   shadowPoliciesMax: { unit: "policies", reached: "INVALID_ARGUMENT, FIELD_VIOLATION" },
   excludedMcpMax: { unit: "MCPs", reached: "INVALID_ARGUMENT, FIELD_VIOLATION" },
-  capabilityMaxCount: { unit: "capabilities", reached: "INVALID_ARGUMENT, FIELD_VIOLATION", why: "A list of names that somebody reads." },
+  capabilityMaxCount: {
+    unit: "capabilities",
+    reached: "INVALID_ARGUMENT, FIELD_VIOLATION",
+  },
   decisionBufferMax: { unit: "decisions", reached: "nothing: the oldest waiting decision is not logged; GetStats counts it" },
   candidateBufferMax: { unit: "candidates", reached: "nothing: the oldest waiting decision loses its candidates; GetStats counts it" },
   outcomeBufferMax: {
     unit: "outcomes",
-    reached: "nothing: the oldest waiting one is not logged; GetStats counts it",
-    why: "Two of each decision.",
+    reached: "nothing: the oldest waiting tenth is not logged; GetStats counts it",
   },
   decisionBatchMax: { unit: "decisions", reached: "nothing: the rest goes into the next statement" },
   candidateBatchMax: { unit: "candidates", reached: "nothing: the rest goes into the next statement", why: "See decisionBatchMax." },
