@@ -46,8 +46,6 @@ export class RouteOutlet {
       this.#plane.count("withheld");
       return undefined;
     }
-    // The same table once more, while nobody knows what became of it: it may be rejected yet.
-    if (next !== undefined && next.digest === this.#outlet.outstanding?.digest) return undefined;
     const sent = this.#outlet.take(nowMs);
     if (sent === undefined) return undefined;
     const update = routingUpdateFromTable(sent.value, sent.nonce, this.#base);

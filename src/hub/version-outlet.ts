@@ -29,11 +29,6 @@ export class VersionOutlet<T extends VersionName> {
     this.#next = value;
   }
 
-  /** What was sent and is not acked. */
-  get outstanding(): T | undefined {
-    return this.#outstanding?.value;
-  }
-
   /** The newest that was offered and not sent. */
   get next(): T | undefined {
     return this.#next;

@@ -108,16 +108,6 @@ describe("the tables of one session", () => {
     expect(plane.rejected.list()).toEqual([{ digest: table(1).digest, subject: "ocr", reason: "mcp-0: no such host", subjectCount: 1 }]);
   });
 
-  it("are not repeated under a newer version while it is open what became of them, however long that takes", () => {
-    const { outlet } = setUp();
-    outlet.offer(table(1), true);
-    outlet.take(0);
-    outlet.offer({ ...table(1), version: 2 }, true);
-    expect(outlet.take(limits.pushAckMaxMs)).toBeUndefined();
-    outlet.offer(table(3), true);
-    expect(outlet.take(limits.pushAckMaxMs + 1)?.version).toBe(3n);
-  });
-
   it("of a stale term are not held against the client: the next one is sent", () => {
     const { outlet, plane } = setUp();
     outlet.offer(table(1), true);
