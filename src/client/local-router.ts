@@ -98,30 +98,28 @@ export class LocalRouter {
   /** One route by weight; when the one that was drawn may not be taken, the next one that may. */
   #draw(exclude: ReadonlySet<string>): ClientRoute | undefined {
     const point = this.#rng() * (this.#sums.at(-1) ?? 0);
-    const drawn = firstAbove(this.#sums, point);
+    return this.#nextFree(firstAbove(this.#sums, point), exclude);
+  }
+
+  /** The route at `index`, or the first one after it that may be taken. */
+  #nextFree(index: number, exclude: ReadonlySet<string>): ClientRoute | undefined {
     for (let step = 0; step < this.#routes.length; step += 1) {
-      const route = this.#routes[(drawn + step) % this.#routes.length];
+      const route = this.#routes[(index + step) % this.#routes.length];
       if (route !== undefined && this.#isFree(route, exclude)) return route;
     }
     return undefined;
   }
 
-  /** Static stride: each route is passed over in proportion to what its weight lacks to the largest. */
+  /** Static stride: each route is passed over in proportion to what its weight lacks to the largest, which never is: so this ends within one round. */
   #byStride(exclude: ReadonlySet<string>): ClientRoute | undefined {
     const count = this.#routes.length;
     const most = this.#routes.reduce((largest, route) => Math.max(largest, route.weight), 0);
-    let passed = 0;
-    while (passed < count) {
+    for (let step = 0; step < count; step += 1) {
       const index = this.#turn % count;
       const generation = Math.floor(this.#turn / count);
       this.#turn += 1;
-      const route = this.#routes[index];
-      if (route === undefined) return undefined;
-      const scaled = Math.max(1, Math.round((route.weight * strideMax) / most));
-      const isTurn = (scaled * generation + index * strideOffset) % strideMax >= strideMax - scaled;
-      if (!isTurn) continue;
-      if (this.#isFree(route, exclude)) return route;
-      passed += 1;
+      const scaled = Math.max(1, Math.round(((this.#routes[index]?.weight ?? 0) * strideMax) / most));
+      if ((scaled * generation + index * strideOffset) % strideMax >= strideMax - scaled) return this.#nextFree(index, exclude);
     }
     return undefined;
   }

@@ -21,10 +21,14 @@ export async function followRejections(
   let cancel = (): void => {};
   const look = async (): Promise<void> => {
     try {
-      const rejections = await store.readRejections(Math.max(0, position - overlap));
-      for (const { mcpId, producerId, digest, detail } of rejections)
-        fleet.tableRejected(mcpId === "" ? producerId : mcpId, digest, detail);
-      position = Math.max(position, rejections.at(-1)?.position ?? 0);
+      let from = Math.max(0, position - overlap);
+      for (let isMore = true; isMore; ) {
+        const page = await store.readRejections(from);
+        for (const { mcpId, producerId, digest, detail } of page) fleet.tableRejected(mcpId === "" ? producerId : mcpId, digest, detail);
+        from = page.at(-1)?.position ?? from;
+        isMore = page.length >= limits.rejectionPageMax && !isEnded;
+      }
+      position = Math.max(position, from);
     } catch (error) {
       // The loop's edge: the store's outage is told by those who need it more.
       log.debug({ err: error }, "rejected tables could not be read");

@@ -245,7 +245,7 @@ export const limits = {
   /** Routes of one table that a client of ours takes: ten times what a coordinator publishes, so that deltas cannot make it grow without end. */
   clientRoutesMax: 10_000,
   /** Tables that one MCP has rejected and is not sent again; the oldest is forgotten first. */
-  rejectedTablesPerMcpMax: 16,
+  rejectedTablesPerMcpMax: 256,
   /** MCPs whose rejections a coordinator remembers: as many as a table can name. */
   rejectingMcpMax: 1_000,
   /** Rejections read from the store at once, and shown in GetRoutes. */

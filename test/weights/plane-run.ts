@@ -22,7 +22,7 @@ export type PlaneRun = {
 };
 
 /** How long anything may take before the run gives up. */
-const patienceMs = 60_000;
+const patienceMs = 90_000;
 
 /**
  * S14: `count` streams on one coordinator over loopback, one of them slow, one that rejects every table; `rounds` MCPs come and go;
@@ -36,7 +36,8 @@ export async function runWeightPlane(databaseUrl: string, count: number, rounds:
   try {
     await settled(target, watchers);
     await comeAndGo(target, rounds);
-    const before = await readPlane(target);
+    const before = await untilWithheld(target);
+    await untilStored(target, stubborn[1]?.digests ?? []);
     const killedAt = performance.now();
     coordinator.signal("SIGKILL");
     await coordinator.exited;
@@ -78,6 +79,29 @@ async function comeAndGo(target: string, rounds: number): Promise<void> {
     await guest.until((routes) => (weightIn(routes, name) ?? 0) > 0);
     // Two publications are 250 ms apart; the next guest is to meet a quiet plane.
     await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+}
+
+/** Waits for a publication of a table that was rejected before: a refresh, once the fleet is quiet. */
+async function untilWithheld(target: string): ReturnType<typeof readPlane> {
+  const giveUpAt = performance.now() + patienceMs;
+  for (;;) {
+    const read = await readPlane(target);
+    if (read.plane.withheld > 0n) return read;
+    if (performance.now() > giveUpAt) throw new Error(`no rejected table was published again within ${patienceMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+/** Waits until the last rejection is stored: a coordinator that is killed before cannot tell the next one of it. */
+async function untilStored(target: string, digests: readonly string[]): Promise<void> {
+  const giveUpAt = performance.now() + patienceMs;
+  for (;;) {
+    const { applied } = await readPlane(target);
+    const stored = applied.find(({ mcpId }) => mcpId === "rejecter")?.answered?.digest;
+    if (stored?.toString(16).padStart(16, "0") === digests.at(-1)) return;
+    if (performance.now() > giveUpAt) throw new Error(`the last rejection was not stored within ${patienceMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 

@@ -1,6 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import { ApplyStatus, RoutingRejection, type RoutingUpdate } from "../../gen/mcp/coordinator/v1/routes_pb.js";
-import { GetRoutesRequestSchema, RoutingService, type WeightPlane } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
+import {
+  GetRoutesRequestSchema,
+  type ProducerRoutes,
+  RoutingService,
+  type WeightPlane,
+} from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { Capability } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import type { ClientRoutes } from "../../src/client/routes.js";
 import { createStreamSession, type StreamSession } from "../../src/client/stream-session.js";
@@ -110,12 +115,14 @@ export class StubbornMcp {
 }
 
 /** How tables reach the streams of a coordinator, and the version of the newest. */
-export async function readPlane(target: string): Promise<{ readonly plane: WeightPlane; readonly version: bigint }> {
+export async function readPlane(
+  target: string,
+): Promise<{ readonly plane: WeightPlane; readonly version: bigint; readonly applied: readonly ProducerRoutes[] }> {
   const client = openGrpcClient(target);
   try {
     const { response } = await callUnary(client, RoutingService.method.getRoutes, create(GetRoutesRequestSchema, { includeApplied: true }));
     if (response?.plane === undefined) throw new Error("the coordinator told nothing of its streams");
-    return { plane: response.plane, version: response.routes?.version ?? 0n };
+    return { plane: response.plane, version: response.routes?.version ?? 0n, applied: response.applied };
   } finally {
     client.close();
   }

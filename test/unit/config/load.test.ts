@@ -3,6 +3,7 @@ import { type ConfigInput, type LoadedConfig, loadConfig } from "../../../src/co
 import { describeRemark } from "../../../src/config/place.js";
 import { configSchema } from "../../../src/config/schema.js";
 import { settings } from "../../../src/config/settings.js";
+import { weightRuleIds } from "../../../src/smart-router/rules.js";
 import { routerDefaults } from "../../../src/smart-router/settings.js";
 
 const secretFiles: Readonly<Record<string, string>> = { "/run/secrets/url": "postgres://ann:pa55word@db/mcp\n" };
@@ -251,7 +252,9 @@ describe("secrets", () => {
 });
 
 test("the router's own defaults are those of the configuration", () => {
-  expect(routerDefaults).toMatchObject(configSchema.parse(emptySections()).routing);
+  const { weightPolicy, ...numbers } = configSchema.parse(emptySections()).routing;
+  expect(routerDefaults).toMatchObject(numbers);
+  expect(weightPolicy).toBe(weightRuleIds[0]);
 });
 
 function emptySections(): Record<string, object> {
@@ -263,6 +266,7 @@ function sampleText(path: string): string {
     "store.databaseUrl": "postgres://db/x",
     "security.pseudonymKey": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
     "logging.level": "DEBUG",
+    "routing.weightPolicy": "a58-wrr/1",
     "server.host": "127.0.0.9",
     "registry.acceptedVersions": "^1.2.0",
     "registry.healthCheckAddresses": "public",

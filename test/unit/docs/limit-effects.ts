@@ -192,7 +192,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   goneAfterMs: { unit: ms, reached: "the MCP leaves the table; it is back with its next session" },
   rejectedTablesPerMcpMax: { unit: "tables", reached: "the oldest of them may be sent to the MCP again" },
   rejectingMcpMax: { unit: "MCPs", reached: "the tables that the MCP silent for longest has rejected may be sent to it again" },
-  rejectionPageMax: { unit: "rejections", reached: "nothing: the rest is read a second later" },
+  rejectionPageMax: { unit: "rejections", reached: "nothing: the rest is read with the next statement" },
   rejectionShownMax: { unit: "tables", reached: "older rejections are not shown in GetRoutes", why: "See rejectionPageMax." },
   rejectionMemoryMs: { unit: ms, reached: "a coordinator that starts may send that table to the MCP once more" },
   applyDelaySampleMax: { unit: "acks", reached: "nothing: older ones leave the figures" },

@@ -5,12 +5,14 @@ import { limits } from "../../../src/platform/limits.js";
 import { tableDigest } from "../../../src/smart-router/digest.js";
 import { isNewer, type StoredPublication } from "../../../src/smart-router/publication.js";
 import { createPublisher, type Publisher, type PublisherDeps } from "../../../src/smart-router/publish.js";
+import { createWeightRules } from "../../../src/smart-router/rules.js";
 import { routerDefaults as settings } from "../../../src/smart-router/settings.js";
 import { type Committed, createSignals, type Signals } from "../../../src/smart-router/signals.js";
+import { plainStanding, type Standing } from "../../../src/smart-router/standing.js";
 import type { PublishedRoutes } from "../../../src/smart-router/table.js";
-import { createA58 } from "../../../src/smart-router/weigh.js";
-import { ManualClock } from "../../support/manual-clock.js";
 import { estimatesFromTallies } from "../../support/tally-estimates.js";
+import { createA58, type WeightRule } from "../../../src/smart-router/weigh.js";
+import { ManualClock } from "../../support/manual-clock.js";
 
 /** The publications of a database: terms fence, and it can be out of reach, before or after it has committed. */
 class Publications {
@@ -207,6 +209,49 @@ describe("one coordinator", () => {
     await clock.advance(60_000);
     expect(heard).toEqual([1]);
     expect(one.seen.length).toBeGreaterThan(1);
+    await one.publisher.close();
+  });
+});
+
+describe("news of standing", () => {
+  test("wakes the publisher: the table follows at once, and two of them 250 ms apart", async () => {
+    const clock = new ManualClock(startMs);
+    const standings = new Map<string, Standing>();
+    const one = coordinator(new Publications(), clock, { standings: () => standings });
+    one.live.add("a").add("b").add("c");
+    await one.publisher.start();
+    await clock.advance(10_100);
+    standings.set("a", { ...plainStanding(10), state: "ejected" });
+    one.publisher.wake();
+    await clock.advance(0);
+    expect(one.publisher.current()).toMatchObject({ reason: "ejected:a" });
+    expect(sharesOf(one.publisher.current())).toEqual({ a: 0, b: 5_000, c: 5_000 });
+    standings.set("b", { ...plainStanding(10), state: "draining" });
+    one.publisher.wake();
+    await clock.advance(249);
+    expect(sharesOf(one.publisher.current()).b).toBe(5_000);
+    await clock.advance(1);
+    expect(one.publisher.current()).toMatchObject({ reason: "drain:b" });
+    standings.set("b", { ...plainStanding(10), state: "gone" });
+    one.live.delete("b");
+    await clock.advance(250);
+    expect(Object.keys(sharesOf(one.publisher.current()))).toEqual(["a", "c"]);
+    await one.publisher.close();
+  });
+
+  test("another rule takes over from the shares that are in force, under its own name", async () => {
+    const clock = new ManualClock(startMs);
+    const rules = createWeightRules(settings);
+    let rule: WeightRule = rules["a58-wrr/1"];
+    const one = coordinator(new Publications(), clock, { rule: () => rule });
+    await one.publisher.start();
+    await traffic(clock, one, { fast: 100, slow: 400 }, 90);
+    const before = sharesOf(one.publisher.current());
+    rule = rules["quality-tail-load/1"];
+    await traffic(clock, one, { fast: 100, slow: 400 }, 60);
+    expect(one.publisher.current()?.policyId).toBe("quality-tail-load/1");
+    const fastest = one.seen.filter(({ policyId }) => policyId === "quality-tail-load/1").map((routes) => sharesOf(routes).fast ?? 0);
+    for (const share of fastest) expect(Math.abs(share - (before.fast ?? 0))).toBeLessThan(300);
     await one.publisher.close();
   });
 });
