@@ -224,9 +224,7 @@ export class StreamSession implements AsyncDisposable {
     this.#writer.attach(call);
     this.#terms.forget();
     // Every listener checks that its call is still the current one: a cancelled call may speak once more.
-    const ifCurrent = (task: () => void) => {
-      if (this.#call === call) task();
-    };
+    const ifCurrent = (task: () => void) => this.#call === call && task();
     call.on("metadata", () => ifCurrent(() => this.#apply({ kind: "headers" })));
     call.on("data", (frame: StreamInteractionsResponse) => ifCurrent(() => this.#receive(frame)));
     call.on("drain", () =>

@@ -225,7 +225,7 @@ const registry = z.strictObject({
     .refine((text) => parseRange(text) !== undefined, rangeRule())
     .default("")
     .register(settingNotes, {
-      doc: "Range of semantic versions that MCPs may have, in RegisterMcp and in Hello: `^1.2.0 || >=3.0.0 <4.0.0`, `1.x`. Empty accepts all",
+      doc: "Range of semantic versions that MCPs may have, in RegisterMcp and in Hello: `^1.2.0`, `1.x`, `>=3.0.0 <4.0.0`, or several with two bars between them. Empty accepts all",
       reason: "nobody is turned away before somebody has decided so",
     }),
   upgradeHint: z.string({ error: "must be a text" }).max(512, "must be at most 512 characters").default("").register(settingNotes, {

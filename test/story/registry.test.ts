@@ -103,8 +103,11 @@ describe("a registry", () => {
     const [kept, dropped] = [`${keptId} STORED false`, `${droppedId} STORED false`];
     expect(statuses).toEqual([kept, kept, kept, `${droppedId} NOT_COLLECTED false`, dropped, dropped].sort());
     const events = await storedEvents(coordinator, mcpId, droppedId);
-    expect(events.map((event) => event.detail.case)).toEqual(["start", "complete"]);
-    expect(events[0]).toMatchObject({ labels: {}, detail: { value: { requestType: "ocr_processing", userId: "" } } });
+    expect(events.map((event) => event.detail.case).sort()).toEqual(["complete", "start"]);
+    expect(events.find((event) => event.detail.case === "start")).toMatchObject({
+      labels: {},
+      detail: { value: { requestType: "ocr_processing", userId: "" } },
+    });
     expect((await registry.call("getMcp", { mcpId })).mcp?.leaseState).toBe(LeaseState.ALIVE);
     // The end.
     stream.halfClose();

@@ -15,7 +15,7 @@ import { newEvent } from "../support/new-event.js";
 import { storeOptions, workerUrl } from "../support/open-store.js";
 import { postgresSkipReason, type RunningPostgres, startPostgres } from "../support/postgres.js";
 
-const known = knownSchemaVersion().version;
+const { version: known } = knownSchemaVersion();
 
 async function refusalOf(call: Promise<unknown>): Promise<CoordinatorError> {
   const thrown: unknown = await call.then(
@@ -199,7 +199,7 @@ describe.runIf(postgresSkipReason() === undefined)("opening a Postgres store", (
     await sql.end();
     const refusal = await refusalOf(open(url));
     expect(refusal).toMatchObject({ code: "failed_precondition" });
-    expect(refusal.message).toContain("has schema 2, this version knows up to 1");
+    expect(refusal.message).toContain(`has schema ${known + 1}, this version knows up to ${known}`);
   });
 
   it("refuses a read-only database", async () => {

@@ -51,7 +51,7 @@ describe("accept under collection rules", () => {
   });
 
   it("finds faults of an event that would not be collected, too", () => {
-    const judged = under(0, [], { detail: { ...progressDetail, fraction: 2 } as Draft["detail"] });
+    const judged = under(0, [], { detail: progressDetail, interactionId: "" });
     expect(judged).toMatchObject({ kind: "refused", verdict: { status: "invalid" } });
   });
 
