@@ -24,7 +24,7 @@ export type ControlledSession = {
   /** Whether anything may be pushed. */
   readonly isLive: boolean;
   readonly isClosed: boolean;
-  readonly resolvedThrough: bigint;
+  readonly announcedThrough: bigint;
   readonly window: Window;
   /** Other settings hold, or another of them. */
   readonly cadenceChanged: () => void;
@@ -148,7 +148,7 @@ export class SessionControl {
       heartbeatAckFrame({
         id,
         receivedAtMs: this.#deps.clock.nowMs(),
-        resolvedThrough: this.#session.resolvedThrough,
+        resolvedThrough: this.#session.announcedThrough,
         window: this.#session.window,
         routingVersion: this.#deps.currentRoutes()?.version ?? 0,
         configVersion: this.#pushes.settings.version,
