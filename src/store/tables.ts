@@ -120,9 +120,8 @@ export const routingVersionTable = pgTable("routing_version", {
   publishedAt: micros("published_at").notNull(),
 });
 
-/** The last ack of each producer. */
-export const routingAckTable = pgTable("routing_ack", {
-  producerId: text("producer_id").primaryKey(),
+/** What a producer said of a table, besides who it is. */
+const routingAckColumns = {
   mcpId: text("mcp_id").notNull(),
   status: smallint("status").notNull(),
   term: bigint("term", { mode: "number" }).notNull(),
@@ -130,19 +129,16 @@ export const routingAckTable = pgTable("routing_ack", {
   digest: text("digest").notNull(),
   detail: text("detail").notNull(),
   ackedAt: micros("acked_at").notNull(),
-});
+};
+
+/** The last ack of each producer. */
+export const routingAckTable = pgTable("routing_ack", { producerId: text("producer_id").primaryKey(), ...routingAckColumns });
 
 /** Every ack, until retention. */
 const routingAckLogTable = pgTable("routing_ack_log", {
   id: bigint("id", { mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
   producerId: text("producer_id").notNull(),
-  mcpId: text("mcp_id").notNull(),
-  status: smallint("status").notNull(),
-  term: bigint("term", { mode: "number" }).notNull(),
-  version: bigint("version", { mode: "number" }).notNull(),
-  digest: text("digest").notNull(),
-  detail: text("detail").notNull(),
-  ackedAt: micros("acked_at").notNull(),
+  ...routingAckColumns,
 });
 
 const instanceSettingTable = pgTable("instance_setting", {

@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { outputOf } from "../support/child-output.js";
 import type { Abused, abuses } from "./abuses.js";
 import { type Audit, addAudits, claim } from "./audit.js";
 import { type Beside, describeBeside, measureBeside } from "./bystanders.js";
@@ -71,22 +72,11 @@ function peerDrill(id: string, title: string, name: keyof typeof abuses, ms: num
 }
 
 /** Runs a bad peer to its end. Errors: with what it wrote to stderr when it fails. */
-function runAbuse(name: string, port: number, ms: number): Promise<Abused> {
+async function runAbuse(name: string, port: number, ms: number): Promise<Abused> {
   const child = spawn(process.execPath, ["--import", "tsx", processFile, name, String(port), String(ms)], {
     stdio: ["ignore", "pipe", "pipe"],
   });
-  let out = "";
-  let err = "";
-  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
-    out += chunk;
-  });
-  child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
-    err += chunk;
-  });
-  return new Promise((resolve, reject) => {
-    child.once("close", (code) => {
-      if (code === 0) resolve(JSON.parse(out) as Abused);
-      else reject(new Error(`${name} ended with ${code}: ${err}`));
-    });
-  });
+  const { code, stdout, stderr } = await outputOf(child);
+  if (code !== 0) throw new Error(`${name} ended with ${code}: ${stderr}`);
+  return JSON.parse(stdout) as Abused; // what abuse-process.ts writes
 }
