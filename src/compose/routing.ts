@@ -10,6 +10,7 @@ import { createA58 } from "../smart-router/weigh.js";
 import type { Store } from "../store/store.js";
 import type { Ends, Machine } from "./machine.js";
 import { sessionSettingsOf } from "./session-settings.js";
+import { stepObserver } from "./step-observer.js";
 
 /** The fleet of sessions, and the publisher that weighs what they report. */
 export function startRouting(
@@ -40,6 +41,7 @@ export function startRouting(
     memoryShare,
     caps: { perProcess: config.session.maxSessions, perKey: config.session.maxPerKey },
     settings: { version: 1, ...sessionSettingsOf(config) },
+    ...stepObserver(),
     clock,
     rng,
     log,

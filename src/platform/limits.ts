@@ -176,6 +176,15 @@ export const limits = {
   /** Server keepalive: a dead peer is found after 80 s; pings more frequent than a minute anger proxies. */
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,
+  /**
+   * Streams of one connection that may end with a reset. A client that cancels everything it has open does so 128 times at once; above 1,000 and 33 a
+   * second Node itself stops to answer.
+   */
+  streamResets: { burst: 500, perSecond: 30 },
+  /** PING and SETTINGS frames of one connection. Clients that measure the bandwidth ping a few times a second while much data flows. */
+  controlFrames: { burst: 1_000, perSecond: 100 },
+  /** A line in the log about connections that were ended for misconduct, in this time at most. */
+  misconductLogMs: 1_000,
   /** Health watchers per process: probes and clients' health checks, not end users. */
   healthWatchersMax: 1_000,
   /** Longest page token; a cursor holds two ids of idMaxBytes, escaped and in base64. */
