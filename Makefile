@@ -32,8 +32,8 @@ bench: build ## Compare with baselines in one run; writes bench/results (LONG=1 
 drill: build ## Large fleets against real processes: NAME=rolling, idle or storm (bench/README.md)
 	npm run --silent drill -- $(NAME)
 
-faults: build ## Hurt a real deployment and audit what it kept (SEED=, MINUTES=, ONLY=F1,F7, RATE=, SESSIONS=, KILLS=; docs/faults.md)
-	@SEED=$(SEED) MINUTES=$(MINUTES) ONLY=$(ONLY) RATE=$(RATE) SESSIONS=$(SESSIONS) SEATS=$(SEATS) KILLS=$(KILLS) SCALE=$(SCALE) OUT=$(or $(OUT),bench/results/faults.json) npx tsx test/faults/main.ts
+faults: build ## Hurt a real deployment and audit what it kept (SEED=, MINUTES=, ONLY=F1,F7, RATE=, SESSIONS=, KILLS=, STREAMS=; docs/faults.md)
+	@SEED=$(SEED) MINUTES=$(MINUTES) ONLY=$(ONLY) RATE=$(RATE) SESSIONS=$(SESSIONS) SEATS=$(SEATS) STREAMS=$(STREAMS) KILLS=$(KILLS) SCALE=$(SCALE) OUT=$(or $(OUT),bench/results/faults.json) npx tsx test/faults/main.ts
 
 fuzz: $(STAMP) ## Feed the decoder and the session CASES frames of SEED (CASES=1000000 SEED=1); exits 1 with the frame that breaks a promise
 	@$(NODE) --expose-gc --import tsx test/fuzz/main.ts

@@ -27,8 +27,22 @@ export function missingOf(
   ];
 }
 
+/** A call that is cancelled or cut aborts its signal before it says that it is gone, and the session hears of it as a fault. */
+const goneIsFault = "the signal of the call aborts first, which is a fault; what follows finds the session closed";
+
 /** Cells and steps of the session table that no peer and no failure brings about on purpose over a real wire, with the reason. The simulation reaches them. */
-export const beyondWire: Readonly<Record<string, string>> = {};
+export const beyondWire: Readonly<Record<string, string>> = {
+  "greeting × blocked": "before Hello a notice is written at most, and a call keeps more than one frame",
+  "greeting × unblocked": "as greeting × blocked",
+  "greeting × room": "nobody waits for room before the transport was paused, which Hello does",
+  "opening × unblocked": "nothing is written before the Welcome",
+  "closed × unblocked": "a call that has ended says no more that it takes frames",
+  "greeting × gone": goneIsFault,
+  "opening × gone": goneIsFault,
+  "live × gone": goneIsFault,
+  "draining × gone": goneIsFault,
+  "flushing × gone": goneIsFault,
+};
 
 /** Cells and steps of the session table that a whole run must take in some coordinator. */
 export function wantedSteps(): readonly string[] {

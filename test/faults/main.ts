@@ -28,6 +28,7 @@ type Settings = {
   readonly perSecond: number;
   readonly scale: number;
   readonly seats: number;
+  readonly streams: number;
   readonly out: string | undefined;
 };
 
@@ -47,6 +48,7 @@ function readSettings(env: NodeJS.ProcessEnv): Settings {
     perSecond: number("RATE", 2_000),
     scale: number("SCALE", 1),
     seats: number("SEATS", 2),
+    streams: number("STREAMS", 200),
     out: env.OUT === "" ? undefined : env.OUT,
   };
 }
@@ -158,7 +160,8 @@ async function runDrill(
   verdicts: Map<string, number>,
 ): Promise<void> {
   const startedMs = performance.now();
-  const result = await drill.run({ site, seed: settings.seed, rng: seededRng(settings.seed), scale: settings.scale, say: print });
+  const { seed, scale, streams } = settings;
+  const result = await drill.run({ site, seed, rng: seededRng(seed), scale, streams, say: print });
   for (const [name, count] of result.verdicts ?? []) verdicts.set(name, (verdicts.get(name) ?? 0) + count);
   const { id, title } = drill;
   const skipped = result.skipped === undefined ? {} : { skipped: result.skipped };

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { outputOf } from "../support/child-output.js";
 import type { Abused, abuses } from "./abuses.js";
@@ -6,6 +7,11 @@ import { type Audit, addAudits, claim } from "./audit.js";
 import { type Beside, describeBeside, measureBeside } from "./bystanders.js";
 import type { Drill, DrillResult } from "./fault.js";
 
+const dummyFile = fileURLToPath(new URL("./dummy-server.ts", import.meta.url));
+/** What a bad peer and a dummy compute must not be taken from the coordinator and its healthy clients: on a real network they have machines of their own. */
+const lowest = ["-n", "19"] as const;
+/** Longest time for which a dummy is abused. */
+const controlMaxMs = 6_000;
 const processFile = fileURLToPath(new URL("./abuse-process.ts", import.meta.url));
 
 /** What a bad peer may leave in the heap of a coordinator, and how it must have been answered. */
@@ -56,9 +62,14 @@ function peerDrill(id: string, title: string, name: keyof typeof abuses, ms: num
     run: async (context): Promise<DrillResult> => {
       const port = context.site.seats[0]?.port ?? 0;
       let abused: Abused = { what: "", sent: 0 };
-      const beside = await measureBeside(context, id, async () => {
-        abused = await runAbuse(name, port, ms);
-      });
+      const beside = await measureBeside(
+        context,
+        id,
+        async () => {
+          abused = await runAbuse(name, port, ms);
+        },
+        () => abuseDummy(name, Math.min(ms, controlMaxMs)),
+      );
       const answers = Object.entries(abused.answers ?? {}).map(([what, answer]) => `, ${what} ${answer}`);
       return {
         what: `${abused.what}${answers.join("")}; ${describeBeside(beside)}`,
@@ -71,9 +82,20 @@ function peerDrill(id: string, title: string, name: keyof typeof abuses, ms: num
   };
 }
 
-/** Runs a bad peer to its end. Errors: with what it wrote to stderr when it fails. */
+/** Runs a bad peer against a server that does nothing. */
+async function abuseDummy(name: keyof typeof abuses, ms: number): Promise<void> {
+  const dummy = spawn("nice", [...lowest, process.execPath, "--import", "tsx", dummyFile], { stdio: ["ignore", "pipe", "inherit"] });
+  try {
+    const [port] = (await once(dummy.stdout, "data")) as [Buffer]; // one short line
+    await runAbuse(name, Number(String(port)), ms);
+  } finally {
+    dummy.kill("SIGKILL");
+  }
+}
+
+/** Runs a bad peer to its end, with the lowest priority. Errors: with what it wrote to stderr when it fails. */
 async function runAbuse(name: string, port: number, ms: number): Promise<Abused> {
-  const child = spawn(process.execPath, ["--import", "tsx", processFile, name, String(port), String(ms)], {
+  const child = spawn("nice", [...lowest, process.execPath, "--import", "tsx", processFile, name, String(port), String(ms)], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const { code, stdout, stderr } = await outputOf(child);
