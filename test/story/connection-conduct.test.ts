@@ -60,7 +60,7 @@ describe("a connection", () => {
     peer.close();
   });
 
-  it(`that resets more than ${limits.streamResets.burst} streams is ended to calm down; the others are served`, async () => {
+  it("that resets more streams than any client needs is ended to calm down; the others are served", async () => {
     const other = new RawStream(client);
     const session = connect(`http://${ports.grpcAddress}`);
     session.on("error", () => {}); // ended by the server
@@ -105,11 +105,8 @@ describe("a connection", () => {
     session.destroy();
   });
 
-  for (const [name, frame] of [
-    ["PING", frameOf(frameTypes.ping, 0, 0, Buffer.alloc(8))],
-    ["SETTINGS", settingsOf([])],
-  ] as const) {
-    it(`that sends ${name} up to ${limits.controlFrames.burst} times is answered, and is ended above it`, async () => {
+  it("that sends PING or SETTINGS is answered up to the bound, and ended above it", async () => {
+    for (const frame of [frameOf(frameTypes.ping, 0, 0, Buffer.alloc(8)), settingsOf([])]) {
       const peer = await openRawPeer(ports.grpcPort);
       for (let sent = 0; sent < limits.controlFrames.burst - 100; sent += 100) {
         peer.write(Buffer.concat(Array.from({ length: 100 }, () => frame)));
@@ -119,6 +116,6 @@ describe("a connection", () => {
       peer.write(Buffer.concat(Array.from({ length: 200 }, () => frame)));
       while (peer.isOpen()) await new Promise((resolve) => setTimeout(resolve, 5));
       expect(await reportOnce()).toBe(0);
-    });
-  }
+    }
+  });
 });
