@@ -176,6 +176,9 @@ export const limits = {
   /** Server keepalive: a dead peer is found after 80 s; pings more frequent than a minute anger proxies. */
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,
+  /** Queries of one connection whose answers have not left: a dashboard asks for a dozen at once, and a peer that takes no answer leaves a page of each here. */
+  queriesPerConnectionMax: 32,
+  queryRetryMs: 250,
   /**
    * Streams of one connection that may end with a reset. A client that cancels everything it has open does so 128 times at once; above 1,000 and 33 a
    * second Node itself stops to answer.

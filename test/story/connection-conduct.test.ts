@@ -4,12 +4,13 @@ import { create } from "@bufbuild/protobuf";
 import type { Client } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { InteractionService, ReportInteractionsRequestSchema } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
+import { ListInteractionsRequestSchema, QueryService } from "../../gen/mcp/coordinator/v1/query_service_pb.js";
 import { systemClock } from "../../src/platform/clock.js";
 import { limits } from "../../src/platform/limits.js";
 import { endHeadersFlag, frameOf, frameTypes, grpcHeaders, headerBlock, openRawPeer, settingsOf } from "../faults/http2-frames.js";
 import { callUnary, openGrpcClient, pathOf } from "../support/grpc-client.js";
 import { RawStream } from "../support/raw-stream.js";
-import { type RpcPorts, startRpcPorts } from "../support/rpc-ports.js";
+import { interactionOf, type RpcPorts, startRpcPorts } from "../support/rpc-ports.js";
 
 const streamPath = pathOf(InteractionService.method.streamInteractions);
 
@@ -23,7 +24,7 @@ beforeEach(async () => {
   const stream = () => {
     callCount += 1;
   };
-  ports = await startRpcPorts({ clock: { ...systemClock, monotonicMs: () => 0 }, stream });
+  ports = await startRpcPorts({ interactions: [interactionOf("demo", "one", 1)], clock: { ...systemClock, monotonicMs: () => 0 }, stream });
   client = openGrpcClient(ports.grpcAddress);
 });
 afterEach(async () => {
@@ -102,6 +103,32 @@ describe("a connection", () => {
     }
     const [duration] = await new Promise<[number]>((resolve) => session.ping((_error, ms) => resolve([ms])));
     expect(duration).toBeGreaterThan(0);
+    session.destroy();
+  });
+
+  it("that takes no answer may leave a few queries open; one more is refused with the quota, and taking the answers makes room", async () => {
+    const session = connect(`http://${ports.grpcAddress}`, { settings: { initialWindowSize: 0 } });
+    const ask = () => {
+      const headers = {
+        ":method": "POST",
+        ":path": pathOf(QueryService.method.listInteractions),
+        "content-type": "application/grpc",
+        te: "trailers",
+      };
+      const stream = session.request(headers);
+      stream.resume().end(Buffer.alloc(5));
+      return stream;
+    };
+    const open = Array.from({ length: limits.queriesPerConnectionMax }, ask);
+    await Promise.all(open.map((stream) => once(stream, "response")));
+    const [refusal] = await once(ask(), "response");
+    expect(refusal).toMatchObject({ "grpc-status": "8", "grpc-message": expect.stringContaining("queries%20without%20an%20answer") });
+    expect((await callUnary(client, QueryService.method.listInteractions, create(ListInteractionsRequestSchema))).end.code).toBe(0);
+    const answered = Promise.all(open.map((stream) => once(stream, "close")));
+    session.settings({ initialWindowSize: 65_535 });
+    await answered;
+    const [trailers] = await once(ask(), "trailers");
+    expect(trailers).toMatchObject({ "grpc-status": "0" });
     session.destroy();
   });
 
