@@ -16,7 +16,7 @@ const server = createServer();
 server.on("session", (session) => session.on("error", () => {}));
 server.on("stream", (stream: ServerHttp2Stream) => {
   stream.on("error", () => {});
-  stream.resume();
+  stream.resume().once("end", () => stream.end());
   stream.respond({ ":status": 200, "content-type": "application/grpc" });
   stream.once("data", () => stream.write(Buffer.concat([head, welcome])));
 });
