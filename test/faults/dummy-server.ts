@@ -20,4 +20,5 @@ server.on("stream", (stream: ServerHttp2Stream) => {
   stream.respond({ ":status": 200, "content-type": "application/grpc" });
   stream.once("data", () => stream.write(Buffer.concat([head, welcome])));
 });
+process.stdin.resume().once("close", () => process.exit(0)); // with whoever started it
 server.listen(0, "127.0.0.1", () => process.stdout.write(`${(server.address() as AddressInfo).port}\n`)); // a TCP server has no other kind of address

@@ -84,7 +84,7 @@ function peerDrill(id: string, title: string, name: keyof typeof abuses, ms: num
 
 /** Runs a bad peer against a server that does nothing. */
 async function abuseDummy(name: keyof typeof abuses, ms: number): Promise<void> {
-  const dummy = spawn("nice", [...lowest, process.execPath, "--import", "tsx", dummyFile], { stdio: ["ignore", "pipe", "inherit"] });
+  const dummy = spawn("nice", [...lowest, process.execPath, "--import", "tsx", dummyFile], { stdio: ["pipe", "pipe", "inherit"] });
   try {
     const [port] = (await once(dummy.stdout, "data")) as [Buffer]; // one short line
     await runAbuse(name, Number(String(port)), ms);
