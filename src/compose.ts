@@ -14,6 +14,7 @@ import { configuredValue, settings } from "./config/settings.js";
 import type { Fleet } from "./hub/fleet.js";
 import { createIngest, type Ingest } from "./ingest/ingest.js";
 import { type Clock, systemClock } from "./platform/clock.js";
+import { limits } from "./platform/limits.js";
 import type { Logger } from "./platform/log.js";
 import { type Rng, systemRng } from "./platform/rng.js";
 import { createPseudonym } from "./privacy/pseudonym.js";
@@ -150,7 +151,7 @@ async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<P
       ...(interactionLogging
         ? [grpcService(deps, InteractionService, { ...interaction, streamInteractions: streamInteractions(log, fleet) })]
         : []),
-      grpcService(deps, QueryService, query),
+      grpcService(deps, QueryService, query, limits.queriesPerConnectionMax),
       ...(hasRouting ? [grpcService(deps, RoutingService, routing)] : []),
       ...(registryHandlers ? [grpcService(deps, RegistryService, registryHandlers)] : []),
     ],

@@ -19,6 +19,7 @@ import type { RegistryPart } from "./registry.js";
 import { followRejections } from "./rejections.js";
 import { startRouter, watchFor } from "./router.js";
 import { sessionSettingsOf } from "./session-settings.js";
+import { stepObserver } from "./step-observer.js";
 import { createTargets } from "./targets.js";
 
 /** The fleet of sessions, the router that sends requests to them, and the publisher that weighs them. */
@@ -123,6 +124,7 @@ function startFleet(
     memoryShare,
     caps: { perProcess: config.session.maxSessions, perKey: config.session.maxPerKey },
     settings: { version: 1, ...sessionSettingsOf(config) },
+    ...stepObserver(),
     clock,
     rng,
     log,

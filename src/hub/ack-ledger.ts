@@ -30,6 +30,7 @@ export class AckLedger {
   #awaitedHead = 0;
   #receivedThrough = 0n;
   #resolvedThrough = 0n;
+  /** As of the last frame. With a verdict each, nobody asks at every one of them: it is found when it is asked for. */
   #announcedThrough = 0n;
   #ranges: AckRange[] = [];
   #exceptions: Verdict[] = [];
@@ -38,9 +39,10 @@ export class AckLedger {
     this.#mode = mode;
   }
 
-  /** Highest sequence such that everything received up to it is resolved. */
-  get resolvedThrough(): bigint {
-    return this.#resolvedThrough;
+  /** Highest sequence such that the verdicts of everything received up to it were taken: what a client may be told, since it forgets what it is told of. */
+  get announcedThrough(): bigint {
+    if (this.#mode === "each") this.#announcedThrough = this.#announceable();
+    return this.#announcedThrough;
   }
 
   /** Runs and verdicts that no frame has taken yet. */
@@ -96,7 +98,6 @@ export class AckLedger {
 
   /** The next verdicts for ACK_MODE_EACH, oldest first, at most `count`. */
   takeEach(count: number): readonly Verdict[] {
-    this.#announcedThrough = this.#resolvedThrough;
     if (count >= this.#exceptions.length) {
       const all = this.#exceptions;
       this.#exceptions = [];

@@ -18,9 +18,9 @@ export class AckOutlet {
     this.#ledger = new AckLedger(mode);
   }
 
-  /** Highest sequence such that everything received up to it is resolved. */
-  get resolvedThrough(): bigint {
-    return this.#ledger.resolvedThrough;
+  /** Highest sequence such that everything received up to it was acknowledged or refused in a frame that was taken. */
+  get announcedThrough(): bigint {
+    return this.#ledger.announcedThrough;
   }
 
   /** Runs and verdicts that no frame has taken yet. */

@@ -27,7 +27,7 @@ export type ControlledSession = {
   /** Whether anything may be pushed. */
   readonly isLive: boolean;
   readonly isClosed: boolean;
-  readonly resolvedThrough: bigint;
+  readonly announcedThrough: bigint;
   readonly window: Window;
   readonly loadReported: (load: MeasuredLoad) => void;
   /** Other settings hold, or another of them. */
@@ -170,7 +170,7 @@ export class SessionControl {
       heartbeatAckFrame({
         id,
         receivedAtMs: this.#deps.clock.nowMs(),
-        resolvedThrough: this.#session.resolvedThrough,
+        resolvedThrough: this.#session.announcedThrough,
         window: this.#session.window,
         routingVersion: this.#deps.currentRoutes()?.version ?? 0,
         configVersion: this.#pushes.settings.version,

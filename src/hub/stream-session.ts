@@ -119,8 +119,9 @@ export class StreamSession implements Origin, ControlledSession {
     return this.#session.kind === "closed";
   }
 
-  get resolvedThrough(): bigint {
-    return this.#acks.resolvedThrough;
+  /** Highest sequence such that the verdicts of everything received up to it were written. */
+  get announcedThrough(): bigint {
+    return this.#acks.announcedThrough;
   }
 
   /** The window in force. */

@@ -58,7 +58,7 @@ export function addUnacked(traffic: Traffic, count: number, bytes: number, nowMs
   const unackedEvents = traffic.unackedEvents + count;
   const above = Math.min(count, Math.max(0, unackedEvents - traffic.terms.grant.maxEvents));
   const isCounted = traffic.shrunkAtMs !== undefined && traffic.blockedSinceMs === undefined;
-  // Member by member: this runs for every frame, and a spread costs three times as much.
+  // Member by member: this runs for every frame, and a spread costs more.
   return {
     promises: traffic.promises,
     terms: traffic.terms,

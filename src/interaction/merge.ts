@@ -1,4 +1,4 @@
-import type { EventKind, Facts, InteractionState } from "./event.js";
+import type { EventKind, Facts, Interaction, InteractionState } from "./event.js";
 
 /** What merging reads of an event. */
 export type MergeInput = {
@@ -9,24 +9,7 @@ export type MergeInput = {
 };
 
 /** Everything about an interaction that follows from its events. Times in microseconds since the Unix epoch. */
-export type Merged = {
-  readonly state: InteractionState;
-  readonly startedAtUs: number | undefined;
-  readonly endedAtUs: number | undefined;
-  readonly lastEventAtUs: number;
-  readonly eventCount: number;
-  readonly missingStart: boolean;
-  readonly conflictingTerminal: boolean;
-  readonly lateEvents: boolean;
-  readonly requestType: string;
-  readonly sessionId: string;
-  readonly userPseudonym: string;
-  readonly durationMs: number | undefined;
-  readonly success: boolean | undefined;
-  readonly qualityScore: number | undefined;
-  readonly errorCode: string;
-  readonly adapterUsed: string;
-};
+export type Merged = Omit<Interaction, "mcpId" | "interactionId">;
 
 /**
  * The merged state of an interaction as a pure function of the set of its events: order and repetition make no difference. The store computes the

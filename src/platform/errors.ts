@@ -61,6 +61,8 @@ export const errorReasons = {
   HELLO_REPEATED: "a second Hello on one stream",
   SESSIONS_EXHAUSTED: "the coordinator holds as many sessions as it may; QuotaFailure says how many",
   KEY_SESSIONS_EXHAUSTED: "the key has as many sessions on this coordinator as one key may; QuotaFailure says how many",
+  CONNECTION_QUERIES_EXHAUSTED:
+    "the connection has as many queries without an answer as one may; take the answers, or open another; QuotaFailure says how many",
   CONNECTION_SESSIONS_EXHAUSTED: "the connection carries as many sessions as one may; open another; QuotaFailure says how many",
   QUEUE_FULL: "the coordinator holds as many unsettled events as it may",
   STORE_UNAVAILABLE: "the store cannot be reached",

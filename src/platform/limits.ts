@@ -21,7 +21,7 @@ export const limits = {
   frameMaxBytes: 4 * 1024 * 1024,
   /** Most events in one frame or unary call. */
   batchMaxEvents: 500,
-  /** Most events in one commit. With 3 lanes, 4 % more events a second than 1,000 (bench/README.md, trials). */
+  /** Most events in one commit: a flush of the WAL is shared by more of them (bench/README.md, "Where the time goes"). */
   commitMaxEvents: 2_000,
   /** Producers opened in one statement: a restart with 10 000 sessions takes twenty. */
   openingsMaxCount: 500,
@@ -104,7 +104,7 @@ export const limits = {
   statementTimeoutMs: 5_000,
   lockTimeoutMs: 2_000,
   idleInTransactionMs: 10_000,
-  /** Appends that run at once on Postgres. On two cores a third lane gains 5 %, a fourth nothing more (bench/README.md, trials). */
+  /** Appends that run at once on Postgres: one commits, one executes, one is filled (bench/README.md, "Where the time goes"). */
   storeLanes: 3,
   /** Connections for everything but appends, on Postgres. */
   queryConnections: 4,
@@ -120,7 +120,7 @@ export const limits = {
   migrationStatementMaxMs: 60 * 60_000,
   /** Maintenance gives up a table lock after this and tries at its next run: appends queue behind a waiting lock. */
   maintenanceLockMs: 500,
-  /** First start of the embedded database runs initdb: 4-6 s measured on two cores, several times that on a slow disk. */
+  /** First start of the embedded database runs initdb: seconds on two cores, several times that on a slow disk. */
   embeddedStartMaxMs: 120_000,
   /** Longest path of a Unix socket: 108 bytes on Linux, 104 on macOS, one for the end. */
   socketPathMaxBytes: 103,
@@ -221,6 +221,18 @@ export const limits = {
   /** Server keepalive: a dead peer is found after 80 s; pings more frequent than a minute anger proxies. */
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,
+  /** Queries of one connection whose answers have not left: a dashboard asks for a dozen at once, and a peer that takes no answer leaves a page of each here. */
+  queriesPerConnectionMax: 32,
+  queryRetryMs: 250,
+  /**
+   * Streams of one connection that may end with a reset. A client that cancels everything it has open does so 128 times at once; above 1,000 and 33 a
+   * second Node itself stops to answer.
+   */
+  streamResets: { burst: 500, perSecond: 30 },
+  /** PING and SETTINGS frames of one connection. Clients that measure the bandwidth ping a few times a second while much data flows. */
+  controlFrames: { burst: 1_000, perSecond: 100 },
+  /** A line in the log about connections that were ended for misconduct, in this time at most. */
+  misconductLogMs: 1_000,
   /** Health watchers per process: probes and clients' health checks, not end users. */
   healthWatchersMax: 1_000,
   /** Longest page token; a cursor holds two ids of idMaxBytes, escaped and in base64. */

@@ -16,9 +16,11 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { assert } from "../platform/assert.js";
+import { AnswersInHand } from "./answers-in-hand.js";
 import { type Call, type CallDeps, openCall, untilAborted } from "./call.js";
 import type { CallContext, ServerStreamHandler, UnaryHandler } from "./context.js";
 import { type Decoded, type GrpcDefinition, grpcDefinition } from "./grpc-definition.js";
+import { http2StreamOf } from "./http2-stream-of.js";
 import { drainingError } from "./lifetime.js";
 import { toGrpcStatus, undecodableError } from "./status.js";
 import { createUndecodableLog, type UndecodableLog } from "./undecodable-log.js";
@@ -55,11 +57,19 @@ export type GrpcService = {
   readonly implementation: UntypedServiceImplementation;
 };
 
-/** Adapts the handlers of a service to grpc-js: each call is authenticated, gets a request id, and hears errors with google.rpc details. */
-export function grpcService<S extends DescService>(deps: CallDeps, service: S, handlers: Handlers<S> & BidiHandlers<S>): GrpcService {
+/**
+ * Adapts the handlers of a service to grpc-js: each call is authenticated, gets a request id, and hears errors with google.rpc details.
+ * `unansweredMax`: unary calls of one connection that may be without an answer; one more is refused.
+ */
+export function grpcService<S extends DescService>(
+  deps: CallDeps,
+  service: S,
+  handlers: Handlers<S> & BidiHandlers<S>,
+  unansweredMax = Number.POSITIVE_INFINITY,
+): GrpcService {
   // The types above tie each handler to its method; by name and at run time they are looked up without them.
   const byName = handlers as unknown as Readonly<Record<string, (...args: never[]) => unknown>>;
-  const adapter: Adapter = { ...deps, logUndecodable: createUndecodableLog(deps.log) };
+  const adapter: Adapter = { ...deps, logUndecodable: createUndecodableLog(deps.log), answers: new AnswersInHand(unansweredMax) };
   const implementation: UntypedServiceImplementation = {};
   for (const method of service.methods) {
     const handler = byName[method.localName];
@@ -84,13 +94,18 @@ function adapt(adapter: Adapter, method: DescMethod, handler: unknown): UntypedS
 }
 
 /** What the adapted RPCs of one service share. */
-type Adapter = CallDeps & { readonly logUndecodable: UndecodableLog };
+type Adapter = CallDeps & { readonly logUndecodable: UndecodableLog; readonly answers: AnswersInHand };
 
 /** A unary handler for grpc-js. */
 function unaryToGrpc<I, O>(adapter: Adapter, rpc: string, handler: UnaryHandler<I, O>): handleUnaryCall<Decoded<I>, O> {
   return (grpcCall, callback) => {
     const call = openGrpcCall(adapter, rpc, grpcCall, adapter.lifetime.stopping);
-    const answer = async () => handler(messageOf(adapter, rpc, call, grpcCall.request), call.admit());
+    const answer = async () => {
+      const request = messageOf(adapter, rpc, call, grpcCall.request);
+      const context = call.admit();
+      adapter.answers.enter(http2StreamOf(grpcCall));
+      return handler(request, context);
+    };
     untilAborted(answer(), call.signal)
       .then(
         (response) => {

@@ -5,6 +5,7 @@ import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import type { GrpcService } from "./adapt-grpc.js";
 import type { CallDeps } from "./call.js";
+import { guardConnections } from "./connection-conduct.js";
 import { createHealthBook, type HealthBook, healthService, healthTypeName } from "./health.js";
 import { type CutConnections, raiseReceiveWindows, trackConnections } from "./http2-windows.js";
 import { shortenLongDeadlines } from "./long-deadlines.js";
@@ -48,6 +49,7 @@ export function createGrpcServer(deps: GrpcServerDeps): GrpcServer {
   const server = new Server(serverOptions);
   raiseReceiveWindows(server);
   shortenLongDeadlines(server);
+  guardConnections(server, deps.clock, deps.log);
   const cutConnections = trackConnections(server);
   const typeNames = deps.services.map((service) => service.typeName);
   const health = createHealthBook([...typeNames, healthTypeName, ...reflectionTypeNames]);

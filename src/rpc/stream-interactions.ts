@@ -1,4 +1,4 @@
-import { constants, type ServerHttp2Stream } from "node:http2";
+import { constants } from "node:http2";
 import type { ServerDuplexStream } from "@grpc/grpc-js";
 import type { StreamInteractionsRequest } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import type { Fleet } from "../hub/fleet.js";
@@ -9,6 +9,7 @@ import { parseClientFrame } from "../wire/frame.js";
 import type { ServerFrame } from "../wire/server-frame.js";
 import type { BidiHandler } from "./adapt-grpc.js";
 import type { Decoded } from "./grpc-definition.js";
+import { http2StreamOf } from "./http2-stream-of.js";
 import { logRefusal, refusalOf, toGrpcStatus, undecodableError } from "./status.js";
 import { createUndecodableLog, type UndecodableLog } from "./undecodable-log.js";
 
@@ -72,14 +73,4 @@ function createTransport(log: Logger, call: StreamCall, requestId: string): Tran
     },
     connection: http2StreamOf(call)?.session,
   };
-}
-
-/**
- * The HTTP/2 stream under a call. grpc-js shows neither it nor its connection, and has no way to reset a stream whose peer reads nothing, to tell two
- * streams on one connection from two connections, or to retire a connection by itself (node-grpc.md rows 2, 7, 16). So this reaches for the two private
- * fields between, and gives nothing where they have moved: test/story/slow-consumer.test.ts and session-life.test.ts would tell.
- */
-function http2StreamOf(call: StreamCall): ServerHttp2Stream | undefined {
-  const inner = call as unknown as { readonly call?: { readonly stream?: ServerHttp2Stream } }; // private in grpc-js's types
-  return inner.call?.stream;
 }

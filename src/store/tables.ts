@@ -129,9 +129,8 @@ export const routingVersionTable = pgTable("routing_version", {
   publishedAt: micros("published_at").notNull(),
 });
 
-/** The last ack of each producer. */
-export const routingAckTable = pgTable("routing_ack", {
-  producerId: text("producer_id").primaryKey(),
+/** What an ack of a table says. */
+const routingAckColumns = {
   mcpId: text("mcp_id").notNull(),
   status: smallint("status").notNull(),
   term: bigint("term", { mode: "number" }).notNull(),
@@ -146,26 +145,16 @@ export const routingAckTable = pgTable("routing_ack", {
   verdicts: jsonb("verdicts").notNull().default([]),
   applyUs: bigint("apply_us", { mode: "number" }),
   ackDelayUs: bigint("ack_delay_us", { mode: "number" }),
-});
+};
+
+/** The last ack of each producer. */
+export const routingAckTable = pgTable("routing_ack", { producerId: text("producer_id").primaryKey(), ...routingAckColumns });
 
 /** Every ack, until retention. */
 const routingAckLogTable = pgTable("routing_ack_log", {
   id: bigint("id", { mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
   producerId: text("producer_id").notNull(),
-  mcpId: text("mcp_id").notNull(),
-  status: smallint("status").notNull(),
-  term: bigint("term", { mode: "number" }).notNull(),
-  version: bigint("version", { mode: "number" }).notNull(),
-  digest: text("digest").notNull(),
-  detail: text("detail").notNull(),
-  ackedAt: micros("acked_at").notNull(),
-  answeredTerm: bigint("answered_term", { mode: "number" }).notNull().default(0),
-  answeredVersion: bigint("answered_version", { mode: "number" }).notNull().default(0),
-  answeredDigest: text("answered_digest").notNull().default(""),
-  rejection: smallint("rejection"),
-  verdicts: jsonb("verdicts").notNull().default([]),
-  applyUs: bigint("apply_us", { mode: "number" }),
-  ackDelayUs: bigint("ack_delay_us", { mode: "number" }),
+  ...routingAckColumns,
 });
 
 /** What each coordinator tells the others of the MCPs whose streams it holds; worth nothing after seconds, so a crash of the server may empty it. */

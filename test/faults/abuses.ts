@@ -98,12 +98,13 @@ async function gzipBombs(port: number, untilMs: number): Promise<Abused> {
   };
   const answers: Record<string, string> = {};
   let sent = 0;
-  while (performance.now() < untilMs) {
+  // Each once at least: making them takes longer than the time allows where the processors are busy.
+  do {
     for (const [name, body] of Object.entries(bodies)) {
       answers[name] = await callCompressed(port, body);
       sent += 1;
     }
-  }
+  } while (performance.now() < untilMs);
   return { what: `${sent} compressed messages, bombs of 256 MiB among them`, sent, answers };
 }
 

@@ -19,13 +19,15 @@ const quietMs = 3_000;
 const returnMaxMs = 95_000;
 
 /**
- * Measures ack latencies of a small, orderly load, first alone, then during `abuse`; audits what it was told; and reads the memory of the coordinators
+ * Measures ack latencies of a small, orderly load: alone, then during `control`, which costs the machine what the abuse does and touches no coordinator,
+ * then during `abuse`; audits what it was told; and reads the memory of the coordinators
  * before, during and after. It is a violation when the healthy sessions get nothing, or when descriptors are left behind.
  */
 export async function measureBeside(
   context: Pick<DrillContext, "site" | "seed">,
   name: string,
   abuse: () => Promise<void>,
+  control: () => Promise<void>,
 ): Promise<Beside> {
   const { site } = context;
   await using load = new Load({
@@ -40,6 +42,8 @@ export async function measureBeside(
   load.start();
   await sleep(quietMs);
   const quiet = load.takeLatencies();
+  await control();
+  const controlled = load.takeLatencies();
   const before = await figuresOf(site);
   let peak = before.rss;
   const watching = setInterval(() => {
@@ -62,6 +66,7 @@ export async function measureBeside(
   }
   const returnedMs = Math.round(performance.now() - endMs);
   const quietP99 = percentile(quiet, 0.99);
+  const controlP99 = percentile(controlled, 0.99);
   const besideP99 = percentile(beside, 0.99);
   audit = addAudits(audit, claim("I8", ackedBeside > 0 ? undefined : "healthy sessions got no ack beside it"));
   audit = addAudits(audit, claim("I7", after.fds <= before.fds + 10 ? undefined : `descriptors went from ${before.fds} to ${after.fds}`));
@@ -69,9 +74,11 @@ export async function measureBeside(
     ...{
       quietP50: percentile(quiet, 0.5),
       quietP99,
+      controlP99,
       besideP50: percentile(beside, 0.5),
       besideP99,
-      ratioP99: Math.round((besideP99 / Math.max(1, quietP99)) * 10) / 10,
+      ratioP99: ratioOf(besideP99, quietP99),
+      ratioToControlP99: ratioOf(besideP99, controlP99),
     },
     ...{
       rssPeakGrowthMib: mibOf(peak - before.rss),
@@ -85,9 +92,11 @@ export async function measureBeside(
 
 /** The middle of a line of the report: what the others felt. */
 export function describeBeside({ figures }: Beside): string {
-  return `others p99 ${figures.quietP99} → ${figures.besideP99} ms (×${figures.ratioP99}), memory +${figures.rssPeakGrowthMib} MiB at its peak, heap ${figures.heapAfterMib} MiB after`;
+  const { quietP99, controlP99, besideP99 } = figures;
+  return `others p99 ${quietP99} → ${besideP99} ms (×${figures.ratioP99}; ×${figures.ratioToControlP99} of ${controlP99} ms beside a dummy that was abused), memory +${figures.rssPeakGrowthMib} MiB at its peak, heap ${figures.heapAfterMib} MiB after`;
 }
 
+const ratioOf = (one: number, other: number): number => Math.round((one / Math.max(1, other)) * 10) / 10;
 const mibOf = (bytes: number): number => Math.round((bytes / mib) * 10) / 10;
 const rssOf = (site: Site): number => site.seats.reduce((sum, seat) => sum + residentBytes(seat.pid), 0);
 

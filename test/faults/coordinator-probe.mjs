@@ -1,11 +1,13 @@
 // Loaded into a coordinator process with `node --import`, before the program: lets the fault suite ask for figures that only the process knows, stall its
-// event loop, and move its clock. Speaks over the Unix socket in MCPC_FAULTS_PROBE, one line of JSON each way.
+// event loop, and move its clock; and tells which steps of the session table it took. Speaks over the Unix socket in MCPC_FAULTS_PROBE, one line of JSON each way.
+import { subscribe } from "node:diagnostics_channel";
+import { appendFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { isMainThread } from "node:worker_threads";
 
-const path = process.env.MCPC_FAULTS_PROBE;
+const { MCPC_FAULTS_PROBE: path, MCPC_FAULTS_STEPS: stepsFile } = process.env;
 const systemNow = Date.now;
 const SystemDate = Date;
 let offsetMs = 0;
@@ -46,6 +48,18 @@ const answers = {
   },
 };
 
+/** Each kind of step once, at once: a line outlives kill -9. One file for all processes, since a short line is appended whole. */
+function noteSteps() {
+  const noted = new Set();
+  subscribe("mcp-coordinator.session.step", ({ before, event, step }) => {
+    const line = JSON.stringify([before.kind, event.kind, step.next.kind, step.effects.map(({ kind }) => kind)]);
+    if (noted.has(line)) return;
+    noted.add(line);
+    appendFileSync(stepsFile, `${line}\n`);
+  });
+}
+
+if (isMainThread && stepsFile !== undefined) noteSteps();
 if (isMainThread && path !== undefined) {
   globalThis.Date = SkewedDate;
   const server = createServer((socket) => {

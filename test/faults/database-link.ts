@@ -1,5 +1,5 @@
-import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import { startSocketRelay } from "../support/socket-relay.js";
 
 /**
  * When a connection is cut under an append. `sent`: the statement has left for the server, and nobody knows whether it will commit. `committed`: the
@@ -34,22 +34,13 @@ const appendMark = "INSERT INTO interaction_event";
 /** A link to a Postgres on this machine, without TLS. */
 export async function startDatabaseLink(targetPort: number): Promise<DatabaseLink> {
   const state: LinkState = { mode: "pass", delayMs: 0, armed: [], counts: { answered: 0, cut: 0 } };
-  const sockets = new Set<Socket>();
-  const keep = (socket: Socket): Socket => {
-    sockets.add(socket);
-    socket.on("error", () => {});
-    return socket.setNoDelay(true).once("close", () => sockets.delete(socket));
-  };
-  const server = createServer((client) => {
-    keep(client);
+  const relay = await startSocketRelay((client, open) => {
     if (state.mode === "close") return void client.destroy();
-    joinConnection(client, keep(connect(targetPort, "127.0.0.1")), state);
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("a TCP server has a port");
+    joinConnection(client, open(targetPort), state);
+  });
+  const { sockets } = relay;
   return {
-    port: address.port,
+    port: relay.port,
     counts: state.counts,
     set: (mode) => {
       state.mode = mode;
@@ -62,12 +53,8 @@ export async function startDatabaseLink(targetPort: number): Promise<DatabaseLin
     reset: () => {
       for (const socket of sockets) socket.resetAndDestroy();
     },
-    connectionCount: () => sockets.size / 2,
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, "close");
-    },
+    connectionCount: relay.connectionCount,
+    [Symbol.asyncDispose]: relay.close,
   };
 }
 

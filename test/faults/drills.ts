@@ -1,3 +1,4 @@
+import { edgeDrills } from "./edge-drills.js";
 import { eventDrills } from "./event-drills.js";
 import type { Drill } from "./fault.js";
 import { machineDrills } from "./machine-drills.js";
@@ -6,4 +7,4 @@ import { timeDrills } from "./time-drills.js";
 import { versionDrills } from "./version-drills.js";
 
 /** Faults with a scene of their own, in the order of a whole run. */
-export const drills: readonly Drill[] = [...eventDrills, ...timeDrills, ...versionDrills, ...machineDrills, ...peerDrills];
+export const drills: readonly Drill[] = [...eventDrills, ...timeDrills, ...versionDrills, ...machineDrills, ...edgeDrills, ...peerDrills];

@@ -50,6 +50,8 @@ export type DrillContext = {
   readonly seed: number;
   readonly rng: Rng;
   readonly scale: number;
+  /** Streams of F22. */
+  readonly streams: number;
   readonly say: (line: string) => void;
 };
 

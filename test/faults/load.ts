@@ -8,7 +8,7 @@ import { type Rng, seededRng } from "../../src/platform/rng.js";
 import { type Audit, addAudits, audit, claim, emptyAudit, type Violation } from "./audit.js";
 import { EventLedger } from "./ledger.js";
 import { type PlannedReport, type PlanShares, planInteraction, unruly } from "./plan.js";
-import { readInteractions, readRows } from "./read-store.js";
+import { readPage } from "./read-store.js";
 import { sleep } from "./site.js";
 
 export type LoadOptions = {
@@ -120,8 +120,7 @@ export class Load implements AsyncDisposable {
   async auditRound(sql: postgres.Sql, hasCommitTimes: boolean, isSettled: boolean): Promise<Audit> {
     const prefix = this.#prefix();
     const page = this.ledger.turnPage();
-    const rows = await readRows(sql, this.mcpIds, prefix, hasCommitTimes);
-    const interactions = await readInteractions(sql, this.mcpIds, prefix);
+    const { rows, interactions } = await readPage(sql, this.mcpIds, prefix, hasCommitTimes);
     this.#rowsSeen += rows.length;
     let found = audit(page, rows, interactions);
     const unsettled = isSettled

@@ -215,14 +215,13 @@ export const machineDrills: readonly Drill[] = [
     kind: "drill",
     id: "F22",
     title: "little memory, many streams, and the store down",
-    run: async ({ site: host, seed, scale }) => {
+    run: async ({ site: host, seed, scale, streams: sessions }) => {
       const databaseUrl = await host.server.createDatabase(`memory_${seed}`);
       await using site = await openSite({ seats: 1, server: host.server, databaseUrl, nodeOptions: "--max-old-space-size=128" });
       const seat = site.seats[0];
       if (seat === undefined) throw new Error("a site has a coordinator at least");
       const group = boundMemory(seat.pid, memoryMib);
       try {
-        const sessions = 200;
         await using load = new Load({ target: site.target, sessions, perSecond: 6_000, seed, name: "memory", admin: site.admin });
         load.start();
         await sleep(3_000);

@@ -1,10 +1,11 @@
 // The fault suite: `make faults`. Real processes, a real Postgres, a seed for everything that can be decided. See docs/faults.md.
-import { mkdirSync } from "node:fs";
-import { dirname } from "node:path";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { seededRng } from "../../src/platform/rng.js";
 import { postgresSkipReason } from "../support/postgres.js";
 import { addAudits, emptyAudit } from "./audit.js";
-import { missingOf } from "./coverage.js";
+import { missingOf, readSteps, wantedSteps } from "./coverage.js";
 import { drills } from "./drills.js";
 import { type Disturbance, type Drill, oneOf } from "./fault.js";
 import { linkFaults } from "./link-faults.js";
@@ -27,6 +28,7 @@ type Settings = {
   readonly perSecond: number;
   readonly scale: number;
   readonly seats: number;
+  readonly streams: number;
   readonly out: string | undefined;
 };
 
@@ -46,6 +48,7 @@ function readSettings(env: NodeJS.ProcessEnv): Settings {
     perSecond: number("RATE", 2_000),
     scale: number("SCALE", 1),
     seats: number("SEATS", 2),
+    streams: number("STREAMS", 200),
     out: env.OUT === "" ? undefined : env.OUT,
   };
 }
@@ -67,6 +70,9 @@ async function main(settings: Settings): Promise<number> {
   const verdicts = new Map<string, number>();
   const chosen = disturbances.filter(({ id }) => only?.has(id) ?? true);
   const chosenDrills = drills.filter(({ id }) => only?.has(id) ?? minutes === undefined);
+  const stepsFile = join(mkdtempSync(join(tmpdir(), "mcpc-steps-")), "steps");
+  writeFileSync(stepsFile, "");
+  process.env.MCPC_FAULTS_STEPS = stepsFile; // every coordinator of the suite inherits it
   const site = await openSite({ seats: settings.seats });
   let totals: MixedTotals = { before: undefined, after: undefined, heapSlopeMibPerHour: undefined, killGap: killGapOf([]) };
   try {
@@ -81,7 +87,11 @@ async function main(settings: Settings): Promise<number> {
     await site[Symbol.asyncDispose]();
   }
   const isWhole = only === undefined && minutes === undefined;
-  const missing = isWhole ? missingOf(verdicts, report.rows, [...disturbances, ...drills]) : [];
+  const steps = readSteps(stepsFile);
+  rmSync(dirname(stepsFile), { recursive: true });
+  const missingSteps = missingOf(steps, [], [], wantedSteps());
+  print(`session table: ${wantedSteps().length - missingSteps.length} of ${wantedSteps().length} cells and steps taken`);
+  const missing = isWhole ? [...missingOf(verdicts, report.rows, [...disturbances, ...drills]), ...missingSteps] : [];
   const violations = report.rows.flatMap((row) => row.violations.map((what) => `${row.id} seed ${row.seed}: ${what}`));
   if (settings.out !== undefined) mkdirSync(dirname(settings.out), { recursive: true });
   report.close(
@@ -91,6 +101,7 @@ async function main(settings: Settings): Promise<number> {
         counts: report.audit.counts,
         checked: report.audit.checked,
         verdicts: Object.fromEntries([...verdicts].sort()),
+        steps: Object.fromEntries([...steps].sort()),
         missing,
         violations,
       },
@@ -149,7 +160,8 @@ async function runDrill(
   verdicts: Map<string, number>,
 ): Promise<void> {
   const startedMs = performance.now();
-  const result = await drill.run({ site, seed: settings.seed, rng: seededRng(settings.seed), scale: settings.scale, say: print });
+  const { seed, scale, streams } = settings;
+  const result = await drill.run({ site, seed, rng: seededRng(seed), scale, streams, say: print });
   for (const [name, count] of result.verdicts ?? []) verdicts.set(name, (verdicts.get(name) ?? 0) + count);
   const { id, title } = drill;
   const skipped = result.skipped === undefined ? {} : { skipped: result.skipped };

@@ -1,10 +1,17 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { outputOf } from "../support/child-output.js";
 import type { Abused, abuses } from "./abuses.js";
 import { type Audit, addAudits, claim } from "./audit.js";
 import { type Beside, describeBeside, measureBeside } from "./bystanders.js";
 import type { Drill, DrillResult } from "./fault.js";
 
+const dummyFile = fileURLToPath(new URL("./dummy-server.ts", import.meta.url));
+/** What a bad peer and a dummy compute must not be taken from the coordinator and its healthy clients: on a real network they have machines of their own. */
+const lowest = ["-n", "19"] as const;
+/** Longest time for which a dummy is abused. */
+const controlMaxMs = 6_000;
 const processFile = fileURLToPath(new URL("./abuse-process.ts", import.meta.url));
 
 /** What a bad peer may leave in the heap of a coordinator, and how it must have been answered. */
@@ -13,21 +20,16 @@ type Judge = (abused: Abused, beside: Beside) => Audit;
 /** Most that may stay of it. MiB. */
 const keptMaxMib = 16;
 
-/** `peakMaxMib`: most of a coordinator's memory that it may take while it is there. */
-const bounded =
-  (peakMaxMib: number): Judge =>
-  (_, { figures }) => {
-    const peak =
-      Number(figures.rssPeakGrowthMib) <= peakMaxMib
-        ? undefined
-        : `memory grew by ${figures.rssPeakGrowthMib} MiB, more than ${peakMaxMib}`;
-    const kept =
-      Number(figures.heapAfterMib) <= keptMaxMib ? undefined : `the heap kept ${figures.heapAfterMib} MiB, more than ${keptMaxMib}`;
-    return addAudits(claim("I7", peak), claim("I7", kept));
-  };
+/** Most that it may take while it is there: eight sessions at their worst, a window of long verdicts each, and frames on their way. MiB. */
+const peakMaxMib = 128;
 
-/** Eight sessions at their worst: a window of long verdicts each, and frames on their way. */
-const stayBounded = bounded(128);
+const stayBounded: Judge = (_, { figures }) => {
+  const peak =
+    Number(figures.rssPeakGrowthMib) <= peakMaxMib ? undefined : `memory grew by ${figures.rssPeakGrowthMib} MiB, more than ${peakMaxMib}`;
+  const kept =
+    Number(figures.heapAfterMib) <= keptMaxMib ? undefined : `the heap kept ${figures.heapAfterMib} MiB, more than ${keptMaxMib}`;
+  return addAudits(claim("I7", peak), claim("I7", kept));
+};
 
 /** Peers that behave badly: how much of it is felt by those who do not, and what is left behind. */
 export const peerDrills: readonly Drill[] = [
@@ -41,8 +43,8 @@ export const peerDrills: readonly Drill[] = [
   peerDrill("F26a", "HTTP/2 rapid reset", "rapidReset", 6_000, stayBounded),
   peerDrill("F26b", "HTTP/2 CONTINUATION flood", "continuationFlood", 6_000, stayBounded),
   peerDrill("F26c", "HTTP/2 SETTINGS and PING floods from peers that do not read", "controlFlood", 6_000, stayBounded),
-  // 2 000 answers of 100 interactions each that nobody takes; a connection may have 128, and the number of connections is not bounded here.
-  peerDrill("F26d", "HTTP/2 zero window: answers that can never leave", "zeroWindow", 6_000, bounded(256)),
+  // 20 connections with 100 queries each, of which queriesPerConnectionMax are answered with a page that nobody takes.
+  peerDrill("F26d", "HTTP/2 zero window: answers that can never leave", "zeroWindow", 6_000, stayBounded),
   peerDrill("F26e", "HTTP/2 slow-loris: headers a byte at a time", "slowLoris", 6_000, stayBounded),
   peerDrill("F26f", "HTTP/2 WINDOW_UPDATE overflow and streams reset by provoked errors", "windowOverflow", 6_000, stayBounded),
 ];
@@ -55,9 +57,14 @@ function peerDrill(id: string, title: string, name: keyof typeof abuses, ms: num
     run: async (context): Promise<DrillResult> => {
       const port = context.site.seats[0]?.port ?? 0;
       let abused: Abused = { what: "", sent: 0 };
-      const beside = await measureBeside(context, id, async () => {
-        abused = await runAbuse(name, port, ms);
-      });
+      const beside = await measureBeside(
+        context,
+        id,
+        async () => {
+          abused = await runAbuse(name, port, ms);
+        },
+        () => abuseDummy(name, Math.min(ms, controlMaxMs)),
+      );
       const answers = Object.entries(abused.answers ?? {}).map(([what, answer]) => `, ${what} ${answer}`);
       return {
         what: `${abused.what}${answers.join("")}; ${describeBeside(beside)}`,
@@ -70,23 +77,23 @@ function peerDrill(id: string, title: string, name: keyof typeof abuses, ms: num
   };
 }
 
-/** Runs a bad peer to its end. Errors: with what it wrote to stderr when it fails. */
-function runAbuse(name: string, port: number, ms: number): Promise<Abused> {
-  const child = spawn(process.execPath, ["--import", "tsx", processFile, name, String(port), String(ms)], {
+/** Runs a bad peer against a server that does nothing. */
+async function abuseDummy(name: keyof typeof abuses, ms: number): Promise<void> {
+  const dummy = spawn("nice", [...lowest, process.execPath, "--import", "tsx", dummyFile], { stdio: ["pipe", "pipe", "inherit"] });
+  try {
+    const [port] = (await once(dummy.stdout, "data")) as [Buffer]; // one short line
+    await runAbuse(name, Number(String(port)), ms);
+  } finally {
+    dummy.kill("SIGKILL");
+  }
+}
+
+/** Runs a bad peer to its end, with the lowest priority. Errors: with what it wrote to stderr when it fails. */
+async function runAbuse(name: string, port: number, ms: number): Promise<Abused> {
+  const child = spawn("nice", [...lowest, process.execPath, "--import", "tsx", processFile, name, String(port), String(ms)], {
     stdio: ["ignore", "pipe", "pipe"],
   });
-  let out = "";
-  let err = "";
-  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
-    out += chunk;
-  });
-  child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
-    err += chunk;
-  });
-  return new Promise((resolve, reject) => {
-    child.once("close", (code) => {
-      if (code === 0) resolve(JSON.parse(out) as Abused);
-      else reject(new Error(`${name} ended with ${code}: ${err}`));
-    });
-  });
+  const { code, stdout, stderr } = await outputOf(child);
+  if (code !== 0) throw new Error(`${name} ended with ${code}: ${stderr}`);
+  return JSON.parse(stdout) as Abused; // what abuse-process.ts writes
 }

@@ -13,12 +13,23 @@ export async function keepsCommitTimes(sql: postgres.Sql): Promise<boolean> {
   return row?.on === "on";
 }
 
+/** What the store holds of a page. */
+type StoredPage = { readonly rows: readonly StoredRow[]; readonly interactions: readonly StoredInteraction[] };
+
+/** The log and the merged rows of a page as of one moment: events that come late are in both or in neither. */
+export async function readPage(sql: postgres.Sql, mcpIds: readonly string[], prefix: string, hasCommitTimes: boolean): Promise<StoredPage> {
+  return sql.begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", async (snapshot): Promise<StoredPage> => {
+    const rows = await readRows(snapshot, mcpIds, prefix, hasCommitTimes);
+    return { rows, interactions: await readInteractions(snapshot, mcpIds, prefix) };
+  });
+}
+
 /**
  * Every row of the log whose interaction id begins with `prefix`, or whose event id is one of the ledger's: everything that could belong to a page.
  * Interaction ids are compared byte by byte.
  */
-export async function readRows(
-  sql: postgres.Sql,
+async function readRows(
+  sql: postgres.ISql,
   mcpIds: readonly string[],
   prefix: string,
   hasCommitTimes: boolean,
@@ -61,11 +72,7 @@ export async function readRows(
 }
 
 /** Every merged row whose interaction id begins with `prefix`. */
-export async function readInteractions(
-  sql: postgres.Sql,
-  mcpIds: readonly string[],
-  prefix: string,
-): Promise<readonly StoredInteraction[]> {
+async function readInteractions(sql: postgres.ISql, mcpIds: readonly string[], prefix: string): Promise<readonly StoredInteraction[]> {
   const rows = await sql`
     SELECT mcp_id, interaction_id, state, event_count, has_conflict, started_at::text, ended_at::text, last_event_at::text,
       start_event_id IS NULL AS missing_start, request_type, duration_ms, success, quality_score, error_code, adapter_used

@@ -42,6 +42,8 @@ export type Totals = {
   readonly after: Baseline | undefined;
   /** Of the coordinators' heap after a collection, over the samples of the run. MiB per hour. */
   readonly heapSlopeMibPerHour: number | undefined;
+  /** How many lives of coordinators took each cell and step of the session table. */
+  readonly steps: Readonly<Record<string, number>>;
   readonly missing: readonly string[];
   readonly violations: readonly string[];
 };

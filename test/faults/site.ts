@@ -9,7 +9,8 @@ import { type RunningPostgres, startPostgres } from "../support/postgres.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
 import { type DatabaseLink, startDatabaseLink } from "./database-link.js";
 
-const probeFile = fileURLToPath(new URL("./coordinator-probe.mjs", import.meta.url));
+/** What coordinators of the suite are started with. */
+export const probeFile = fileURLToPath(new URL("./coordinator-probe.mjs", import.meta.url));
 
 /** What a coordinator process holds, after a collection. Bytes; `resources` counts what keeps its event loop alive, by kind. */
 export type Figures = {

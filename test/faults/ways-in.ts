@@ -10,7 +10,7 @@ import { callUnary, openGrpcClient } from "../support/grpc-client.js";
 import type { EventInit } from "../support/make-event.js";
 import { type Audit, audit } from "./audit.js";
 import type { EventLedger } from "./ledger.js";
-import { keepsCommitTimes, readInteractions, readRows } from "./read-store.js";
+import { keepsCommitTimes, readPage } from "./read-store.js";
 import type { Seat, Site } from "./site.js";
 
 /** A way to report a batch: one call. */
@@ -49,11 +49,9 @@ function requestOf(mcpId: string, events: readonly EventInit[]): ReportInteracti
 /** Audits one MCP that reported without sessions; its interactions begin with "r-". */
 export async function auditAll(site: Site, ledger: EventLedger, mcpId: string): Promise<Audit> {
   const hasCommitTimes = await keepsCommitTimes(site.admin);
-  return audit(
-    [...ledger.entries.values()],
-    await readRows(site.admin, [mcpId], "r-", hasCommitTimes),
-    await readInteractions(site.admin, [mcpId], "r-"),
-  );
+  const entries = [...ledger.entries.values()];
+  const { rows, interactions } = await readPage(site.admin, [mcpId], "r-", hasCommitTimes);
+  return audit(entries, rows, interactions);
 }
 
 /** The first coordinator. */

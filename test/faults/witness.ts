@@ -9,7 +9,7 @@ import { RawStream } from "../support/raw-stream.js";
 import { type Audit, addAudits, audit, emptyAudit, type Violation } from "./audit.js";
 import { EventLedger } from "./ledger.js";
 import { orderly, type PlannedEvent, planInteraction } from "./plan.js";
-import { readInteractions, readRows } from "./read-store.js";
+import { readPage } from "./read-store.js";
 import { sleep } from "./site.js";
 
 /** Some events are refused, so that ranges have gaps. */
@@ -62,8 +62,9 @@ export class Witness implements AsyncDisposable {
 
   /** Audits the round's events, and what was seen of the numbers. Call when settled. */
   async auditRound(sql: postgres.Sql, hasCommitTimes: boolean): Promise<Audit> {
-    const rows = await readRows(sql, [this.mcpId], this.#prefix(), hasCommitTimes);
-    const found = audit(this.#ledger.turnPage(), rows, await readInteractions(sql, [this.mcpId], this.#prefix()));
+    const page = this.#ledger.turnPage();
+    const { rows, interactions } = await readPage(sql, [this.mcpId], this.#prefix(), hasCommitTimes);
+    const found = audit(page, rows, interactions);
     const checked = { I5: this.#checked };
     this.#checked = 0;
     return addAudits(found, { ...emptyAudit, checked, violations: this.#violations.splice(0) });

@@ -237,11 +237,9 @@ export class Auditor {
 
   #heartbeat(ledger: Ledger, ack: HeartbeatAck): void {
     this.#resolved(ledger, ack.resolvedThroughSequence);
-    for (const place of ledger.ordered) {
-      if (place.sequence > ack.resolvedThroughSequence) break;
-      if (!place.isAcked && !this.#isResolved(ledger, place.item)) {
-        this.report(`${ledger.name} heartbeat says resolved through ${ack.resolvedThroughSequence}, but ${place.sequence} is not`);
-      }
+    const { oldestUnacked } = ledger;
+    if (oldestUnacked !== undefined && ack.resolvedThroughSequence >= oldestUnacked) {
+      this.report(`${ledger.name} heartbeat says resolved through ${ack.resolvedThroughSequence}, but ${oldestUnacked} has no verdict yet`);
     }
   }
 

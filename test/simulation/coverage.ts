@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { EventStatus } from "../../gen/mcp/coordinator/v1/events_pb.js";
 
 /** Cells of the session table that no transport can reach, each with the reason. Everything else must be reached. */
@@ -62,6 +63,24 @@ export const statuses: readonly EventStatus[] = [
   EventStatus.OVERLOADED,
   EventStatus.UNAVAILABLE,
 ];
+
+/** Cells of the table of hub/SPEC.md, as `phase × event`. */
+export function cellsOfTable(): readonly string[] {
+  const text = readFileSync(new URL("../../src/hub/SPEC.md", import.meta.url), "utf8");
+  const rows = text.split("\n").map((line) => line.split("|").map((cell) => cell.trim()));
+  const head = rows.findIndex(([, first]) => first === "event");
+  const phases = rows[head]?.slice(2, -1) ?? [];
+  const events: string[] = [];
+  for (const row of rows.slice(head + 2)) {
+    if (row.length < 3) break;
+    events.push(row[1] ?? "");
+  }
+  return phases.flatMap((phase) => events.map((event) => `${phase} × ${event}`));
+}
+
+/** Name of a step: the cell, and what it came to. */
+export const edgeOf = (before: string, event: string, next: string, effects: readonly string[]): string =>
+  `${before} × ${event} → ${next}${effects.length === 0 ? "" : `: ${effects.join(", ")}`}`;
 
 /** Adds the counts of one run to those of all. */
 export function addCounts<K>(total: Map<K, number>, counts: ReadonlyMap<K, number>): void {

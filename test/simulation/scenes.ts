@@ -1,3 +1,5 @@
+import { create } from "@bufbuild/protobuf";
+import { HeartbeatSchema } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import { turn } from "../support/manual-clock.js";
 import { connect, deliver, flood, halfClose, make, misbehave, report, send } from "./actions.js";
 import type { Link } from "./link.js";
@@ -38,6 +40,7 @@ export async function setScene(world: World): Promise<void> {
     }
     case "deaf":
       for (let i = 0; i < 4; i += 1) await sendSome(world, peer, link);
+      link.toServer.push({ kind: "frame", frame: { case: "heartbeat", value: create(HeartbeatSchema) } });
       if (world.draw.chance(0.5)) halfClose(world, peer, link);
       break;
   }

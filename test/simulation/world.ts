@@ -5,6 +5,7 @@ import { noonMs } from "../support/draft.js";
 import { ManualClock, turn } from "../support/manual-clock.js";
 import { Auditor, Ledger } from "./auditor.js";
 import { SimCoordinator } from "./coordinator.js";
+import { edgeOf } from "./coverage.js";
 import { Draw } from "./draw.js";
 import { Link } from "./link.js";
 import { ModelStore, type Statement, type StorePart } from "./model-store.js";
@@ -156,8 +157,12 @@ export class World {
 
   #stepped(before: Session, event: SessionEvent, { next, effects }: Step): void {
     this.auditor.stepped(event);
-    const done = effects.map((effect) => effect.kind).join(", ");
-    const edge = `${before.kind} × ${event.kind} → ${next.kind}${done === "" ? "" : `: ${done}`}`;
+    const edge = edgeOf(
+      before.kind,
+      event.kind,
+      next.kind,
+      effects.map(({ kind }) => kind),
+    );
     this.edges.set(edge, (this.edges.get(edge) ?? 0) + 1);
   }
 

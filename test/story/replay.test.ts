@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { seededRng } from "../../src/platform/rng.js";
+import { type ChildOutput, outputOf } from "../support/child-output.js";
 import { type RunningCoordinator, startCoordinatorProcess } from "../support/coordinator.js";
 import { findPostgres, type RunningPostgres, startPostgres } from "../support/postgres.js";
 
@@ -22,22 +23,11 @@ afterEach(async () => {
   coordinator = undefined;
 });
 
-type Ended = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
-
 /** Runs `mcp-coordinator replay` as a user does. */
-function replay(...args: readonly string[]): { readonly ended: Promise<Ended>; readonly interrupt: () => void } {
+function replay(...args: readonly string[]): { readonly ended: Promise<ChildOutput>; readonly interrupt: () => void } {
   const { MCPC_KEY: _, ...env } = process.env;
   const child = spawn(process.execPath, [mainFile, "replay", ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
-  let stdout = "";
-  let stderr = "";
-  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
-    stdout += chunk;
-  });
-  child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
-    stderr += chunk;
-  });
-  const ended = new Promise<Ended>((resolve) => child.once("close", (code) => resolve({ code, stdout, stderr })));
-  return { ended, interrupt: () => void child.kill("SIGINT") };
+  return { ended: outputOf(child), interrupt: () => void child.kill("SIGINT") };
 }
 
 /** A trace of `rows` requests at about 5.5 a second, as the recorded one has, from a seed. */
@@ -62,7 +52,7 @@ async function storedInteractions(running: RunningCoordinator | undefined): Prom
   return Number(totalInteractions ?? 0);
 }
 
-const reportOf = (ended: Ended) => JSON.parse(ended.stdout) as Record<string, unknown>;
+const reportOf = (ended: ChildOutput) => JSON.parse(ended.stdout) as Record<string, unknown>;
 
 describe.each([
   { kind: "embedded", isThere: true },

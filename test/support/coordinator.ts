@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { type ChildOutput, outputOf } from "./child-output.js";
 
 const mainFile = fileURLToPath(new URL("../../dist/src/main.js", import.meta.url));
 
@@ -87,19 +88,7 @@ function firstLine(child: ChildProcess): Promise<string | undefined> {
 }
 
 /** Runs one command of the program to its end. */
-export function runCli(
-  args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-): Promise<{ readonly code: number | NodeJS.Signals; readonly stdout: string; readonly stderr: string }> {
+export function runCli(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<ChildOutput> {
   const { DATABASE_URL: _, ...inherited } = process.env;
-  const child = spawn(process.execPath, [mainFile, ...args], { env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "pipe"] });
-  let stdout = "";
-  let stderr = "";
-  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
-    stdout += chunk;
-  });
-  child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
-    stderr += chunk;
-  });
-  return new Promise((resolve) => child.once("close", (code, signal) => resolve({ code: code ?? signal ?? 0, stdout, stderr })));
+  return outputOf(spawn(process.execPath, [mainFile, ...args], { env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "pipe"] }));
 }

@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import postgres from "postgres";
+import { listen } from "./socket-relay.js";
 
 /** A throw-away Postgres of its own process, with fsync on. */
 export type RunningPostgres = {
@@ -147,12 +148,10 @@ async function untilReady(url: string, server: ChildProcess): Promise<void> {
 
 /** A port that was free a moment ago. */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
+  const server = createServer();
+  const port = await listen(server);
   server.close();
-  if (address === null || typeof address === "string") throw new Error("a TCP server has a port");
-  return address.port;
+  return port;
 }
 
 function isExecutable(path: string): boolean {

@@ -13,6 +13,7 @@ import type { Interaction } from "../../src/interaction/event.js";
 import { parseInteractionId, parseMcpId } from "../../src/interaction/event.js";
 import { type Clock, systemClock } from "../../src/platform/clock.js";
 import { CoordinatorError } from "../../src/platform/errors.js";
+import { limits } from "../../src/platform/limits.js";
 import { type BidiHandlers, grpcService, type Handlers } from "../../src/rpc/adapt-grpc.js";
 import { webService } from "../../src/rpc/adapt-web.js";
 import type { CallDeps } from "../../src/rpc/call.js";
@@ -100,7 +101,7 @@ export async function startRpcPorts(options: RpcPortsOptions = {}): Promise<RpcP
     image: readImage(),
     services: [
       grpcService(deps, InteractionService, interaction),
-      grpcService(deps, QueryService, query),
+      grpcService(deps, QueryService, query, limits.queriesPerConnectionMax),
       grpcService(deps, RoutingService, routing),
     ],
   });

@@ -1,5 +1,5 @@
-import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import { startSocketRelay } from "./socket-relay.js";
 
 /** What a link does to the bytes of one direction; absent means nothing. */
 export type LinkShape = {
@@ -43,18 +43,11 @@ export async function startTcpProxy(target: number | (() => number | undefined),
   let mode: "pass" | "swallow" | "close" = "pass";
   let isCutting = false;
   const shapes: Record<LinkDirection, LinkShape> = { up: {}, down: {} };
-  const sockets = new Set<Socket>();
   const lanes = new Set<Lane>();
-  const keep = (socket: Socket): Socket => {
-    sockets.add(socket);
-    socket.on("error", () => {});
-    return socket.setNoDelay(true).once("close", () => sockets.delete(socket));
-  };
-  const server = createServer((client) => {
-    keep(client);
+  const relay = await startSocketRelay((client, open) => {
     const port = typeof target === "number" ? target : target();
     if (mode === "close" || port === undefined) return void client.destroy();
-    const upstream = keep(connect(port, "127.0.0.1"));
+    const upstream = open(port);
     const up = new Lane(client, upstream, () => shapes.up, random);
     const down = new Lane(upstream, client, () => shapes.down, random);
     lanes.add(up).add(down);
@@ -62,7 +55,7 @@ export async function startTcpProxy(target: number | (() => number | undefined),
       if (mode === "pass") up.push(bytes);
     });
     upstream.on("data", (bytes) => {
-      if (isCutting) for (const socket of sockets) socket.destroy();
+      if (isCutting) for (const socket of relay.sockets) socket.destroy();
       else if (mode === "pass") down.push(bytes);
     });
     client.once("close", () => {
@@ -73,13 +66,10 @@ export async function startTcpProxy(target: number | (() => number | undefined),
       lanes.delete(down);
       client.destroy();
     });
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("a TCP server has a port");
+  });
   return {
-    port: address.port,
-    connectionCount: () => sockets.size / 2,
+    port: relay.port,
+    connectionCount: relay.connectionCount,
     set: (next) => {
       mode = next;
       isCutting = false;
@@ -92,15 +82,11 @@ export async function startTcpProxy(target: number | (() => number | undefined),
       for (const lane of lanes) lane.reshape();
     },
     cut: (how) => {
-      const open = [...sockets];
+      const open = [...relay.sockets];
       for (const socket of open) how === "reset" ? socket.resetAndDestroy() : socket.destroy();
       return Math.ceil(open.length / 2);
     },
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, "close");
-    },
+    [Symbol.asyncDispose]: relay.close,
   };
 }
 

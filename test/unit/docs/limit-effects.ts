@@ -73,6 +73,24 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
     reached: "the stream ends with UNAVAILABLE, HEARTBEAT_MISSED; our client cuts a stream that answers none",
   },
   slowConsumerMaxMs: { unit: ms, reached: "the stream ends with RESOURCE_EXHAUSTED, SLOW_CONSUMER; after the same time again it is reset" },
+  queriesPerConnectionMax: {
+    unit: "queries",
+    reached: "the query gets RESOURCE_EXHAUSTED, CONNECTION_QUERIES_EXHAUSTED and a delay",
+  },
+  queryRetryMs: {
+    unit: ms,
+    reached: "what the delay of that refusal is",
+    why: "Long enough for queries of the same connection to be answered.",
+  },
+  streamResets: {
+    unit: "streams, and streams a second",
+    reached: "the connection ends with GOAWAY ENHANCE_YOUR_CALM; its other streams end with it, and what was acknowledged is stored",
+  },
+  controlFrames: {
+    unit: "frames, and frames a second",
+    reached: "the connection ends with GOAWAY ENHANCE_YOUR_CALM, as with streamResets",
+  },
+  misconductLogMs: { unit: ms, reached: "nothing: the next line tells how many were ended meanwhile" },
   streamsPerConnectionMax: { unit: "streams", reached: "HTTP/2 refuses the stream; gRPC clients wait for a free one or open a connection" },
   sessionsMax: { unit: "sessions", reached: "the stream ends with RESOURCE_EXHAUSTED, SESSIONS_EXHAUSTED and a delay" },
   http2StreamWindowBytes: { unit: bytes, reached: "the peer's HTTP/2 waits for WINDOW_UPDATE" },

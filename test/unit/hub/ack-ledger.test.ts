@@ -95,6 +95,7 @@ describe("AckLedger", () => {
             ledger.settled(next.event, outcomes[step.outcome] ?? { kind: "fenced" });
           }
           if (step.kind === "take") read(ledger.takeFrame());
+          expect(ledger.announcedThrough).toBe(through);
         }
         for (const { event, ordered } of pending) {
           if (ordered) truth.set(event.sequence, "stored");
@@ -139,7 +140,9 @@ describe("AckLedger", () => {
     const ledger = new AckLedger("each");
     for (let i = 1; i <= 3; i += 1) ledger.accepted(BigInt(i));
     for (let i = 1; i <= 3; i += 1) ledger.settled(eventAt(BigInt(i), i), { kind: "stored", storedAtMs: 1 });
+    expect(ledger.announcedThrough).toBe(0n);
     expect(ledger.takeEach(2).map((verdict) => verdict.sequence)).toEqual([1n, 2n]);
+    expect(ledger.announcedThrough).toBe(2n);
     expect(ledger.takeEach(2).map((verdict) => verdict.sequence)).toEqual([3n]);
     expect(ledger.takeEach(2)).toEqual([]);
   });

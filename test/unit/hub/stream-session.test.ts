@@ -105,6 +105,18 @@ const events = (...drafts: Partial<Draft>[]): ClientFrame => ({ kind: "events", 
 const numbered = (from: number, to: number): ClientFrame =>
   events(...Array.from({ length: to - from + 1 }, (_, i) => ({ interactionId: `i-${from + i}`, sequence: BigInt(from + i) })));
 
+/** Sequences with a verdict in the frames of a tape, or in those before `end`. */
+function verdictsOf(tape: Tape, end = tape.frames.length): ReadonlySet<bigint> {
+  const told = new Set<bigint>();
+  for (const { frame } of tape.frames.slice(0, end)) {
+    if (frame.case === "eventAck") told.add(frame.value.sequence);
+    if (frame.case !== "eventAckBatch") continue;
+    for (const { sequence } of frame.value.exceptions) told.add(sequence);
+    for (const { first, last } of frame.value.ranges) for (let at = first; at <= last; at += 1n) told.add(at);
+  }
+  return told;
+}
+
 describe("a session", () => {
   it("needs no Hello: a bare event gets its own ack, after the commit", async () => {
     const { store, open } = setUp();
@@ -285,6 +297,43 @@ describe("a session", () => {
       value: { id: 77n, resolvedThroughSequence: 51n, routingVersion: 9n, configVersion: 1n },
     });
   });
+
+  for (const [ackMode, refusals] of [
+    ["coalesced", 1],
+    ["coalesced", limits.exceptionsPerFrameMax + 1],
+    ["each", 3],
+  ] as const) {
+    it(`says to a heartbeat that ${refusals} refused are resolved only after their verdicts (${ackMode})`, async () => {
+      const { store, open } = setUp();
+      const { tape, session } = open();
+      session.received(greeting({ capabilities: new Set(), ackMode }));
+      await turn();
+      // The peer stops reading at the first verdict; the others are known, and wait.
+      tape.hasRoom = false;
+      session.received(numbered(42, 42));
+      await turn();
+      await store.last.resolve();
+      for (let at = 0; at < refusals; at += 1) session.received(events({ interactionId: "", sequence: BigInt(43 + at) }));
+      session.received({ kind: "heartbeat", id: 7n });
+      expect(verdictsOf(tape).size).toBe(1);
+      for (let said = -1; said < tape.frames.length; ) {
+        said = tape.frames.length;
+        session.unblocked();
+      }
+      expect(verdictsOf(tape).size).toBe(1 + refusals);
+      session.received({ kind: "heartbeat", id: 8n });
+      tape.hasRoom = true;
+      session.unblocked();
+      const answers = tape.frames.flatMap(({ frame }, at) =>
+        frame.case === "heartbeatAck" ? [{ at, through: frame.value.resolvedThroughSequence }] : [],
+      );
+      expect(answers.map(({ through }) => through)).toEqual([42n, BigInt(42 + refusals)]);
+      for (const { at, through } of answers) {
+        const told = verdictsOf(tape, at);
+        for (let sequence = 42n; sequence <= through; sequence += 1n) expect(told.has(sequence)).toBe(true);
+      }
+    });
+  }
 
   it("gets the table with its welcome, and the newest of those that came while it had not answered", async () => {
     const { open, publish, acked } = setUp();

@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { EventStatus } from "../../../gen/mcp/coordinator/v1/events_pb.js";
-import { addCounts, decidedByNumbers, hitsByCell, statuses, unreachable } from "../../simulation/coverage.js";
+import { addCounts, cellsOfTable, decidedByNumbers, hitsByCell, statuses, unreachable } from "../../simulation/coverage.js";
 import { type Outcome, runSchedule } from "../../simulation/schedule.js";
 
 /** SEED=n replays one schedule and tells its story. SCHEDULES=n runs more of them than the usual number, for a night. */
@@ -19,20 +18,6 @@ async function failureOf({ seed, breach }: Outcome): Promise<string> {
   return [`SEED=${seed}: ${breach}`, ...story.slice(-80), `replay: SEED=${seed} npx vitest run --project unit test/unit/simulation`].join(
     "\n",
   );
-}
-
-/** Cells of the table of hub/SPEC.md. */
-function cellsOfTable(): readonly string[] {
-  const text = readFileSync(new URL("../../../src/hub/SPEC.md", import.meta.url), "utf8");
-  const rows = text.split("\n").map((line) => line.split("|").map((cell) => cell.trim()));
-  const head = rows.findIndex(([, first]) => first === "event");
-  const phases = rows[head]?.slice(2, -1) ?? [];
-  const events: string[] = [];
-  for (const row of rows.slice(head + 2)) {
-    if (row.length < 3) break;
-    events.push(row[1] ?? "");
-  }
-  return phases.flatMap((phase) => events.map((event) => `${phase} × ${event}`));
 }
 
 describe.runIf(replayed === undefined)(`${scheduleCount} schedules of crashes, cuts, outages, floods and reconnects`, () => {

@@ -10,9 +10,9 @@ import { routerDefaults as settings } from "../../../src/smart-router/settings.j
 import { type Committed, createSignals, type Signals } from "../../../src/smart-router/signals.js";
 import { plainStanding, type Standing } from "../../../src/smart-router/standing.js";
 import type { PublishedRoutes } from "../../../src/smart-router/table.js";
-import { estimatesFromTallies } from "../../support/tally-estimates.js";
 import { createA58, type WeightRule } from "../../../src/smart-router/weigh.js";
 import { ManualClock } from "../../support/manual-clock.js";
+import { estimatesFromTallies } from "../../support/tally-estimates.js";
 
 /** The publications of a database: terms fence, and it can be out of reach, before or after it has committed. */
 class Publications {

@@ -492,7 +492,8 @@ export const SequenceRangeSchema: GenMessage<SequenceRange> = /*@__PURE__*/
  */
 export type EventAckBatch = Message<"mcp.coordinator.v1.EventAckBatch"> & {
   /**
-   * Every event received on this session with a sequence up to this is resolved: stored, duplicate or refused. Never decreases.
+   * Every event received on this session with a sequence up to this is resolved: stored, duplicate or refused; its
+   * verdict is in this frame or in one before. Never decreases.
    *
    * @generated from field: uint64 resolved_through_sequence = 1;
    */
@@ -680,7 +681,7 @@ export type HeartbeatAck = Message<"mcp.coordinator.v1.HeartbeatAck"> & {
   receivedAt?: Timestamp | undefined;
 
   /**
-   * As in EventAckBatch.
+   * As in EventAckBatch: never ahead of the verdicts that were sent before this frame.
    *
    * @generated from field: uint64 resolved_through_sequence = 3;
    */
