@@ -2,6 +2,7 @@ import { assert } from "../platform/assert.js";
 import { createA58Weights } from "../smart-router/baselines/a58-weights.js";
 import { createC3 } from "../smart-router/baselines/c3.js";
 import { createLeastRequests, createTwoChoices } from "../smart-router/baselines/least-requests.js";
+import { withOutlierDetection } from "../smart-router/baselines/outlier-detection.js";
 import { createPeakEwma } from "../smart-router/baselines/peak-ewma.js";
 import { createPrequal, prequalDefaults } from "../smart-router/baselines/prequal.js";
 import { createRandom } from "../smart-router/baselines/random.js";
@@ -19,6 +20,7 @@ export const contenders: readonly Contender[] = [
   policyContender("P4-a58-weights", () => createA58Weights()),
   policyContender("P5-least-requests", createLeastRequests),
   policyContender("P6-two-choices", createTwoChoices),
+  policyContender("P6o-two-choices-a50", () => withOutlierDetection(createTwoChoices())),
   policyContender("P7-peak-ewma", () => createPeakEwma()),
   policyContender("P8-c3", ({ clientCount }) => createC3(clientCount)),
   policyContender("P9-prequal", (surroundings) => createPrequal(surroundings)),
