@@ -143,6 +143,16 @@ export const limits = {
   purgeRoundsMax: 200,
   /** MCPs that the router keeps signals for; the longest silent one is forgotten first. */
   routedMcpMax: 1_000,
+  /** Request classes and request types with signals of their own: names that strangers choose. The longest unused one is forgotten first. */
+  signalClassesMax: 1_024,
+  /** Pairs of MCP and class with signals of their own, about 5 KiB each: 40 MiB. */
+  signalCellsMax: 8_192,
+  /** Classes of one MCP with signals of their own: one with many must not make the others forgotten. */
+  signalCellsPerMcpMax: 64,
+  /** Open requests of which the router watches the age: twice what the MCPs that it routes to hold at 10 each, and more. */
+  openRequestsMax: 50_000,
+  /** Ended requests whose id is remembered, so that a repeated end counts once and a late one is told from a new one. */
+  endedRequestsMax: 10_000,
   /** Longest delay that a drain notice gives, so that sessions do not all come back at once. A client of ours spends it sending. */
   reconnectSpreadMs: 5_000,
   /** Delays are spread over this much for each session that leaves, up to reconnectSpreadMs: what a reconnect costs both ends on two cores. */

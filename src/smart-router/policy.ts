@@ -1,5 +1,6 @@
 import type { Rng } from "../platform/rng.js";
 import type { RouteRequest } from "./request.js";
+import type { ClassSignals, TargetSignals } from "./signal-book.js";
 
 /** Where an MCP stands; the table of transitions is in SPEC.md, "Health". Only healthy, degraded and warming ones are chosen outside of a panic. */
 export type HealthState = "joining" | "warming" | "healthy" | "degraded" | "ejected" | "probing" | "draining" | "disconnected" | "gone";
@@ -18,8 +19,11 @@ export type Target = {
   readonly weight: number;
 };
 
-/** Under which rule a choice was made. Only choices under `normal` can be evaluated afterwards. */
-export type Regime = "normal" | "cold_start" | "all_hot" | "panic";
+/**
+ * Under which rule a choice was made. "probe" is not a policy's: the router tries an ejected MCP with one request that may be repeated.
+ * Only choices under `normal` can be evaluated afterwards without reserve.
+ */
+export type Regime = "normal" | "cold_start" | "all_hot" | "panic" | "probe";
 
 /** Signed contributions by name; what they sum to is said where they are used. */
 export type Factor = { readonly name: string; readonly contribution: number };
@@ -35,6 +39,10 @@ export type Scored = {
   readonly isHot: boolean;
   /** Why it could not be drawn although it was a target; undefined when it could. */
   readonly excludedBecause: string | undefined;
+  /** What was read of it; absent for policies that read no signals. */
+  readonly signals?: TargetSignals;
+  /** Whether the policy was free to choose it for the sake of learning; absent for policies that do not explore. */
+  readonly isExplorable?: boolean;
 };
 
 /** What a policy chose. */
@@ -46,7 +54,10 @@ export type Choice = {
   readonly epsilon: number;
   readonly regime: Regime;
   readonly isExploration: boolean;
+  /** All targets, in their order. May be computed when it is asked for, and says the same whenever that is. */
   readonly scored: readonly Scored[];
+  /** What was known of the class; absent for policies that read no signals. */
+  readonly classSignals?: ClassSignals;
 };
 
 /** A request was given to an MCP, by this policy or otherwise. Times are monotonic ms of the coordinator. */
@@ -68,8 +79,11 @@ export type Ended = {
   readonly startedAtMs: number;
   readonly endedAtMs: number;
   readonly inFlightBefore: number;
-  /** "expired": no end was reported before the lease ran out. Counts as a failure of unknown quality. */
-  readonly result: "ok" | "error" | "expired";
+  /**
+   * "expired": no end was reported before the lease ran out. Counts as a failure of unknown quality. "released": the place was given back and no MCP is to blame;
+   * only what counts open requests may look at it.
+   */
+  readonly result: "ok" | "error" | "expired" | "released";
   /** The MCP's own measure, undefined when it told none. Unit: ms. */
   readonly durationMs: number | undefined;
   /** Self-reported, 0 to 1; undefined when none or none that is usable. */
@@ -87,6 +101,8 @@ export type Ended = {
 export type Policy = {
   /** Name and version, for example "quality-tail-load/1". */
   readonly id: string;
+  /** Every number and switch that decides, besides the id: both together make the policy_hash of the decision log. Absent means none. */
+  readonly parameters?: Readonly<Record<string, number | string | boolean>>;
   /**
    * Picks one of `targets`, which is not empty and ascending by mcpId. All randomness comes from `rng`. Changes nothing that a second call in the same
    * situation would notice: a shadow may ask and never assign.     Cost: O(targets).

@@ -125,6 +125,17 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   purgeBatchRows: { unit: "rows", reached: "nothing" },
   purgeRoundsMax: { unit: "statements", reached: "nothing: what is left is deleted at the next run" },
   routedMcpMax: { unit: "MCPs", reached: "an MCP beyond it has no weight in the table until it is heard again" },
+  signalClassesMax: {
+    unit: "classes",
+    reached: "nothing: the class that was unused for longest is judged by its request type, then by everything",
+  },
+  signalCellsMax: { unit: "pairs", reached: "nothing: the pair that was unused for longest is judged by the MCP's other requests" },
+  signalCellsPerMcpMax: {
+    unit: "classes",
+    reached: "nothing: the class that was unused for longest is judged by the MCP's other requests",
+  },
+  openRequestsMax: { unit: "requests", reached: "nothing: the age of the oldest open request counts no longer" },
+  endedRequestsMax: { unit: "requests", reached: "nothing: an end that is repeated after so many others counts twice" },
   reconnectSpreadPerSessionMs: { unit: ms, reached: "DrainNotice names a delay within the spread" },
   reconnectSpreadMs: { unit: ms, reached: "DrainNotice.reconnect_delay and RetryInfo lie between 0 and this" },
   pseudonymCacheMax: { unit: "pseudonyms", reached: "nothing: the oldest is computed again when it is needed" },

@@ -1,0 +1,104 @@
+import type { Assigned, Choice, Ended, Policy, Scored, Target } from "../policy.js";
+import type { ClassSignals, SignalBook, TargetSignals } from "../signal-book.js";
+import { createRanking, type Situation } from "./rank.js";
+import { type Drawn, draw, explain } from "./rule.js";
+import { type RuleSettings, ruleDefaults } from "./settings.js";
+
+export const qualityTailLoadId = "quality-tail-load/1";
+
+/** What the rule remembers of an MCP besides the signals: when it last got a request, and how many it has. */
+type Trial = { lastAssignedAtMs: number; open: number };
+
+/** An MCP that got nothing for this long and has nothing open is forgotten: it may be tried out either way. */
+const forgetAfterMs = 600_000;
+
+/**
+ * The rule of SPEC.md as a policy: quality, tail and latency decide among those that are not loaded more than others; load decides among equals.
+ * `book` is fed by whoever runs the policy; the policy only reads it.
+ */
+export function createQualityTailLoad(
+  book: Pick<SignalBook, "read" | "readClass">,
+  changed: Partial<RuleSettings> = {},
+  id: string = qualityTailLoadId,
+): Policy {
+  const settings: RuleSettings = { ...ruleDefaults, ...changed };
+  const trials = new Map<string, Trial>();
+  const scratch = createRanking();
+
+  const mayExplore = ({ mcpId, state }: Target, nowMs: number): boolean => {
+    const trial = trials.get(mcpId);
+    if (trial === undefined) return true;
+    if (trial.open > 0) return false;
+    return nowMs - trial.lastAssignedAtMs >= (state === "degraded" ? settings.exploreDegradedEveryMs : settings.exploreEveryMs);
+  };
+
+  return {
+    id,
+    parameters: settings,
+    choose: (request, targets, nowMs, rng) => {
+      const classSignals = book.readClass(request, nowMs);
+      const signals: TargetSignals[] = [];
+      const explorable: boolean[] = [];
+      for (const target of targets) {
+        signals.push(book.read(target.mcpId, request, target.inFlight, nowMs));
+        explorable.push(!request.noExplore && mayExplore(target, nowMs));
+      }
+      const situation = { targets, signals, explorable, deadlineMs: request.deadlineMs ?? classSignals.deadlineMs };
+      return new Ruling(situation, classSignals, settings, draw(situation, settings, rng, scratch));
+    },
+    assigned: ({ mcpId, atMs }: Assigned) => {
+      const trial = trials.get(mcpId);
+      if (trial === undefined) trials.set(mcpId, { lastAssignedAtMs: atMs, open: 1 });
+      else {
+        trial.lastAssignedAtMs = atMs;
+        trial.open += 1;
+      }
+    },
+    ended: ({ mcpId }: Ended) => {
+      const trial = trials.get(mcpId);
+      if (trial !== undefined && trial.open > 0) trial.open -= 1;
+    },
+    tick: (nowMs) => {
+      for (const [mcpId, trial] of trials) {
+        if (trial.open === 0 && nowMs - trial.lastAssignedAtMs > forgetAfterMs) trials.delete(mcpId);
+      }
+    },
+  };
+}
+
+/** A choice that computes its explanation when it is asked for it. */
+class Ruling implements Choice {
+  readonly mcpId: string;
+  readonly propensity: number;
+  readonly epsilon: number;
+  readonly regime: Choice["regime"];
+  readonly isExploration: boolean;
+  readonly classSignals: ClassSignals;
+  readonly #situation: Situation;
+  readonly #settings: RuleSettings;
+  #scored: readonly Scored[] | undefined;
+
+  constructor(situation: Situation, classSignals: ClassSignals, settings: RuleSettings, drawn: Drawn) {
+    this.mcpId = situation.targets[drawn.at]?.mcpId ?? "";
+    this.propensity = drawn.propensity;
+    this.epsilon = drawn.epsilon;
+    this.regime = drawn.regime;
+    this.isExploration = drawn.isExploration;
+    this.classSignals = classSignals;
+    this.#situation = situation;
+    this.#settings = settings;
+  }
+
+  get scored(): readonly Scored[] {
+    this.#scored ??= explain(this.#situation, this.#settings);
+    return this.#scored;
+  }
+}
+
+/** The rule without one of its parts, to measure what that part is worth. The one without open ages is a matter of the signals. */
+export const ablations: Readonly<Record<string, Partial<RuleSettings>>> = {
+  "quality-tail-load/1-no-quality": { usesQuality: false },
+  "quality-tail-load/1-no-tail": { usesTail: false },
+  "quality-tail-load/1-no-tie-set": { usesTieSet: false },
+  "quality-tail-load/1-no-recent": { usesRecent: false },
+};

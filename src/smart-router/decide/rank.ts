@@ -1,0 +1,246 @@
+import type { Regime, Target } from "../policy.js";
+import type { TargetSignals } from "../signal-book.js";
+import type { RuleSettings } from "./settings.js";
+
+/** All that the rule looks at: the targets, and at the same places what is known of each and whether it may be tried out. */
+export type Situation = {
+  /** Not empty, ascending by mcpId. */
+  readonly targets: readonly Target[];
+  readonly signals: readonly TargetSignals[];
+  readonly explorable: readonly boolean[];
+  /** The latency that still is in time, ms, > 0. */
+  readonly deadlineMs: number;
+};
+
+/**
+ * What the rule makes of a situation. Written into the same arrays again and again, because a decision must not allocate for every target;
+ * only the first `targets.length` places mean something.
+ */
+export type Ranking = {
+  regime: Regime;
+  epsilon: number;
+  /** Places of the targets that are tied for the best, and of those that may be tried out. */
+  readonly tied: number[];
+  readonly explored: number[];
+  /** Sum of `share` over `tied`, in their order. */
+  shareSum: number;
+  rho: Float64Array;
+  score: Float64Array;
+  /** Weight in the draw: free places per ms. */
+  share: Float64Array;
+  propensity: Float64Array;
+  isHot: Uint8Array;
+  /** 1 for cold targets of the best tier. */
+  isCandidate: Uint8Array;
+  sorted: Float64Array;
+};
+
+export function createRanking(): Ranking {
+  return { regime: "normal", epsilon: 0, tied: [], explored: [], shareSum: 0, ...arraysOf(64) };
+}
+
+function arraysOf(size: number): Pick<Ranking, "rho" | "score" | "share" | "propensity" | "sorted" | "isHot" | "isCandidate"> {
+  return {
+    rho: new Float64Array(size),
+    score: new Float64Array(size),
+    share: new Float64Array(size),
+    propensity: new Float64Array(size),
+    sorted: new Float64Array(size),
+    isHot: new Uint8Array(size),
+    isCandidate: new Uint8Array(size),
+  };
+}
+
+/** Names of the factors of a score, in the order in which they are summed. */
+export const factorNames = ["quality", "errors", "tail", "latency", "cost"] as const;
+
+/** One factor of the score of a target. `costMax` is the greatest cost among the targets. */
+export function factorOf(
+  name: (typeof factorNames)[number],
+  signals: TargetSignals,
+  deadlineMs: number,
+  costMax: number,
+  settings: RuleSettings,
+): number {
+  const quality = settings.usesQuality ? signals.quality : 1;
+  switch (name) {
+    case "quality":
+      return quality;
+    case "errors":
+      return -(signals.errorRate * quality);
+    case "tail":
+      return settings.usesTail ? -(settings.tailWeight * signals.tail) : 0;
+    case "latency":
+      return -(settings.latencyWeight * Math.min(1, signals.latencyMs / deadlineMs));
+    default:
+      return costMax > 0 ? -(settings.costWeight * (signals.cost / costMax)) : 0;
+  }
+}
+
+/** U of router.md 1.3: (1 − ê)·Q̂ − a_V·V̂ − a_L·min(1, L̂/D) − a_C·ĉ, as the sum of its factors in the order of `factorNames`. */
+export function scoreOf(signals: TargetSignals, deadlineMs: number, costMax: number, settings: RuleSettings): number {
+  return (
+    factorOf("quality", signals, deadlineMs, costMax, settings) +
+    factorOf("errors", signals, deadlineMs, costMax, settings) +
+    factorOf("tail", signals, deadlineMs, costMax, settings) +
+    factorOf("latency", signals, deadlineMs, costMax, settings) +
+    factorOf("cost", signals, deadlineMs, costMax, settings)
+  );
+}
+
+export function costMaxOf(signals: readonly TargetSignals[]): number {
+  let max = 0;
+  for (const { cost } of signals) if (cost > max) max = cost;
+  return max;
+}
+
+/**
+ * Ranks a situation: who is hot, what each is worth, with which probability each will be drawn. Pure but for `into`; does not depend on anything else.
+ * Cost: O(targets · log targets), no allocation once `into` has grown to the size of the fleet.     Source: SPEC.md, "The rule".
+ */
+export function rank(situation: Situation, settings: RuleSettings, into: Ranking): void {
+  const count = situation.targets.length;
+  if (into.rho.length < count) Object.assign(into, arraysOf(2 ** Math.ceil(Math.log2(count))));
+  into.tied.length = 0;
+  into.explored.length = 0;
+  into.shareSum = 0;
+  into.epsilon = 0;
+  into.propensity.fill(0, 0, count);
+  markHot(situation.targets, settings, into);
+  scoreAll(situation, settings, into);
+  if (isPanic(situation.targets)) rankByLoad("panic", situation, settings, into);
+  else if (markCandidates(situation.targets, into)) rankCold(situation, settings, into);
+  else rankByLoad("all_hot", situation, settings, into);
+}
+
+/** Targets that a calm router would not offer: the router is in a panic and offers whatever is connected. */
+export function isPanic(targets: readonly Target[]): boolean {
+  for (const { state, inFlight, capacity } of targets) {
+    if (inFlight >= capacity) return true;
+    if (state !== "healthy" && state !== "warming" && state !== "degraded") return true;
+  }
+  return false;
+}
+
+function markHot(targets: readonly Target[], settings: RuleSettings, into: Ranking): void {
+  const { rho, sorted, isHot } = into;
+  const count = targets.length;
+  let at = 0;
+  for (const { inFlight, capacity } of targets) {
+    rho[at] = inFlight / capacity;
+    at += 1;
+  }
+  sorted.set(rho.subarray(0, count));
+  sorted.subarray(0, count).sort();
+  const isSmall = count < settings.smallFleet;
+  const threshold = isSmall
+    ? Math.min(
+        settings.hotAlways,
+        Math.max(settings.smallFleetLoadMin, settings.smallFleetFactor * (sorted[Math.floor((count - 1) / 2)] ?? 0)),
+      )
+    : (sorted[Math.floor(settings.hotQuantile * (count - 1))] ?? 0);
+  at = 0;
+  for (const { inFlight } of targets) {
+    const load = rho[at] ?? 0;
+    const isAbove = isSmall ? load >= threshold : load > threshold && inFlight >= settings.hotInFlightMin;
+    isHot[at] = isAbove || load >= settings.hotAlways ? 1 : 0;
+    at += 1;
+  }
+}
+
+function scoreAll({ signals, deadlineMs }: Situation, settings: RuleSettings, into: Ranking): void {
+  const costMax = costMaxOf(signals);
+  let at = 0;
+  for (const one of signals) {
+    into.score[at] = scoreOf(one, deadlineMs, costMax, settings);
+    at += 1;
+  }
+}
+
+/** Marks the cold targets of the best tier: healthy and warming ones before degraded ones. False when all are hot. */
+function markCandidates(targets: readonly Target[], into: Ranking): boolean {
+  const { isHot, isCandidate } = into;
+  let well = 0;
+  let cold = 0;
+  for (let at = 0; at < targets.length; at += 1) {
+    if (isHot[at] === 1) continue;
+    cold += 1;
+    if (targets[at]?.state !== "degraded") well += 1;
+  }
+  for (let at = 0; at < targets.length; at += 1) {
+    isCandidate[at] = isHot[at] === 0 && (well === 0 || targets[at]?.state !== "degraded") ? 1 : 0;
+  }
+  return cold > 0;
+}
+
+/** Least loaded first; who got least lately breaks ties, then chance. In a panic, an MCP that is not well counts as four times as loaded. */
+function rankByLoad(regime: "all_hot" | "panic", { targets, signals }: Situation, settings: RuleSettings, into: Ranking): void {
+  into.regime = regime;
+  let least = Number.POSITIVE_INFINITY;
+  let leastRecent = Number.POSITIVE_INFINITY;
+  for (let at = 0; at < targets.length; at += 1) {
+    into.isCandidate[at] = 0;
+    const load = loadOf(targets[at], regime);
+    const recent = settings.usesRecent ? (signals[at]?.recent ?? 0) : 0;
+    if (load > least || (load === least && recent > leastRecent)) continue;
+    if (load < least || recent < leastRecent) into.tied.length = 0;
+    least = load;
+    leastRecent = recent;
+    into.tied.push(at);
+  }
+  for (const at of into.tied) {
+    into.share[at] = 1;
+    into.propensity[at] = 1 / into.tied.length;
+  }
+  into.shareSum = into.tied.length;
+}
+
+function loadOf(target: Target | undefined, regime: "all_hot" | "panic"): number {
+  if (target === undefined) return Number.POSITIVE_INFINITY;
+  if (regime === "all_hot") return target.inFlight / target.capacity;
+  const isWell = target.state === "healthy" || target.state === "warming" || target.state === "degraded";
+  return (target.inFlight + 1) / (target.capacity * (isWell ? 1 : panicUnwellShare));
+}
+
+/** What an ejected MCP is taken to be able to do in a panic. router.md 1.6. */
+const panicUnwellShare = 0.25;
+
+function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): void {
+  const { targets, signals, explorable } = situation;
+  const { isCandidate, isHot, score } = into;
+  let best = -1;
+  let hasSamples = false;
+  for (let at = 0; at < targets.length; at += 1) {
+    if ((signals[at]?.samples ?? 0) > 0) hasSamples = true;
+    if (isCandidate[at] === 1 && (best < 0 || (score[at] ?? 0) > (score[best] ?? 0))) best = at;
+  }
+  into.regime = hasSamples ? "normal" : "cold_start";
+  const bestScore = score[best] ?? 0;
+  const bestSigma = sigmaOf(signals[best], settings);
+  for (let at = 0; at < targets.length; at += 1) {
+    const target = targets[at];
+    const known = signals[at];
+    if (target === undefined || known === undefined) continue;
+    if (hasSamples && isHot[at] === 0 && explorable[at] === true) into.explored.push(at);
+    if (isCandidate[at] === 0) continue;
+    if (bestScore - (score[at] ?? 0) > bandOf(bestSigma, sigmaOf(known, settings), settings)) continue;
+    const share = (target.slowStart * (target.weight / 100) * (target.capacity - target.inFlight)) / known.latencyMs;
+    into.tied.push(at);
+    into.share[at] = share;
+    into.shareSum += share;
+  }
+  if (into.explored.length > 0) into.epsilon = settings.epsilon;
+  const { epsilon, tied, explored, shareSum, propensity, share } = into;
+  for (const at of tied) propensity[at] = (1 - epsilon) * (shareSum > 0 ? (share[at] ?? 0) / shareSum : 1 / tied.length);
+  for (const at of explored) propensity[at] = (propensity[at] ?? 0) + epsilon / explored.length;
+}
+
+function sigmaOf(signals: TargetSignals | undefined, settings: RuleSettings): number {
+  return settings.usesQuality ? (signals?.qualitySigma ?? 0) : 0;
+}
+
+/** How far a utility may be below the best one and still count as equal: a point, or half a standard error of the difference. */
+function bandOf(bestSigma: number, sigma: number, settings: RuleSettings): number {
+  if (!settings.usesTieSet) return 0;
+  return Math.max(settings.tieMin, settings.tieSigmas * Math.sqrt(bestSigma * bestSigma + sigma * sigma));
+}

@@ -1,0 +1,50 @@
+/** Every number and switch of the rule. The switches are there to measure what each part is worth; all are on in service. */
+export type RuleSettings = {
+  /** Utility that a certainly late answer costs, that an answer as slow as the deadline costs, and that the dearest target's cost costs. */
+  readonly tailWeight: number;
+  readonly latencyWeight: number;
+  readonly costWeight: number;
+  /** Utilities closer than this count as equal, and closer than `tieSigmas` standard errors of their difference. */
+  readonly tieMin: number;
+  readonly tieSigmas: number;
+  /** Share of choices made to learn. */
+  readonly epsilon: number;
+  /** An MCP that got nothing for this long, and has nothing open, may be tried out; a degraded one after the longer time.     Unit: ms. */
+  readonly exploreEveryMs: number;
+  readonly exploreDegradedEveryMs: number;
+  /** Rank from which an MCP counts as hot among the others, and the load from which it always does. */
+  readonly hotQuantile: number;
+  readonly hotAlways: number;
+  /** Below so many targets a rank is too coarse: hot is then who has `smallFleetFactor` times the median load, and at least `smallFleetLoadMin`. */
+  readonly smallFleet: number;
+  readonly smallFleetFactor: number;
+  readonly smallFleetLoadMin: number;
+  /** With fewer in flight nobody is hot by rank alone. */
+  readonly hotInFlightMin: number;
+  readonly usesQuality: boolean;
+  readonly usesTail: boolean;
+  readonly usesTieSet: boolean;
+  readonly usesRecent: boolean;
+};
+
+/** Defaults; reasons in SPEC.md. */
+export const ruleDefaults = {
+  tailWeight: 0.5, // a late answer is worth half of a good one: between a failure and a success
+  latencyWeight: 0.2, // four points of quality are worth a fifth of the deadline
+  costWeight: 0.1, // only counts where cost is reported
+  tieMin: 0.01, // one point of quality: below it, load decides
+  tieSigmas: 0.5,
+  epsilon: 0.01, // as in the SLO-headroom tiers of gateway-api-inference-extension 2754
+  exploreEveryMs: 1_000,
+  exploreDegradedEveryMs: 5_000, // a slow MCP makes a caller wait: tried less often
+  hotQuantile: 0.84, // Prequal's Q_RIF of 2^-0.25
+  hotAlways: 0.9, // the last tenth of the places is for what is already on its way
+  smallFleet: 6,
+  smallFleetFactor: 2,
+  smallFleetLoadMin: 0.5,
+  hotInFlightMin: 2, // one request more or less is noise
+  usesQuality: true,
+  usesTail: true,
+  usesTieSet: true,
+  usesRecent: true,
+} as const satisfies RuleSettings;

@@ -1,0 +1,64 @@
+import type { HealthState } from "../policy.js";
+
+/** What happens to an MCP, as far as its state is concerned. */
+export type HealthEvent =
+  /** Its first stream opened; `opened_barred`: the same while an ejection lasts, or after it lost too many streams in a short time. */
+  | "opened"
+  | "opened_barred"
+  /** Its last stream ended. */
+  | "closed"
+  /** An operator, or the MCP itself, wants nothing new for it; or wants it again. */
+  | "drained"
+  | "resumed"
+  /** Its slow start is over. */
+  | "warmed"
+  /** It is much slower than the fleet; it is not any more. */
+  | "slowed"
+  | "recovered"
+  /** It fails too much, and the fleet can do without it. */
+  | "failing"
+  /** Its ejection is over. */
+  | "served"
+  /** It passed the last of its probes; it failed one; nobody could probe it for too long. */
+  | "probed"
+  | "probe_failed"
+  | "unprobed"
+  /** It has had no stream for so long that it is not expected back. */
+  | "forgotten";
+
+/** The next state; undefined where the event changes nothing. Pure and total; the table is in SPEC.md. */
+export function nextState(state: HealthState, event: HealthEvent): HealthState | undefined {
+  return transitions[state][event];
+}
+
+type Row = Readonly<Partial<Record<HealthEvent, HealthState>>>;
+
+const whileConnected = { closed: "disconnected", drained: "draining" } as const satisfies Row;
+
+const transitions = {
+  joining: { opened: "warming", opened_barred: "ejected" },
+  warming: { ...whileConnected, warmed: "healthy", failing: "ejected" },
+  healthy: { ...whileConnected, slowed: "degraded", failing: "ejected" },
+  degraded: { ...whileConnected, recovered: "healthy", failing: "ejected" },
+  ejected: { ...whileConnected, served: "probing" },
+  probing: { ...whileConnected, probed: "warming", probe_failed: "ejected", unprobed: "warming" },
+  draining: { closed: "disconnected", resumed: "warming" },
+  disconnected: { opened: "warming", opened_barred: "ejected", forgotten: "gone" },
+  gone: { opened: "warming", opened_barred: "ejected" },
+} as const satisfies Record<HealthState, Row> as Record<HealthState, Row>;
+
+/** Chosen outside of a panic. */
+export function isChosen(state: HealthState): boolean {
+  return state === "healthy" || state === "degraded" || state === "warming";
+}
+
+/** Has a stream and may be asked to work: chosen, or shut out for a while. */
+export function isLive(state: HealthState): boolean {
+  return isChosen(state) || state === "ejected" || state === "probing";
+}
+
+/** Share of its weight that a state leaves an MCP. h of router.md 1.4. */
+export function healthFactorOf(state: HealthState): number {
+  if (state === "healthy" || state === "warming") return 1;
+  return state === "degraded" ? 0.25 : 0;
+}

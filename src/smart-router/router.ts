@@ -1,0 +1,164 @@
+import type { Facts } from "../interaction/event.js";
+import type { Rng } from "../platform/rng.js";
+import type { Decision, DecisionOutcome, Selection } from "./decision.js";
+import type { HealthState, Policy } from "./policy.js";
+import type { RouteRequest } from "./request.js";
+import type { SignalBook, WeightSignals } from "./signal-book.js";
+
+/** What an operator or the registry says of an MCP. */
+export type TargetConfig = {
+  readonly mcpId: string;
+  /** Tier: 0 is served first; the next one gets what the healthy capacity of this one cannot take. Whole number, 0 to 9. */
+  readonly priority: number;
+  /** Multiplies its share; 100 is neutral, 0 takes it out. 0 to 10 000. */
+  readonly weight: number;
+  /** Requests that it may have at once; undefined takes the default of the settings. */
+  readonly maxConcurrent: number | undefined;
+  /** What it can do, and which input formats it reads. An empty list of formats means any. */
+  readonly capabilities: readonly string[];
+  readonly formats: readonly string[];
+  /** Gets nothing new; what it has may end. */
+  readonly isDraining: boolean;
+};
+
+/** An MCP that said nothing of itself and of which no operator said anything. */
+export function plainTarget(mcpId: string): TargetConfig {
+  return { mcpId, priority: 0, weight: 100, maxConcurrent: undefined, capabilities: [], formats: [], isDraining: false };
+}
+
+/** A stored event as the router sees it. */
+export type ObservedEvent = {
+  readonly mcpId: string;
+  readonly interactionId: string;
+  readonly facts: Facts;
+};
+
+/** What an MCP says of itself in a heartbeat or a load report. */
+export type ReportedLoad = { readonly inFlight: number; readonly queued: number; readonly utilization: number };
+
+/** An MCP as the router sees it now. Times monotonic ms. */
+export type RoutedMcp = {
+  readonly mcpId: string;
+  readonly config: TargetConfig;
+  readonly state: HealthState;
+  readonly stateSinceMs: number;
+  /** Why it is in its state, for people. */
+  readonly stateReason: string;
+  /** Heartbeats are missing: no new requests while there is an alternative. */
+  readonly isSuspect: boolean;
+  readonly openStreams: number;
+  /** The greater of what is reserved or open here and what it reports. */
+  readonly inFlight: number;
+  /** Of these, reserved by decisions that no start event has confirmed. */
+  readonly reserved: number;
+  /** What it reported last; undefined when it reports nothing. */
+  readonly reportedInFlight: number | undefined;
+  /** Requests that it may have at once in its state, and when it is well. */
+  readonly capacity: number;
+  readonly maxConcurrent: number;
+  readonly slowStart: number;
+  /** Share of its weight that its health leaves it: 1 healthy and warming, 0.25 degraded, 0 otherwise. h of router.md 1.4. */
+  readonly healthFactor: number;
+  /** How often it was ejected lately, and until when it is; undefined when it is not. */
+  readonly ejectionCount: number;
+  readonly ejectedUntilMs: number | undefined;
+  readonly consecutiveErrors: number;
+};
+
+/** What the router counts since its start. */
+export type RouterFigures = {
+  readonly decisions: number;
+  readonly explorations: number;
+  readonly refusedUnavailable: number;
+  readonly refusedBusy: number;
+  readonly released: number;
+  readonly expired: number;
+  readonly lateEnds: number;
+  readonly ejections: number;
+  readonly panicDecisions: number;
+  /** Decisions whose lease runs, and interactions that run without a decision. */
+  readonly openLeases: number;
+  readonly openInteractions: number;
+};
+
+export type SelectionSettings = {
+  /** Capacity of an MCP that registered none. */
+  readonly maxConcurrentDefault: number;
+  /** The policy in force at the start, and the ones that are asked along without effect. */
+  readonly policyId: string;
+  readonly shadowPolicyIds: readonly string[];
+};
+
+/** Makes a policy over the signals that the router keeps; the router feeds the book, the policy only reads it. */
+export type PolicyFactory = (book: Pick<SignalBook, "read" | "readClass">) => Policy;
+
+export type RouterDeps = {
+  readonly book: SignalBook;
+  /** Every policy that may be in force or asked along, by id. */
+  readonly policies: ReadonlyMap<string, PolicyFactory>;
+  /** Seeds of decisions come from it, and the jitter of ejections. */
+  readonly rng: Rng;
+  /** Ms since the Unix epoch, for timestamps only. */
+  readonly wallMs: () => number;
+  /** Names of decisions: UUIDs version 7. */
+  readonly mintDecisionId: () => string;
+};
+
+/**
+ * The decision plane: who gets a request, who has what in flight, who is fit to get more. All in memory, no I/O, never waits. `nowMs` is the coordinator's
+ * monotonic clock throughout; calls come with times that do not go back.
+ */
+export type Router = {
+  /**
+   * Chooses an MCP and reserves a place at it.     Cost: O(MCPs); 20 µs for 50 of them.
+   * Errors: refused with `unavailable` (NO_ELIGIBLE_MCP) or `busy` (FLEET_FULL), `retryAfterMs` at most 1 000.
+   */
+  readonly select: (request: RouteRequest, nowMs: number) => Selection;
+  /** Gives a place back that was not used. False when the decision is not open, or not one of this MCP. Idempotent. */
+  readonly release: (decisionId: string, mcpId: string, nowMs: number) => boolean;
+
+  /** Replaces the configuration of one MCP; it becomes a target even if it was never seen. */
+  readonly configure: (config: TargetConfig, nowMs: number) => void;
+  /** Takes an MCP out for good: what it has in flight may end, nothing new comes. */
+  readonly forget: (mcpId: string, nowMs: number) => void;
+
+  readonly streamOpened: (mcpId: string, sessionId: string, nowMs: number) => void;
+  /** `how`: "orderly" after a drain or a half-close, "lost" otherwise. */
+  readonly streamClosed: (mcpId: string, sessionId: string, how: "orderly" | "lost", nowMs: number) => void;
+  /** Heartbeats of a session are missing, or are heard again. */
+  readonly suspect: (mcpId: string, sessionId: string, isSuspect: boolean, nowMs: number) => void;
+  readonly reportLoad: (mcpId: string, sessionId: string, load: ReportedLoad, nowMs: number) => void;
+  /** Stored events, in any order; repetitions are not stored and so never get here. */
+  readonly observe: (events: readonly ObservedEvent[], receivedAtMonoMs: number) => void;
+  /** An independent judgement of a decision's result, 0 to 1; false when the decision is forgotten already. */
+  readonly audit: (decisionId: string, quality: number, nowMs: number) => boolean;
+  /** Time passes: leases run out, ejections end, estimators decay. About once a second. */
+  readonly tick: (nowMs: number) => void;
+
+  /** Puts another policy in force. Errors: throws `not_found` for an id that is not in `policies`. */
+  readonly switchPolicy: (policyId: string) => void;
+  /** Replaces the policies that are asked along. Errors: as `switchPolicy`. */
+  readonly setShadows: (policyIds: readonly string[]) => void;
+  readonly policy: () => { readonly policyId: string; readonly policyHash: string; readonly shadowPolicyIds: readonly string[] };
+
+  /** All MCPs that are remembered, ascending by mcpId. */
+  readonly mcps: (nowMs: number) => readonly RoutedMcp[];
+  readonly mcp: (mcpId: string, nowMs: number) => RoutedMcp | undefined;
+  readonly weightSignals: (nowMs: number) => readonly WeightSignals[];
+  readonly figures: () => RouterFigures;
+
+  /** Calls back with every decision, at once, before `select` returns. Must not throw, must not wait. Returns how to stop. */
+  readonly onDecision: (hear: (decision: Decision) => void) => () => void;
+  readonly onOutcome: (hear: (outcome: DecisionOutcome) => void) => () => void;
+  /** Calls back when an MCP changes its state. */
+  readonly onHealth: (hear: (change: HealthChange) => void) => () => void;
+};
+
+/** An MCP changed its state. */
+export type HealthChange = {
+  readonly mcpId: string;
+  readonly from: HealthState;
+  readonly to: HealthState;
+  readonly reason: string;
+  readonly atMonoMs: number;
+};

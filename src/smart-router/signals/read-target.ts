@@ -1,0 +1,159 @@
+import type { Quality, QualityEstimate } from "../learn/quality.js";
+import { noReports } from "../learn/self-reports.js";
+import type { TargetSignals } from "../signal-book.js";
+import { nearMedian, peakAt } from "./completions.js";
+import { type Decay, keptAfter } from "./decay.js";
+import { latencyMinMs, placeThreshold, type Threshold, totalOf, weightAbove } from "./log-histogram.js";
+import { type Cell, loadBucketCount, type Mcp } from "./memory.js";
+import { medianAge, openLonger } from "./open-starts.js";
+import type { SignalBookSettings } from "./settings.js";
+import { type Situation, sampleMin } from "./situation.js";
+
+/** What estimates of one MCP are made with. */
+export type Estimators = {
+  readonly settings: SignalBookSettings;
+  readonly errors: Decay;
+  readonly slow: Decay;
+  readonly quality: Quality;
+  /** Requests that the MCP may have at once. */
+  readonly capacityOf: (mcpId: string) => number;
+};
+
+const noOneReports = noReports();
+
+/** Estimates for one MCP; `mcp` is undefined when nothing is known of it. */
+export function readTarget(
+  by: Estimators,
+  situation: Situation,
+  mcpId: string,
+  mcp: Mcp | undefined,
+  inFlight: number,
+  nowMs: number,
+): TargetSignals {
+  const cell = mcp === undefined ? undefined : finest(situation, mcp);
+  answer.ms = situation.priorMs;
+  answer.from = "prior";
+  answer.samples = 0;
+  answerLatency(by, situation, cell, inFlight, nowMs);
+  const quality = qualityOf(by, situation, mcp, nowMs);
+  return {
+    mcpId,
+    latencyMs: answer.ms,
+    latencyFrom: answer.from,
+    tail: cell === undefined ? situation.fleetTail : tailOf(by, situation, cell, inFlight, nowMs),
+    errorRate: cell === undefined ? situation.signals.errorRate : errorRateOf(by, situation, cell, nowMs),
+    quality: quality.quality,
+    qualitySigma: quality.sigma,
+    selfFactor: quality.selfFactor,
+    cost: cell === undefined ? situation.cost : costOf(by, situation, cell, nowMs),
+    recent: mcp === undefined ? 0 : mcp.recent * keptAfter(nowMs - mcp.recentAtMs, by.settings.recentHalfLifeMs),
+    samples: answer.samples,
+  };
+}
+
+/** The cell of the class, of the type, or of everything: the first that exists. */
+function finest(situation: Situation, mcp: Mcp): Cell {
+  return situation.ofClass?.cells.get(mcp.mcpId) ?? situation.ofType?.cells.get(mcp.mcpId) ?? mcp.all;
+}
+
+function scaleOf(situation: Situation, cell: Cell): number {
+  if (cell.level === situation.ofClass) return 1;
+  return cell.level === situation.ofType ? situation.typeScale : situation.allScale;
+}
+
+/** What is expected, where it comes from, and how many ends stand behind it. One is reused for every reading. */
+const answer: { ms: number; from: TargetSignals["latencyFrom"]; samples: number } = { ms: 0, from: "prior", samples: 0 };
+
+/**
+ * Writes to `answer`: the median of completions near the present load, in the finest level with enough of them; else the mean that follows peaks, in the finest level
+ * with one; else the prior. Never below the median age of what is open in the class, or in the level that answered.
+ */
+function answerLatency(by: Estimators, situation: Situation, finestCell: Cell | undefined, inFlight: number, nowMs: number): void {
+  const answering = finestCell === undefined ? undefined : answerFrom(by, situation, finestCell, inFlight, nowMs);
+  if (finestCell !== undefined) {
+    const ownAgeMs = medianAge(finestCell.open, nowMs);
+    const ageMs =
+      answering === undefined || answering === finestCell
+        ? ownAgeMs
+        : Math.max(ownAgeMs, medianAge(answering.open, nowMs) * scaleOf(situation, answering));
+    if (ageMs > answer.ms) {
+      answer.ms = ageMs;
+      answer.from = "open_age";
+    }
+  }
+  if (!(answer.ms >= latencyMinMs)) answer.ms = latencyMinMs;
+}
+
+/** Returns the cell that told; the coarsest, when none could. */
+function answerFrom(by: Estimators, situation: Situation, finestCell: Cell, inFlight: number, nowMs: number): Cell {
+  let coarsest = finestCell;
+  for (let cell: Cell | undefined = finestCell; cell !== undefined; cell = cell.coarser) {
+    const ms = nearMedian(cell.completions, inFlight, nowMs, by.settings);
+    if (ms > 0) return tell(by, situation, cell, ms, "near", nowMs);
+    coarsest = cell;
+  }
+  for (let cell: Cell | undefined = finestCell; cell !== undefined; cell = cell.coarser) {
+    if (cell.completions.added > 0) return tell(by, situation, cell, peakAt(cell.completions, inFlight), "peak_ewma", nowMs);
+  }
+  return coarsest;
+}
+
+function tell(by: Estimators, situation: Situation, cell: Cell, ms: number, from: TargetSignals["latencyFrom"], nowMs: number): Cell {
+  const samples = totalOf(cell.latency) * by.slow.keptAt(nowMs);
+  answer.ms = ms * scaleOf(situation, cell);
+  answer.from = from;
+  answer.samples = samples > sampleMin ? samples : 0;
+  return cell;
+}
+
+/** P(later than the deadline) at the present load, shrunk to that at any load, shrunk to the fleet's. What is open beyond the deadline is late already. */
+function tailOf(by: Estimators, situation: Situation, finestCell: Cell, inFlight: number, nowMs: number): number {
+  const { samplesMin, tailShrinkage } = by.settings;
+  const kept = by.slow.keptAt(nowMs);
+  let cell = finestCell;
+  while (totalOf(cell.latency) * kept < samplesMin && cell.coarser !== undefined) cell = cell.coarser;
+  const scale = scaleOf(situation, cell);
+  let threshold = situation.threshold;
+  if (scale !== 1) {
+    placeThreshold(situation.deadlineMs / scale, scaledThreshold);
+    threshold = scaledThreshold;
+  }
+  const all = totalOf(cell.latency) * kept;
+  const pooled = (weightAbove(cell.latency, threshold) * kept + tailShrinkage * situation.fleetTail) / (all + tailShrinkage);
+  const atLoad = cell.latencyByLoad[loadBucketOf(inFlight, by.capacityOf(cell.mcp.mcpId))];
+  const count = atLoad === undefined ? 0 : totalOf(atLoad) * kept;
+  const above = atLoad === undefined ? 0 : weightAbove(atLoad, threshold) * kept;
+  const late = openLonger(finestCell.open, situation.deadlineMs, nowMs);
+  return Math.min(1, (above + tailShrinkage * pooled + late) / (count + tailShrinkage + late));
+}
+
+const scaledThreshold: Threshold = { bucket: 0, share: 0 };
+
+export function loadBucketOf(inFlight: number, capacity: number): number {
+  const load = (inFlight / Math.max(1, capacity)) * loadBucketCount;
+  return load > 0 ? Math.min(loadBucketCount - 1, Math.floor(load)) : 0;
+}
+
+/** (F + 2ē) / (S + F + 2), in the finest level with enough ends. */
+function errorRateOf(by: Estimators, situation: Situation, finestCell: Cell, nowMs: number): number {
+  const { samplesMin, errorShrinkage } = by.settings;
+  const kept = by.errors.keptAt(nowMs);
+  let cell = finestCell;
+  while (cell.ended * kept < samplesMin && cell.coarser !== undefined) cell = cell.coarser;
+  return (cell.failed * kept + errorShrinkage * situation.signals.errorRate) / (cell.ended * kept + errorShrinkage);
+}
+
+/** Mean cost, shrunk to the fleet's by one sample: who tells no cost is not taken for free. */
+function costOf(by: Estimators, situation: Situation, finestCell: Cell, nowMs: number): number {
+  const kept = by.slow.keptAt(nowMs);
+  let cell = finestCell;
+  while (cell.costCount * kept < by.settings.samplesMin && cell.coarser !== undefined) cell = cell.coarser;
+  return (cell.cost * kept + situation.cost) / (cell.costCount * kept + 1);
+}
+
+function qualityOf(by: Estimators, situation: Situation, mcp: Mcp | undefined, nowMs: number): QualityEstimate {
+  if (mcp === undefined) return by.quality.estimate(situation.expected, noOneReports, undefined, undefined, undefined, nowMs);
+  const ofClass = situation.ofClass?.cells.get(mcp.mcpId)?.quality;
+  const ofType = situation.ofType?.cells.get(mcp.mcpId)?.quality;
+  return by.quality.estimate(situation.expected, mcp.reports, ofClass, ofType, mcp.all.quality, nowMs);
+}

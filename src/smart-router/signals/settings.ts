@@ -1,0 +1,120 @@
+/** Numbers of the estimators. Half-lives and ages in ms of the coordinator's monotonic clock. */
+export type SignalBookSettings = {
+  /** Half-life of the count of recent assignments. */
+  readonly recentHalfLifeMs: number;
+  /** A completion older than this says nothing about the latency at a given number in flight. */
+  readonly nearMaxAgeMs: number;
+  /** Completions, nearest in requests in flight, whose median is the expected latency. */
+  readonly nearCount: number;
+  /** With fewer samples than this a class says nothing by itself: the request type is asked, then everything. */
+  readonly samplesMin: number;
+  /** Time constant (not half-life) of the mean that follows peaks at once. */
+  readonly peakDecayMs: number;
+  /** Expected latency where nothing at all is known, and the factor on the class median for an MCP of which nothing is known. */
+  readonly latencyPriorMs: number;
+  readonly latencyPriorFactor: number;
+  /** Half-life of latency histograms and of costs. */
+  readonly histogramHalfLifeMs: number;
+  /** Samples that the pooled tail probability weighs against that of one load bucket. */
+  readonly tailShrinkage: number;
+  /** Tail probability where nothing is known: a deadline at the p90 is missed by one in ten. */
+  readonly tailPrior: number;
+  readonly errorHalfLifeMs: number;
+  /** Ends that the fleet's error rate weighs against those of one MCP, and the rate of a fleet that has ended nothing. */
+  readonly errorShrinkage: number;
+  readonly errorPrior: number;
+  /** A failure counts as at least this latency, and as at least so many times the p95 of the class. */
+  readonly failurePenaltyMs: number;
+  readonly failureP95Factor: number;
+  /** How far an MCP's own measure may be from ours: the larger of the two bounds. Beyond, the longer one counts. */
+  readonly durationToleranceMs: number;
+  readonly durationToleranceShare: number;
+  /** After this long without an event, an MCP's weight is made of the fleet's signals. */
+  readonly weightExpirationMs: number;
+  /** Latency objective by request type; a class without one takes its p90 as deadline. */
+  readonly objectiveMs: ReadonlyMap<string, number>;
+  /** Wall-clock ms at monotonic 0: lets quality depend on the hour of the day. 0 where hours mean nothing. */
+  readonly wallOffsetMs: number;
+  readonly quality: QualitySettings;
+};
+
+/** Numbers of learned quality. */
+export type QualitySettings = {
+  /** Half-life of the shared regression, and its ridge. */
+  readonly sharedHalfLifeMs: number;
+  readonly ridge: number;
+  /** Samples between two solutions of the shared regression. */
+  readonly solveEvery: number;
+  /** Half-life of what is particular to one MCP. */
+  readonly ownHalfLifeMs: number;
+  /** Samples that the shared prediction weighs against an MCP's own. */
+  readonly shrinkage: number;
+  /** Newest samples that a mean can stand on: bounds how long an MCP that changed is judged by what it was. */
+  readonly memorySamples: number;
+  /** An MCP that tells nothing goes back to the fleet's mean with this half-life. */
+  readonly silenceHalfLifeMs: number;
+  /** Variance of a sample where nothing is known, and what a variance grows by per ms of silence, up to `varianceMax`. */
+  readonly variancePrior: number;
+  readonly varianceDriftPerMs: number;
+  readonly varianceMax: number;
+  /** Mean where nothing is known. */
+  readonly prior: number;
+  /** Self-reports that never differ say nothing: below this variance with more than so many reports they count as missing. */
+  readonly constantVarianceMax: number;
+  readonly constantCount: number;
+  /** "capped": what nobody audited moves shares by `selfFactorMax` at most. "trusted": MCPs are believed, as far as audits do not correct them. */
+  readonly selfReports: "capped" | "trusted";
+  /** Each audit vouches for so many self-reports. */
+  readonly vouchedPerAudit: number;
+  /** Greatest factor, and smallest as its inverse, on the share of an MCP by its own word; and how steep it grows with quality. */
+  readonly selfFactorMax: number;
+  readonly selfFactorSteepness: number;
+  /** What a self-report weighs in the shared regression beside an audit. */
+  readonly selfWeight: number;
+};
+
+const hourMs = 3_600_000;
+
+/** Defaults; each reason is a document or a sum. */
+export const signalDefaults: SignalBookSettings = {
+  recentHalfLifeMs: 2_000, // a few round trips of the feedback: an assignment is not yet seen as open elsewhere
+  nearMaxAgeMs: 60_000, // older completions belong to another situation
+  nearCount: 9, // Prequal: the median of recent completions near the present load
+  samplesMin: 5, // fewer have no median worth the name
+  peakDecayMs: 10_000, // Finagle's decayTime
+  latencyPriorMs: 1_000, // Tower's default RTT; pessimistic for most
+  latencyPriorFactor: 1.5, // a newcomer must not look faster than those who are known
+  histogramHalfLifeMs: 300_000, // a tail of 1 % needs minutes of samples
+  tailShrinkage: 10,
+  tailPrior: 0.1,
+  errorHalfLifeMs: 60_000,
+  errorShrinkage: 2,
+  errorPrior: 0.05, // the mean of Beta(1, 19), with which ejection begins
+  failurePenaltyMs: 5_000, // Linkerd's Load Biaser
+  failureP95Factor: 2,
+  durationToleranceMs: 25, // one group commit and a scheduler's pause
+  durationToleranceShare: 0.2,
+  weightExpirationMs: 180_000, // A58
+  objectiveMs: new Map(),
+  wallOffsetMs: 0,
+  quality: {
+    sharedHalfLifeMs: 24 * hourMs,
+    ridge: 1,
+    solveEvery: 32, // 12 × 12: some microseconds, so below 0.2 µs per sample
+    ownHalfLifeMs: 6 * hourMs,
+    shrinkage: 20,
+    memorySamples: 200, // after 300 samples 78 % of a mean are new
+    silenceHalfLifeMs: hourMs / 2,
+    variancePrior: 1 / 16, // standard deviation 0.25
+    varianceDriftPerMs: 0.01 / hourMs, // ± 0.1 after an hour of silence
+    varianceMax: 0.25, // the largest that a value in [0, 1] can have
+    prior: 0.5,
+    constantVarianceMax: 1e-6,
+    constantCount: 50,
+    selfReports: "capped",
+    vouchedPerAudit: 4,
+    selfFactorMax: 1.25,
+    selfFactorSteepness: 4, // η of the weight rule
+    selfWeight: 0.1,
+  },
+};

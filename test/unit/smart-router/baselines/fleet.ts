@@ -1,0 +1,29 @@
+import type { Ended, Target } from "../../../../src/smart-router/policy.js";
+import { plainRequest, type RouteRequest } from "../../../../src/smart-router/request.js";
+
+/** Targets of these names that are well and idle. */
+export function targets(...names: readonly string[]): readonly Target[] {
+  return names.map((mcpId) => ({ mcpId, state: "healthy", inFlight: 0, capacity: 10, slowStart: 1, weight: 100 }));
+}
+
+export function asking(requestType: string): RouteRequest {
+  return { ...plainRequest, requestType };
+}
+
+/** An answer after 100 ms, at 1 000 ms. */
+export function ended(mcpId: string, changes: Partial<Ended> = {}): Ended {
+  return {
+    decisionId: "d",
+    mcpId,
+    request: plainRequest,
+    startedAtMs: 900,
+    endedAtMs: 1_000,
+    inFlightBefore: 0,
+    result: "ok",
+    durationMs: undefined,
+    quality: undefined,
+    auditedQuality: undefined,
+    cost: undefined,
+    ...changes,
+  };
+}
