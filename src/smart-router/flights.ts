@@ -40,6 +40,8 @@ export class Flights {
   readonly #decided = new Map<string, Flight>();
   /** Decided ones that have ended or expired, oldest first: for late ends and audits. At most `limits.routedPastMax`. */
   readonly #past = new Map<string, Flight>();
+  readonly #pastRing: Flight[] = [];
+  #pastAt = 0;
   readonly #baselines = new Map<string, Baseline>();
   #plainCount = 0;
   #running = 0;
@@ -258,14 +260,20 @@ export class Flights {
     if (state === "ended" || !flight.isDecided) member.load.byInteraction.delete(flight.interactionId);
     if (!flight.isDecided) return;
     this.#decided.delete(flight.decisionId);
-    this.#past.set(flight.decisionId, flight);
-    if (this.#past.size <= limits.routedPastMax) return;
-    for (const [decisionId, oldest] of this.#past) {
-      this.#past.delete(decisionId);
-      const owner = this.#deps.memberOf(oldest.mcpId);
+    if (!this.#past.has(flight.decisionId)) this.#remember(flight);
+  }
+
+  /** Puts a decision among the past ones; the oldest makes room. A ring beside the map: a map does not find its oldest key in constant time. */
+  #remember(flight: Flight): void {
+    const oldest = this.#pastRing[this.#pastAt];
+    if (oldest !== undefined) {
+      this.#past.delete(oldest.decisionId);
+      const owner = oldest.state === "expired" ? this.#deps.memberOf(oldest.mcpId) : undefined;
       if (owner?.load.byInteraction.get(oldest.interactionId) === oldest) owner.load.byInteraction.delete(oldest.interactionId);
-      break;
     }
+    this.#past.set(flight.decisionId, flight);
+    this.#pastRing[this.#pastAt] = flight;
+    this.#pastAt = (this.#pastAt + 1) % limits.routedPastMax;
   }
 
   /** An end without a start: counts for what is known of the MCP, and waits for its start. */

@@ -235,8 +235,16 @@ function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): 
   for (const at of explored) propensity[at] = (propensity[at] ?? 0) + epsilon / explored.length;
 }
 
+/**
+ * Standard error of a utility: that of its quality, and those of its shares of late and of failed answers, as of `samples` draws. Without it, whoever was unlucky
+ * a few times would fall out of the tie, get nothing any more, and stay what it seemed to be.
+ */
 function sigmaOf(signals: TargetSignals | undefined, settings: RuleSettings): number {
-  return settings.usesQuality ? (signals?.qualitySigma ?? 0) : 0;
+  if (signals === undefined) return 0;
+  const { qualitySigma, tail, errorRate, samples } = signals;
+  const ofQuality = settings.usesQuality ? qualitySigma * qualitySigma : 0;
+  const ofTail = settings.usesTail ? settings.tailWeight * settings.tailWeight * tail * (1 - tail) : 0;
+  return Math.sqrt(ofQuality + (ofTail + errorRate * (1 - errorRate)) / (samples + settings.tieSamples));
 }
 
 /** How far a utility may be below the best one and still count as equal: a point, or half a standard error of the difference. */

@@ -7,6 +7,8 @@ export type RuleSettings = {
   /** Utilities closer than this count as equal, and closer than `tieSigmas` standard errors of their difference. */
   readonly tieMin: number;
   readonly tieSigmas: number;
+  /** Samples that the priors of the estimates stand for. */
+  readonly tieSamples: number;
   /** Share of choices made to learn. */
   readonly epsilon: number;
   /** An MCP that got nothing for this long, and has nothing open, may be tried out; a degraded one after the longer time.     Unit: ms. */
@@ -34,6 +36,7 @@ export const ruleDefaults = {
   costWeight: 0.1, // only counts where cost is reported
   tieMin: 0.01, // one point of quality: below it, load decides
   tieSigmas: 0.5,
+  tieSamples: 10,
   epsilon: 0.01, // as in the SLO-headroom tiers of gateway-api-inference-extension 2754
   exploreEveryMs: 1_000,
   exploreDegradedEveryMs: 5_000, // a slow MCP makes a caller wait: tried less often
