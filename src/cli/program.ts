@@ -12,6 +12,7 @@ import { addMigrateCommand, type MigrateDeps } from "./migrate.js";
 import type { CliContext } from "./output.js";
 import { addReplayCommand } from "./replay.js";
 import { addServeCommand, type ServeDeps } from "./serve.js";
+import { addSimulateCommand } from "./simulate.js";
 import { addVerifyCommand } from "./verify.js";
 import { addVersionCommand } from "./version.js";
 
@@ -55,6 +56,7 @@ export function createProgram(context: CliContext, deps: ProgramDeps): Command {
   addKeysCommand(program, context, deps.clock);
   addMigrateCommand(program, context, deps);
   addDoctorCommand(program, context, deps);
+  addSimulateCommand(program, context);
   addVersionCommand(program, context);
   return program;
 }

@@ -68,6 +68,7 @@ export const loadRamp: Scenario = {
     { figure: `failed@${step}`, heading: `failed at ${step}×`, digits: 1 },
     { figure: `p999Ms@${step}`, heading: `p99.9 at ${step}×, ms`, digits: 0 },
   ]),
+  chartFigure: "p999Ms@1.27",
   claims: [
     {
       text: "no request fails up to 1.27×",

@@ -25,11 +25,12 @@ export function createQualityTailLoad(
   const trials = new Map<string, Trial>();
   const scratch = createRanking();
 
-  const mayExplore = ({ mcpId, state }: Target, nowMs: number): boolean => {
+  const mayExplore = ({ mcpId, state }: Target, latencyMs: number, nowMs: number): boolean => {
     const trial = trials.get(mcpId);
     if (trial === undefined) return true;
     if (trial.open > 0) return false;
-    return nowMs - trial.lastAssignedAtMs >= (state === "degraded" ? settings.exploreDegradedEveryMs : settings.exploreEveryMs);
+    const everyMs = state === "degraded" ? settings.exploreDegradedEveryMs : settings.exploreEveryMs;
+    return nowMs - trial.lastAssignedAtMs >= Math.max(everyMs, settings.exploreLatencies * latencyMs);
   };
 
   return {
@@ -40,8 +41,9 @@ export function createQualityTailLoad(
       const signals: TargetSignals[] = [];
       const explorable: boolean[] = [];
       for (const target of targets) {
-        signals.push(book.read(target.mcpId, request, target.inFlight, nowMs));
-        explorable.push(!request.noExplore && mayExplore(target, nowMs));
+        const known = book.read(target.mcpId, request, target.inFlight, nowMs);
+        signals.push(known);
+        explorable.push(!request.noExplore && mayExplore(target, known.latencyMs, nowMs));
       }
       const situation = { targets, signals, explorable, deadlineMs: request.deadlineMs ?? classSignals.deadlineMs };
       return new Ruling(situation, classSignals, settings, draw(situation, settings, rng, scratch));

@@ -30,7 +30,7 @@ export type Ranking = {
   share: Float64Array;
   propensity: Float64Array;
   isHot: Uint8Array;
-  /** 1 for cold targets of the best tier. */
+  /** 1 for cold targets. */
   isCandidate: Uint8Array;
   sorted: Float64Array;
 };
@@ -157,18 +157,12 @@ function scoreAll({ signals, deadlineMs }: Situation, settings: RuleSettings, in
   }
 }
 
-/** Marks the cold targets of the best tier: healthy and warming ones before degraded ones. False when all are hot. */
+/** Marks the cold targets. False when all are hot. */
 function markCandidates(targets: readonly Target[], into: Ranking): boolean {
-  const { isHot, isCandidate } = into;
-  let well = 0;
   let cold = 0;
   for (let at = 0; at < targets.length; at += 1) {
-    if (isHot[at] === 1) continue;
-    cold += 1;
-    if (targets[at]?.state !== "degraded") well += 1;
-  }
-  for (let at = 0; at < targets.length; at += 1) {
-    isCandidate[at] = isHot[at] === 0 && (well === 0 || targets[at]?.state !== "degraded") ? 1 : 0;
+    into.isCandidate[at] = into.isHot[at] === 1 ? 0 : 1;
+    cold += into.isCandidate[at] ?? 0;
   }
   return cold > 0;
 }
@@ -224,7 +218,8 @@ function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): 
     if (hasSamples && isHot[at] === 0 && explorable[at] === true) into.explored.push(at);
     if (isCandidate[at] === 0) continue;
     if (bestScore - (score[at] ?? 0) > bandOf(bestSigma, sigmaOf(known, settings), settings)) continue;
-    const share = (target.slowStart * (target.weight / 100) * (target.capacity - target.inFlight)) / known.latencyMs;
+    const health = target.state === "degraded" ? settings.degradedShare : 1;
+    const share = (health * target.slowStart * (target.weight / 100) * (target.capacity - target.inFlight)) / known.latencyMs;
     into.tied.push(at);
     into.share[at] = share;
     into.shareSum += share;

@@ -14,6 +14,10 @@ export type RuleSettings = {
   /** An MCP that got nothing for this long, and has nothing open, may be tried out; a degraded one after the longer time.     Unit: ms. */
   readonly exploreEveryMs: number;
   readonly exploreDegradedEveryMs: number;
+  /** Nor is it tried out before so many times the latency that is expected of it have passed: a trial of a slow MCP costs its caller more. */
+  readonly exploreLatencies: number;
+  /** Part of its share in the draw that a degraded MCP keeps. */
+  readonly degradedShare: number;
   /** Rank from which an MCP counts as hot among the others, and the load from which it always does. */
   readonly hotQuantile: number;
   readonly hotAlways: number;
@@ -40,7 +44,9 @@ export const ruleDefaults = {
   epsilon: 0.01, // as in the SLO-headroom tiers of gateway-api-inference-extension 2754
   exploreEveryMs: 1_000,
   exploreDegradedEveryMs: 5_000, // a slow MCP makes a caller wait: tried less often
-  hotQuantile: 0.84, // Prequal's Q_RIF of 2^-0.25
+  exploreLatencies: 3, // trials keep it busy for a quarter of the time at most
+  degradedShare: 0.25, // h of the weights; to leave it out would push its load on others, until they are degraded too
+  hotQuantile: 0.25, // p99 under antagonists is least from 0 to 0.25 and grows by half at Prequal's 0.84 (docs/evaluation.md): we count every request ourselves
   hotAlways: 0.9, // the last tenth of the places is for what is already on its way
   smallFleet: 6,
   smallFleetFactor: 2,

@@ -17,6 +17,9 @@ export type SignalBookSettings = {
   readonly histogramHalfLifeMs: number;
   /** Samples that the pooled tail probability weighs against that of one load bucket. */
   readonly tailShrinkage: number;
+  /** Newest answers that tell whether what was usual still is, and what the usual weighs against them, in answers. */
+  readonly recentTailCount: number;
+  readonly recentTailShrinkage: number;
   /** Tail probability where nothing is known: a deadline at the p90 is missed by one in ten. */
   readonly tailPrior: number;
   readonly errorHalfLifeMs: number;
@@ -88,6 +91,8 @@ export const signalDefaults: SignalBookSettings = {
   latencyPriorFactor: 1.5, // a newcomer must not look faster than those who are known
   histogramHalfLifeMs: 300_000, // a tail of 1 % needs minutes of samples
   tailShrinkage: 10,
+  recentTailCount: 16, // an MCP that turned slow is known by it as soon as it has answered so often
+  recentTailShrinkage: 16,
   tailPrior: 0.1,
   errorHalfLifeMs: 60_000,
   errorShrinkage: 2,
