@@ -26,6 +26,8 @@ export type FlightDeps = {
 type Baseline = { readonly atMs: number; readonly p50Ms: number; readonly deadlineMs: number };
 
 const baselineMaxAgeMs = 1_000;
+/** Medians of its class that an answer may take before it can be late for a caller who named no deadline. */
+const lateFactor = 2;
 /** How far an MCP's own measure of a latency may be from ours before the longer one counts.     Source: router.md 1.6, "Clock skew". */
 const skewMs = 250;
 const skewShare = 0.2;
@@ -326,11 +328,9 @@ export class Flights {
     const baseline = this.#baselineOf(flight.request, flight.requestClass, ended.endedAtMs);
     const latencyMs = latencyOf(ended);
     const isSlow = latencyMs > this.#deps.slowFactor * baseline.p50Ms;
-    this.#deps.health.ended(
-      member,
-      { result, isSlow, isLate: latencyMs > (flight.request.deadlineMs ?? baseline.deadlineMs) },
-      ended.endedAtMs,
-    );
+    // Where nobody named a deadline it is the p90 of the class, which a tenth of all answers misses by definition: only what is far from the median, too, is late.
+    const lateAboveMs = flight.request.deadlineMs ?? Math.max(baseline.deadlineMs, lateFactor * baseline.p50Ms);
+    this.#deps.health.ended(member, { result, isSlow, isLate: latencyMs > lateAboveMs }, ended.endedAtMs);
   }
 
   #baselineOf(request: RouteRequest, requestClass: string, nowMs: number): Baseline {

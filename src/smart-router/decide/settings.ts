@@ -9,6 +9,12 @@ export type RuleSettings = {
   readonly tieSigmas: number;
   /** Samples that the priors of the estimates stand for. */
   readonly tieSamples: number;
+  /** More samples than this make an estimate no surer: the newest weigh most. */
+  readonly tieSamplesMax: number;
+  /** Of those that are tied, those up to this rank of load stay in the draw. */
+  readonly tieLoadQuantile: number;
+  /** Standard error of an expected latency, as a share of it. */
+  readonly latencyNoise: number;
   /** Share of choices made to learn. */
   readonly epsilon: number;
   /** An MCP that got nothing for this long, and has nothing open, may be tried out; a degraded one after the longer time.     Unit: ms. */
@@ -41,12 +47,15 @@ export const ruleDefaults = {
   tieMin: 0.01, // one point of quality: below it, load decides
   tieSigmas: 0.5,
   tieSamples: 10,
+  tieSamplesMax: 32, // the tail that decides stands on the newest 16 answers and as many of the usual ones
+  tieLoadQuantile: 0.25, // p99 under antagonists is least from 0 to 0.25 and grows by half towards 0.84: the numbers in flight are our own and exact
+  latencyNoise: 0.2, // the median of nine answers whose standard deviation is half their mean: 1.25 × 0.5 / 3
   epsilon: 0.01, // as in the SLO-headroom tiers of gateway-api-inference-extension 2754
   exploreEveryMs: 1_000,
   exploreDegradedEveryMs: 5_000, // a slow MCP makes a caller wait: tried less often
   exploreLatencies: 3, // trials keep it busy for a quarter of the time at most
   degradedShare: 0.25, // h of the weights; to leave it out would push its load on others, until they are degraded too
-  hotQuantile: 0.25, // p99 under antagonists is least from 0 to 0.25 and grows by half at Prequal's 0.84 (docs/evaluation.md): we count every request ourselves
+  hotQuantile: 0.84, // Prequal's Q_RIF of 2^-0.25
   hotAlways: 0.9, // the last tenth of the places is for what is already on its way
   smallFleet: 6,
   smallFleetFactor: 2,
