@@ -221,8 +221,6 @@ function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): 
     const health = target.state === "degraded" ? settings.degradedShare : 1;
     into.tied.push(at);
     into.share[at] = (health * target.slowStart * (target.weight / 100) * (target.capacity - target.inFlight)) / known.latencyMs;
-    into.tied.push(at);
-    into.share[at] = share;
   }
   keepLeastLoaded(into, settings);
   for (const at of into.tied) into.shareSum += into.share[at] ?? 0;
