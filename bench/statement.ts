@@ -72,7 +72,16 @@ function eventOf(mcpId: McpId, lane: number, sequence: number, nowMs: number): N
       : '{"labels":{"environment":"bench"},"complete":{"processingTime":"1.25s","outputBytes":"4096","qualityScore":0.9}}',
     raw: undefined,
     facts: isStart
-      ? { kind: "start", requestType: "chat", sessionId: "", userPseudonym: "7d0f0a4a6b5b4f0f" }
+      ? {
+          kind: "start",
+          requestType: "chat",
+          sessionId: "",
+          userPseudonym: "7d0f0a4a6b5b4f0f",
+          routingDecisionId: "",
+          inputBytes: 0,
+          qualityLevel: "",
+          privacyLevel: "",
+        }
       : { kind: "terminal", success: true, durationMs: 1_250, qualityScore: 0.9, errorCode: "", adapterUsed: "" },
     source: "grpc",
     costBytes: 600,

@@ -127,6 +127,10 @@ function factsOf(detail: Detail, sessionId: string, pseudonym: (userId: string) 
         requestType: detail.requestType,
         sessionId,
         userPseudonym: detail.userId === "" ? "" : pseudonym(detail.userId),
+        routingDecisionId: detail.routingDecisionId,
+        inputBytes: Number(detail.inputBytes),
+        qualityLevel: detail.qualityLevel,
+        privacyLevel: detail.privacyLevel,
       };
     case "progress":
       return { kind: "progress" };

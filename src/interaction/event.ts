@@ -87,7 +87,17 @@ export type Draft = {
 
 /** What the merged interaction and the router read of an event without opening its body. */
 export type Facts =
-  | { readonly kind: "start"; readonly requestType: string; readonly sessionId: string; readonly userPseudonym: string }
+  | {
+      readonly kind: "start";
+      readonly requestType: string;
+      readonly sessionId: string;
+      readonly userPseudonym: string;
+      /** The decision that sent the request here; empty when nobody asked the router. */
+      readonly routingDecisionId: string;
+      readonly inputBytes: number;
+      readonly qualityLevel: string;
+      readonly privacyLevel: string;
+    }
   | { readonly kind: "progress" }
   | {
       readonly kind: "terminal";

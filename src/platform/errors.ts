@@ -68,6 +68,7 @@ export const errorReasons = {
   COORDINATOR_DRAINING: "the coordinator shuts down; reconnect",
   NO_ELIGIBLE_MCP: "no MCP that could serve the request is connected and fit; metadata counts why not",
   FLEET_FULL: "every MCP that could serve the request has as many requests as it may",
+  POLICY_NOT_FOUND: "no routing policy has this id; the message names those that there are",
   CALL_CANCELLED: "the caller went away before the answer",
   ADDRESS_IN_USE: "another process listens on the address",
   ADDRESS_UNUSABLE: "the address cannot be bound on this machine",

@@ -143,6 +143,21 @@ export const limits = {
   purgeRoundsMax: 200,
   /** MCPs that the router keeps signals for; the longest silent one is forgotten first. */
   routedMcpMax: 1_000,
+  /** Requests of one MCP that are followed at once: above it, starts without a decision are not. Far above any max_concurrent_requests. */
+  routedInFlightMax: 10_000,
+  /** Ends of one MCP that wait for their starts: out of order by seconds, not by hours. */
+  routedEarlyEndsMax: 1_000,
+  /** Decisions remembered after their end, for ends that come late and audits: a minute at 150 a second, ten at 15. */
+  routedPastMax: 10_000,
+  /** Load reports in a row below our own count after which the MCP is right: one may have crossed a request on its way. */
+  routedMismatchesMax: 2,
+  /** Bounds of a lease: below, a pause of the network ends it; above, a lost end holds a place for an afternoon. */
+  leaseMinMs: 30_000,
+  leaseMaxMs: 600_000,
+  /** Classes of requests whose medians are kept at hand; they are read again when there are more. */
+  routedClassesMax: 1_000,
+  /** Longest delay that a refused selection names: the fleet changes within a second. */
+  selectRetryMaxMs: 1_000,
   /** Request classes and request types with signals of their own: names that strangers choose. The longest unused one is forgotten first. */
   signalClassesMax: 1_024,
   /** Pairs of MCP and class with signals of their own, about 5 KiB each: 40 MiB. */

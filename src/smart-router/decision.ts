@@ -39,6 +39,8 @@ export type DecisionFeatures = {
   readonly format: string;
   readonly noExplore: boolean;
   readonly isIdempotent: boolean;
+  /** Undefined when the request named none: then that of the class counts. */
+  readonly deadlineMs: number | undefined;
   /** Undefined for policies that read no signals. */
   readonly classSignals: ClassSignals | undefined;
 };
@@ -67,6 +69,8 @@ export type Decision = {
   readonly chosen: string;
   /** Probability that the policy in force chose this MCP in this situation, in (0, 1]; NaN where it cannot tell. Never rounded. */
   readonly propensity: number;
+  /** Part of `propensity`: the probability with which its priority tier was drawn; 1 with one tier. */
+  readonly tierShare: number;
   readonly epsilon: number;
   readonly regime: Regime;
   readonly isExploration: boolean;

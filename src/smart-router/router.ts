@@ -1,7 +1,8 @@
 import type { Facts } from "../interaction/event.js";
 import type { Rng } from "../platform/rng.js";
 import type { Decision, DecisionOutcome, Selection } from "./decision.js";
-import type { HealthState, Policy } from "./policy.js";
+import type { HealthChange } from "./health/fleet-health.js";
+import type { Ended, HealthState, Policy } from "./policy.js";
 import type { RouteRequest } from "./request.js";
 import type { SignalBook, WeightSignals } from "./signal-book.js";
 
@@ -92,8 +93,35 @@ export type SelectionSettings = {
 /** Makes a policy over the signals that the router keeps; the router feeds the book, the policy only reads it. */
 export type PolicyFactory = (book: Pick<SignalBook, "read" | "readClass">) => Policy;
 
+/** A signal book, and what the owner of one may tell it besides. */
+export type Book = SignalBook & {
+  /** The end of a decision as the caller tells it, for callers that report no events. False when the decision is not open, or not one of this MCP. */
+  readonly settle: (decisionId: string, mcpId: string, report: EndReport, nowMs: number) => boolean;
+  /** An independent judgement that came by itself. */
+  readonly audited?: (audit: {
+    readonly decisionId: string;
+    readonly mcpId: string;
+    readonly request: RouteRequest;
+    readonly atMs: number;
+    readonly quality: number;
+  }) => void;
+  /** A sign of life that is no end of a request. */
+  readonly heard?: (mcpId: string, atMs: number) => void;
+  readonly tick?: (nowMs: number) => void;
+};
+
+/** How a decision ended, as whoever called the MCP tells it. */
+export type EndReport = {
+  readonly result: Ended["result"];
+  readonly durationMs: number | undefined;
+  readonly quality: number | undefined;
+  readonly auditedQuality: number | undefined;
+  readonly cost: number | undefined;
+  readonly errorCode: string;
+};
+
 export type RouterDeps = {
-  readonly book: SignalBook;
+  readonly book: Book;
   /** Every policy that may be in force or asked along, by id. */
   readonly policies: ReadonlyMap<string, PolicyFactory>;
   /** Seeds of decisions come from it, and the jitter of ejections. */
@@ -130,6 +158,8 @@ export type Router = {
   readonly reportLoad: (mcpId: string, sessionId: string, load: ReportedLoad, nowMs: number) => void;
   /** Stored events, in any order; repetitions are not stored and so never get here. */
   readonly observe: (events: readonly ObservedEvent[], receivedAtMonoMs: number) => void;
+  /** The end of a decision as the caller tells it, for callers that report no events. False when the decision is not open, or not one of this MCP. */
+  readonly settle: (decisionId: string, mcpId: string, report: EndReport, nowMs: number) => boolean;
   /** An independent judgement of a decision's result, 0 to 1; false when the decision is forgotten already. */
   readonly audit: (decisionId: string, quality: number, nowMs: number) => boolean;
   /** Time passes: leases run out, ejections end, estimators decay. About once a second. */
@@ -152,13 +182,4 @@ export type Router = {
   readonly onOutcome: (hear: (outcome: DecisionOutcome) => void) => () => void;
   /** Calls back when an MCP changes its state. */
   readonly onHealth: (hear: (change: HealthChange) => void) => () => void;
-};
-
-/** An MCP changed its state. */
-export type HealthChange = {
-  readonly mcpId: string;
-  readonly from: HealthState;
-  readonly to: HealthState;
-  readonly reason: string;
-  readonly atMonoMs: number;
 };

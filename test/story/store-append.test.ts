@@ -219,6 +219,8 @@ type EventDraft = { readonly kind: EventKind; readonly facts: Facts; readonly oc
 const shortText = fc.constantFrom("", "a", "b", 'quo"te', "back\\slash", "NULL", "漢");
 const baseUs = Date.UTC(2026, 10, 20) * 1000;
 
+const noAsk = { routingDecisionId: "", inputBytes: 0, qualityLevel: "", privacyLevel: "" };
+
 const eventArbitrary: fc.Arbitrary<EventDraft> = fc
   .record({
     kind: fc.constantFrom<EventKind>("start", "progress", "complete", "error"),
@@ -231,7 +233,7 @@ const eventArbitrary: fc.Arbitrary<EventDraft> = fc
     qualityScore: fc.option(fc.double({ min: 0, max: 1, noNaN: true }), { nil: undefined }),
   })
   .map(({ kind, texts: [a, b, c], success, durationMs, qualityScore, ...times }) => {
-    if (kind === "start") return { kind, ...times, facts: { kind, requestType: a, sessionId: b, userPseudonym: c } };
+    if (kind === "start") return { kind, ...times, facts: { ...noAsk, kind, requestType: a, sessionId: b, userPseudonym: c } };
     if (kind === "progress") return { kind, ...times, facts: { kind } };
     const facts: Facts = {
       kind: "terminal",

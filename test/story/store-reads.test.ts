@@ -70,7 +70,17 @@ describe.each(storeKinds)("reading from the $kind store", ({ kind, skip }) => {
 
   story("filters by state, request type and session", async () => {
     const mcpId = freshName("mcp");
-    const start = (requestType: string, sessionId: string) => ({ kind: "start", requestType, sessionId, userPseudonym: "" }) as const;
+    const start = (requestType: string, sessionId: string) =>
+      ({
+        kind: "start",
+        requestType,
+        sessionId,
+        userPseudonym: "",
+        routingDecisionId: "",
+        inputBytes: 0,
+        qualityLevel: "",
+        privacyLevel: "",
+      }) as const;
     await appendAll([
       newEvent({ mcpId, interactionId: "a", kind: "start", facts: start("ocr", "s1") }),
       newEvent({ mcpId, interactionId: "b", kind: "start", facts: start("ocr", "s2") }),

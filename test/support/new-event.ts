@@ -37,7 +37,16 @@ export const freshName = (stem: string): string => `${stem}-${randomBytes(6).toS
 function factsOf(kind: NewEvent["kind"]): Facts {
   switch (kind) {
     case "start":
-      return { kind: "start", requestType: "ocr", sessionId: "s-1", userPseudonym: "u_1" };
+      return {
+        kind: "start",
+        requestType: "ocr",
+        sessionId: "s-1",
+        userPseudonym: "u_1",
+        routingDecisionId: "",
+        inputBytes: 0,
+        qualityLevel: "",
+        privacyLevel: "",
+      };
     case "progress":
       return { kind: "progress" };
     default:

@@ -110,6 +110,10 @@ class Book {
 
   #ended(ended: Ended): void {
     const { decisionId, mcpId, request, startedAtMs, endedAtMs, result } = ended;
+    if (result === "released") {
+      this.#open.cancel(decisionId);
+      return;
+    }
     const before = this.#open.pastOf(decisionId);
     const isLate = before?.isExpired === true && result !== "expired";
     if (before !== undefined && !isLate) return;

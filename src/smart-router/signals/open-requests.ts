@@ -53,6 +53,11 @@ export class OpenRequests {
     this.#past.set(decisionId, past);
   }
 
+  /** A request that was never sent: as if it had not been. */
+  cancel(decisionId: string): void {
+    this.#close(decisionId);
+  }
+
   #close(decisionId: string): void {
     const open = this.#open.get(decisionId);
     if (open === undefined) return;

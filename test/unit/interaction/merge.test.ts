@@ -4,7 +4,17 @@ import type { Facts } from "../../../src/interaction/event.js";
 import { type MergeInput, mergeEvents } from "../../../src/interaction/merge.js";
 
 const facts = (kind: MergeInput["kind"], n: number): Facts => {
-  if (kind === "start") return { kind: "start", requestType: `t${n}`, sessionId: "", userPseudonym: "" };
+  if (kind === "start")
+    return {
+      kind: "start",
+      requestType: `t${n}`,
+      sessionId: "",
+      userPseudonym: "",
+      routingDecisionId: "",
+      inputBytes: 0,
+      qualityLevel: "",
+      privacyLevel: "",
+    };
   if (kind === "progress") return { kind: "progress" };
   return {
     kind: "terminal",

@@ -1,0 +1,379 @@
+import type { Facts } from "../interaction/event.js";
+import { limits } from "../platform/limits.js";
+import type { DecisionOutcome } from "./decision.js";
+import type { FleetHealth } from "./health/fleet-health.js";
+import { endReported, type Flight, inFlightOf, leave, noteEarlyEnd, take } from "./in-flight.js";
+import type { LineUp } from "./line-up.js";
+import type { Member } from "./member.js";
+import type { Ended } from "./policy.js";
+import { classOf, plainRequest, type RouteRequest } from "./request.js";
+import type { Book, EndReport } from "./router.js";
+
+/** What a terminal event says, or whoever called the MCP. */
+type End = EndReport & { readonly atMs: number };
+
+export type FlightDeps = {
+  readonly book: Book;
+  readonly lineUp: LineUp;
+  readonly health: FleetHealth;
+  /** `slowFactor` of the health rules. */
+  readonly slowFactor: number;
+  readonly memberOf: (mcpId: string) => Member | undefined;
+  readonly outcome: (outcome: DecisionOutcome) => void;
+};
+
+/** A class's latencies as they were at `atMs`, for judging single answers. */
+type Baseline = { readonly atMs: number; readonly p50Ms: number; readonly deadlineMs: number };
+
+const baselineMaxAgeMs = 1_000;
+/** How far an MCP's own measure of a latency may be from ours before the longer one counts.     Source: router.md 1.6, "Clock skew". */
+const skewMs = 250;
+const skewShare = 0.2;
+
+/**
+ * Every request that is with an MCP, from the decision or the start event to its end: who holds a place, and who is told what came of it.
+ * A place is given back exactly once: by the end, by a release, by the end of the lease, or because the MCP says that it does not have the request.
+ */
+export class Flights {
+  readonly #deps: FlightDeps;
+  /** Decided ones that run. */
+  readonly #decided = new Map<string, Flight>();
+  /** Decided ones that have ended or expired, oldest first: for late ends and audits. At most `limits.routedPastMax`. */
+  readonly #past = new Map<string, Flight>();
+  readonly #baselines = new Map<string, Baseline>();
+  #plainCount = 0;
+  #running = 0;
+  released = 0;
+  expired = 0;
+  lateEnds = 0;
+
+  constructor(deps: FlightDeps) {
+    this.#deps = deps;
+  }
+
+  get openLeases(): number {
+    return this.#decided.size;
+  }
+
+  get openInteractions(): number {
+    return this.#running - this.#decided.size;
+  }
+
+  /** Takes a place for a decision. */
+  reserve(
+    member: Member,
+    decisionId: string,
+    request: RouteRequest,
+    requestClass: string,
+    leaseMs: number,
+    isProbe: boolean,
+    nowMs: number,
+  ): Flight {
+    const flight = this.#depart(member, { decisionId, isDecided: true, request, requestClass, isProbe, atMs: nowMs, leaseMs });
+    this.#decided.set(decisionId, flight);
+    return flight;
+  }
+
+  /** A start event: confirms its decision, or is a request that nobody asked us about. */
+  start(member: Member, interactionId: string, facts: Facts & { readonly kind: "start" }, nowMs: number): void {
+    const { load } = member;
+    if (load.byInteraction.has(interactionId)) return;
+    const early = load.earlyEnds.size > 0 ? load.earlyEnds.get(interactionId) : undefined;
+    const decided = facts.routingDecisionId === "" ? undefined : this.#unconfirmed(member, facts.routingDecisionId);
+    if (early !== undefined) {
+      load.earlyEnds.delete(interactionId);
+      if (decided === undefined) return;
+      // Its end has counted already, for everything but its place and its decision.
+      decided.interactionId = interactionId;
+      this.#close(member, decided, "ended");
+      this.#tellUsers(decided, {
+        result: "released",
+        durationMs: undefined,
+        quality: undefined,
+        auditedQuality: undefined,
+        cost: undefined,
+        errorCode: "",
+        atMs: nowMs,
+      });
+      this.#tell(decided, early.isOk ? "complete" : "error", "", false, { ...nothing, atMs: nowMs });
+      return;
+    }
+    if (decided === undefined) {
+      if (load.running.size >= limits.routedInFlightMax) return;
+      const { requestType, inputBytes, qualityLevel, privacyLevel } = facts;
+      const request = { ...plainRequest, requestType, inputBytes, qualityLevel, privacyLevel };
+      const requestClass = classOf(request);
+      const decisionId = `interaction ${++this.#plainCount}`;
+      const flight = this.#depart(member, {
+        decisionId,
+        isDecided: false,
+        request,
+        requestClass,
+        isProbe: false,
+        atMs: nowMs,
+        leaseMs: member.leaseMs,
+      });
+      this.#confirm(member, flight, interactionId, nowMs);
+      return;
+    }
+    if (decided.state === "expired") this.#revive(member, decided, nowMs);
+    this.#confirm(member, decided, interactionId, nowMs);
+  }
+
+  /** A terminal event. */
+  terminal(member: Member, interactionId: string, facts: Facts & { readonly kind: "terminal" }, nowMs: number): void {
+    const end: End = {
+      result: facts.success ? "ok" : "error",
+      durationMs: facts.durationMs,
+      quality: facts.qualityScore,
+      auditedQuality: undefined,
+      cost: undefined,
+      errorCode: facts.errorCode,
+      atMs: nowMs,
+    };
+    const flight = member.load.byInteraction.get(interactionId);
+    endReported(member.load);
+    if (flight !== undefined) this.end(member, flight, end);
+    else this.#endUnknown(member, interactionId, end);
+  }
+
+  /** A flight ends, in time or after its lease. */
+  end(member: Member, flight: Flight, end: End): void {
+    const isLate = flight.state === "expired";
+    this.#close(member, flight, "ended");
+    const ended = this.#endedOf(flight, end);
+    this.#deps.book.ended(ended);
+    if (isLate) this.lateEnds += 1;
+    else {
+      this.#deps.lineUp.ended(ended);
+      this.#judge(member, flight, ended);
+    }
+    const state = end.result === "ok" ? "complete" : end.result === "error" ? "error" : "censored";
+    this.#tell(flight, state, state === "censored" ? "expired" : "", isLate, end);
+  }
+
+  /** The running or expired flight of a decision. */
+  open(decisionId: string): Flight | undefined {
+    const flight = this.#decided.get(decisionId) ?? this.#past.get(decisionId);
+    return flight === undefined || flight.state === "ended" ? undefined : flight;
+  }
+
+  /** A decision that has ended, or runs: for audits. */
+  known(decisionId: string): Flight | undefined {
+    return this.#decided.get(decisionId) ?? this.#past.get(decisionId);
+  }
+
+  /** Gives a place back that was not used. False unless the decision runs, at this MCP, and no start of it was heard. */
+  release(decisionId: string, mcpId: string, nowMs: number): boolean {
+    const flight = this.#decided.get(decisionId);
+    const member = this.#deps.memberOf(mcpId);
+    if (flight === undefined || member === undefined || flight.mcpId !== mcpId || flight.startedAtMs !== undefined) return false;
+    this.released += 1;
+    this.#close(member, flight, "ended");
+    const end: End = { ...nothing, result: "released", atMs: nowMs };
+    this.#tellUsers(flight, end);
+    if (flight.isProbe) this.#deps.health.probeEnded(member, "released", nowMs);
+    this.#tell(flight, "censored", "released", false, end);
+    return true;
+  }
+
+  /** Ends the leases of one MCP that have run out. One that no start confirmed is nobody's fault: the caller may never have sent it. */
+  expire(member: Member, nowMs: number): void {
+    for (const flight of member.load.running) {
+      if (flight.expiresAtMs > nowMs) continue;
+      this.expired += 1;
+      this.#close(member, flight, "expired");
+      const isConfirmed = flight.startedAtMs !== undefined;
+      const end: End = { ...nothing, result: isConfirmed ? "expired" : "released", atMs: nowMs };
+      const ended = this.#tellUsers(flight, end);
+      if (isConfirmed) this.#judge(member, flight, ended);
+      else if (flight.isProbe) this.#deps.health.probeEnded(member, "released", nowMs);
+      this.#tell(flight, "censored", "expired", false, end);
+    }
+  }
+
+  /** Whatever an MCP that leaves the fleet still had is over. */
+  dropAll(member: Member, nowMs: number): void {
+    for (const flight of [...member.load.running]) {
+      this.#close(member, flight, "ended");
+      this.#tellUsers(flight, { ...nothing, result: "released", atMs: nowMs });
+      this.#tell(flight, "censored", "released", false, { ...nothing, atMs: nowMs });
+    }
+  }
+
+  #depart(
+    member: Member,
+    made: Pick<Flight, "decisionId" | "isDecided" | "request" | "requestClass" | "isProbe"> & {
+      readonly atMs: number;
+      readonly leaseMs: number;
+    },
+  ): Flight {
+    const { atMs, leaseMs, ...of } = made;
+    const flight: Flight = {
+      ...of,
+      mcpId: member.mcpId,
+      assignedAtMs: atMs,
+      inFlightBefore: inFlightOf(member.load),
+      startedAtMs: undefined,
+      interactionId: "",
+      expiresAtMs: atMs + leaseMs,
+      isCounted: false,
+      state: "running",
+    };
+    take(member.load, flight);
+    member.target = undefined;
+    this.#running += 1;
+    const { decisionId, mcpId, request, inFlightBefore } = flight;
+    const assigned = { decisionId, mcpId, request, atMs, inFlightBefore };
+    this.#deps.book.assigned(assigned);
+    this.#deps.lineUp.assigned(assigned);
+    return flight;
+  }
+
+  #unconfirmed(member: Member, decisionId: string): Flight | undefined {
+    const flight = this.open(decisionId);
+    return flight !== undefined && flight.mcpId === member.mcpId && flight.startedAtMs === undefined ? flight : undefined;
+  }
+
+  #confirm({ load }: Member, flight: Flight, interactionId: string, nowMs: number): void {
+    flight.startedAtMs = nowMs;
+    flight.interactionId = interactionId;
+    load.byInteraction.set(interactionId, flight);
+  }
+
+  /** A start after the lease: the request holds a place again, as long as a new lease. */
+  #revive(member: Member, flight: Flight, nowMs: number): void {
+    take(member.load, flight);
+    member.target = undefined;
+    this.#running += 1;
+    flight.expiresAtMs = nowMs + member.leaseMs;
+  }
+
+  /** Frees the place, and moves the flight to where its state belongs. */
+  #close(member: Member, flight: Flight, state: "ended" | "expired"): void {
+    if (member.load.running.has(flight)) this.#running -= 1;
+    leave(member.load, flight);
+    member.target = undefined;
+    flight.state = state;
+    if (state === "ended" || !flight.isDecided) member.load.byInteraction.delete(flight.interactionId);
+    if (!flight.isDecided) return;
+    this.#decided.delete(flight.decisionId);
+    this.#past.set(flight.decisionId, flight);
+    if (this.#past.size <= limits.routedPastMax) return;
+    for (const [decisionId, oldest] of this.#past) {
+      this.#past.delete(decisionId);
+      const owner = this.#deps.memberOf(oldest.mcpId);
+      if (owner?.load.byInteraction.get(oldest.interactionId) === oldest) owner.load.byInteraction.delete(oldest.interactionId);
+      break;
+    }
+  }
+
+  /** An end without a start: counts for what is known of the MCP, and waits for its start. */
+  #endUnknown(member: Member, interactionId: string, end: End): void {
+    noteEarlyEnd(member.load, interactionId, { atMs: end.atMs, isOk: end.result === "ok" });
+    const durationMs = end.durationMs !== undefined && Number.isFinite(end.durationMs) && end.durationMs >= 0 ? end.durationMs : 0;
+    const flight = {
+      decisionId: `interaction ${++this.#plainCount}`,
+      mcpId: member.mcpId,
+      request: plainRequest,
+      requestClass: plainClass,
+      startedAtMs: end.atMs - durationMs,
+      assignedAtMs: end.atMs - durationMs,
+      inFlightBefore: inFlightOf(member.load),
+      isProbe: false,
+    };
+    const ended = this.#endedOf(flight, end);
+    this.#deps.book.ended(ended);
+    this.#judge(member, flight, ended);
+  }
+
+  #tellUsers(flight: Flight, end: End): Ended {
+    const ended = this.#endedOf(flight, end);
+    this.#deps.book.ended(ended);
+    this.#deps.lineUp.ended(ended);
+    return ended;
+  }
+
+  #endedOf(flight: Pick<Flight, "decisionId" | "mcpId" | "request" | "startedAtMs" | "assignedAtMs" | "inFlightBefore">, end: End): Ended {
+    return {
+      decisionId: flight.decisionId,
+      mcpId: flight.mcpId,
+      request: flight.request,
+      startedAtMs: flight.startedAtMs ?? flight.assignedAtMs,
+      endedAtMs: end.atMs,
+      inFlightBefore: flight.inFlightBefore,
+      result: end.result,
+      durationMs: end.durationMs,
+      quality: end.quality,
+      auditedQuality: end.auditedQuality,
+      cost: end.cost,
+    };
+  }
+
+  /** Tells the health rules. */
+  #judge(member: Member, flight: Pick<Flight, "request" | "requestClass" | "isProbe">, ended: Ended): void {
+    const { result } = ended;
+    if (flight.isProbe) this.#deps.health.probeEnded(member, result, ended.endedAtMs);
+    if (result === "released") return;
+    const baseline = this.#baselineOf(flight.request, flight.requestClass, ended.endedAtMs);
+    const latencyMs = latencyOf(ended);
+    const isSlow = latencyMs > this.#deps.slowFactor * baseline.p50Ms;
+    this.#deps.health.ended(
+      member,
+      { result, isSlow, isLate: latencyMs > (flight.request.deadlineMs ?? baseline.deadlineMs) },
+      ended.endedAtMs,
+    );
+  }
+
+  #baselineOf(request: RouteRequest, requestClass: string, nowMs: number): Baseline {
+    const known = this.#baselines.get(requestClass);
+    if (known !== undefined && nowMs - known.atMs < baselineMaxAgeMs) return known;
+    if (this.#baselines.size >= limits.routedClassesMax) this.#baselines.clear();
+    const { p50Ms, deadlineMs } = this.#deps.book.readClass(request, nowMs);
+    const fresh = { atMs: nowMs, p50Ms, deadlineMs };
+    this.#baselines.set(requestClass, fresh);
+    return fresh;
+  }
+
+  #tell(
+    flight: Flight,
+    state: DecisionOutcome["state"],
+    censoredBecause: DecisionOutcome["censoredBecause"],
+    isLate: boolean,
+    end: End,
+  ): void {
+    if (!flight.isDecided) return;
+    this.#deps.outcome({
+      decisionId: flight.decisionId,
+      mcpId: flight.mcpId,
+      interactionId: flight.interactionId,
+      state,
+      censoredBecause,
+      isLate,
+      atMonoMs: end.atMs,
+      observedMs: end.atMs - flight.assignedAtMs,
+      durationMs: end.durationMs,
+      quality: end.quality,
+      errorCode: end.errorCode,
+    });
+  }
+}
+
+const plainClass = classOf(plainRequest);
+
+const nothing = {
+  result: "released",
+  durationMs: undefined,
+  quality: undefined,
+  auditedQuality: undefined,
+  cost: undefined,
+  errorCode: "",
+} as const satisfies EndReport;
+
+/** The MCP's own measure, unless it is far from what was seen here: then the longer one. */
+function latencyOf({ durationMs, startedAtMs, endedAtMs }: Ended): number {
+  const seenMs = endedAtMs - startedAtMs;
+  if (durationMs === undefined || !Number.isFinite(durationMs) || durationMs < 0) return seenMs;
+  const isOff = Math.abs(durationMs - seenMs) > Math.max(skewMs, skewShare * seenMs);
+  return isOff ? Math.max(durationMs, seenMs) : durationMs;
+}

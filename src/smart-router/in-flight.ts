@@ -1,0 +1,148 @@
+import { limits } from "../platform/limits.js";
+import type { RouteRequest } from "./request.js";
+
+/** A request that is with an MCP: reserved by a decision, or seen to start without one. */
+export type Flight = {
+  /** Of the decision; of a request without one, a name that no decision has. */
+  readonly decisionId: string;
+  readonly isDecided: boolean;
+  readonly mcpId: string;
+  readonly request: RouteRequest;
+  readonly requestClass: string;
+  readonly assignedAtMs: number;
+  readonly inFlightBefore: number;
+  readonly isProbe: boolean;
+  /** When its start was heard; undefined until then. */
+  startedAtMs: number | undefined;
+  /** Empty until its start was heard. */
+  interactionId: string;
+  expiresAtMs: number;
+  /** Whether it holds a place: not after its lease, and not when the MCP says that it does not have it. */
+  isCounted: boolean;
+  state: "running" | "expired" | "ended";
+};
+
+/** The end of an interaction whose start was not heard yet. */
+export type EarlyEnd = { readonly atMs: number; readonly isOk: boolean };
+
+/** What one session of an MCP reports of its own load. */
+export type StreamLoad = {
+  isSuspect: boolean;
+  reported: number | undefined;
+  /** It has reported more than nothing once: it does count. */
+  doesCount: boolean;
+  /** Reports in a row that were below what is counted here. */
+  mismatches: number;
+};
+
+/** The requests of one MCP. Bounds: `limits.routedInFlightMax` flights, `limits.routedEarlyEndsMax` early ends. */
+export type InFlight = {
+  /** Running ones, oldest first. */
+  readonly running: Set<Flight>;
+  readonly byInteraction: Map<string, Flight>;
+  readonly earlyEnds: Map<string, EarlyEnd>;
+  readonly streams: Map<string, StreamLoad>;
+  /** Flights that hold a place. */
+  counted: number;
+  /** Sum of the latest reports, less what has ended since; undefined without a fresh report. */
+  reported: number | undefined;
+  reportedAtMs: number;
+};
+
+export function createInFlight(): InFlight {
+  return {
+    running: new Set(),
+    byInteraction: new Map(),
+    earlyEnds: new Map(),
+    streams: new Map(),
+    counted: 0,
+    reported: undefined,
+    reportedAtMs: 0,
+  };
+}
+
+/** Requests that the MCP has, as far as anybody can tell: what is counted here or what it reports, whichever is more. */
+export function inFlightOf({ counted, reported }: InFlight): number {
+  return reported === undefined ? counted : Math.max(counted, reported);
+}
+
+/** A place is taken. */
+export function take(inFlight: InFlight, flight: Flight): void {
+  inFlight.running.add(flight);
+  flight.isCounted = true;
+  inFlight.counted += 1;
+}
+
+/** A flight is over, or its lease is; its place is free. Idempotent. */
+export function leave(inFlight: InFlight, flight: Flight): void {
+  inFlight.running.delete(flight);
+  free(inFlight, flight);
+}
+
+function free(inFlight: InFlight, flight: Flight): void {
+  if (!flight.isCounted) return;
+  flight.isCounted = false;
+  inFlight.counted -= 1;
+}
+
+/** One request less than the MCP last reported. */
+export function endReported(inFlight: InFlight): void {
+  if (inFlight.reported !== undefined && inFlight.reported > 0) inFlight.reported -= 1;
+}
+
+/** Younger than this, a request may be on its way to an MCP that does not know of it yet.     Unit: ms. */
+const onItsWayMs = 5_000;
+
+/**
+ * Takes over what a session reports. When it reports less than is counted here, twice in a row, the MCP is right: the oldest requests lose their places,
+ * though not their leases. Only MCPs that have reported more than nothing are believed, and only when every session of theirs reports.
+ */
+export function takeReport(inFlight: InFlight, sessionId: string, count: number, nowMs: number): void {
+  const stream = inFlight.streams.get(sessionId);
+  if (stream === undefined) return;
+  stream.reported = count;
+  if (count > 0) stream.doesCount = true;
+  let sum = 0;
+  let isComplete = true;
+  for (const { reported, doesCount } of inFlight.streams.values()) {
+    sum += reported ?? 0;
+    if (reported === undefined || !doesCount) isComplete = false;
+  }
+  inFlight.reported = sum;
+  inFlight.reportedAtMs = nowMs;
+  const settled: Flight[] = [];
+  for (const flight of inFlight.running) {
+    if (nowMs - flight.assignedAtMs < onItsWayMs) break;
+    if (flight.isCounted) settled.push(flight);
+  }
+  if (!isComplete || sum >= settled.length) {
+    stream.mismatches = 0;
+    return;
+  }
+  stream.mismatches += 1;
+  if (stream.mismatches < limits.routedMismatchesMax) return;
+  stream.mismatches = 0;
+  for (const flight of settled.slice(0, settled.length - sum)) free(inFlight, flight);
+}
+
+/** A report that nobody renews is worth nothing. */
+export function forgetOldReport(inFlight: InFlight, nowMs: number): void {
+  if (inFlight.reported !== undefined && nowMs - inFlight.reportedAtMs > limits.loadReportMaxAgeMs) inFlight.reported = undefined;
+}
+
+/** A session is gone, and what it reported with it. */
+export function dropStream(inFlight: InFlight, sessionId: string): void {
+  const stream = inFlight.streams.get(sessionId);
+  if (stream === undefined) return;
+  inFlight.streams.delete(sessionId);
+  if (inFlight.streams.size === 0) inFlight.reported = undefined;
+  else if (inFlight.reported !== undefined) inFlight.reported = Math.max(0, inFlight.reported - (stream.reported ?? 0));
+}
+
+/** Remembers an end that came before its start. The oldest is forgotten first. */
+export function noteEarlyEnd(inFlight: InFlight, interactionId: string, end: EarlyEnd): void {
+  inFlight.earlyEnds.set(interactionId, end);
+  if (inFlight.earlyEnds.size <= limits.routedEarlyEndsMax) return;
+  const oldest = inFlight.earlyEnds.keys().next();
+  if (oldest.done !== true) inFlight.earlyEnds.delete(oldest.value);
+}

@@ -1,0 +1,95 @@
+import { createPatient, type Patient } from "./health/fleet-health.js";
+import type { HealthSettings } from "./health/settings.js";
+import { slowStartOf } from "./health/standing.js";
+import { healthFactorOf } from "./health/states.js";
+import { createInFlight, type InFlight, inFlightOf } from "./in-flight.js";
+import type { Target } from "./policy.js";
+import { plainTarget, type RoutedMcp, type TargetConfig } from "./router.js";
+
+/** An MCP that the router knows: what is configured, how it is, what it has to do. */
+export type Member = Patient & {
+  config: TargetConfig;
+  /** Somebody configured it; otherwise it is forgotten when it is idle. */
+  isConfigured: boolean;
+  readonly load: InFlight;
+  heardAtMs: number;
+  /** Length of a lease here, from its latency; and its median latency. Refreshed once a second. */
+  leaseMs: number;
+  p50Ms: number;
+  /** As policies see it; undefined when it must be made anew. Never changed once it is given out. */
+  target: Target | undefined;
+};
+
+export function createMember(mcpId: string, leaseMs: number, nowMs: number): Member {
+  return {
+    ...createPatient(mcpId, nowMs),
+    config: plainTarget(mcpId),
+    isConfigured: false,
+    load: createInFlight(),
+    heardAtMs: nowMs,
+    leaseMs,
+    p50Ms: 0,
+    target: undefined,
+  };
+}
+
+/** Requests that an MCP may have at once when it is well. */
+export function maxConcurrentOf(member: Member, concurrentDefault: number): number {
+  return member.config.maxConcurrent ?? concurrentDefault;
+}
+
+/** The MCP as policies see it, with a capacity that grows with its slow start; `isWhole` gives it its whole capacity. */
+export function targetOf(member: Member, concurrentDefault: number, nowMs: number, settings: HealthSettings, isWhole = false): Target {
+  const { mcpId, standing, config } = member;
+  if (standing.state === "warming" || isWhole || member.target === undefined) {
+    const slowStart = slowStartOf(standing, nowMs, settings);
+    const whole = maxConcurrentOf(member, concurrentDefault);
+    const share = isWhole ? 1 : Math.max(settings.warmingCapacityMin, slowStart);
+    const target = {
+      mcpId,
+      state: standing.state,
+      inFlight: inFlightOf(member.load),
+      capacity: standing.state === "warming" ? Math.max(1, Math.ceil(whole * share)) : whole,
+      slowStart,
+      weight: config.weight,
+    };
+    if (isWhole) return target;
+    member.target = target;
+  }
+  return member.target;
+}
+
+/** Whether every session of it misses heartbeats. */
+export function isSuspect({ load }: Member): boolean {
+  if (load.streams.size === 0) return false;
+  for (const stream of load.streams.values()) if (!stream.isSuspect) return false;
+  return true;
+}
+
+/** What people and the weight rule may see of it. */
+export function viewOf(member: Member, concurrentDefault: number, nowMs: number, settings: HealthSettings): RoutedMcp {
+  const { mcpId, config, standing, load } = member;
+  const target = targetOf(member, concurrentDefault, nowMs, settings);
+  let reserved = 0;
+  for (const flight of load.running) if (flight.isCounted && flight.startedAtMs === undefined) reserved += 1;
+  const isShutOut = standing.state === "ejected" || standing.state === "probing";
+  return {
+    mcpId,
+    config,
+    state: standing.state,
+    stateSinceMs: standing.sinceMs,
+    stateReason: standing.reason,
+    isSuspect: isSuspect(member),
+    openStreams: load.streams.size,
+    inFlight: target.inFlight,
+    reserved,
+    reportedInFlight: load.reported,
+    capacity: target.capacity,
+    maxConcurrent: maxConcurrentOf(member, concurrentDefault),
+    slowStart: target.slowStart,
+    healthFactor: healthFactorOf(standing.state),
+    ejectionCount: standing.ejectionCount,
+    ejectedUntilMs: isShutOut ? standing.ejectedUntilMs : undefined,
+    consecutiveErrors: standing.consecutiveErrors,
+  };
+}
