@@ -4,7 +4,7 @@ import { QueryService } from "../gen/mcp/coordinator/v1/query_service_pb.js";
 import { RoutingService } from "../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { createKeyRing, type KeyRing } from "./auth/api-key.js";
 import { Ends, type Machine } from "./compose/machine.js";
-import { startRouting } from "./compose/routing.js";
+import { type Routing, startRouting } from "./compose/routing.js";
 import { dayMs, sessionSettingsOf } from "./compose/session-settings.js";
 import type { Config } from "./config/schema.js";
 import { configuredValue, settings } from "./config/settings.js";
@@ -97,11 +97,11 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   });
   ends.add(() => ingest.queue.close());
   const keys = createKeyRing(config.auth.keys, clock);
-  const { fleet, publisher } = startRouting(machine, keys, store, ingest, ends);
+  const { fleet, publisher, useRule } = await startRouting(machine, keys, store, ingest, ends);
   const ports = await startPorts(machine, { keys, store, ingest, fleet, publisher }, ends);
   const life = createLife(machine, ends, fleet, ports);
   onFatal = life.fail;
-  const reconfigure = createReconfigure(machine, fleet);
+  const reconfigure = createReconfigure(machine, fleet, useRule);
   return { grpcPort: ports.grpcPort, webPort: ports.webPort, storePromise: store.promise, reconfigure, ...life.coordinator };
 }
 
@@ -128,7 +128,7 @@ async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<P
   const deps: CallDeps = { authenticate: keys.authenticate, lifetime, log, coordinatorId: config.server.coordinatorId };
   const interaction = createInteractionHandlers({ ingest, store, clock });
   const query = createQueryHandlers({ store, clock, readCoordinator: figuresOf(machine, parts) });
-  const routing = createRoutingHandlers({ book: publisher, listAcks: store.listAcks });
+  const routing = createRoutingHandlers({ book: publisher, listAcks: store.listAcks, readPlane: () => fleet.weightPlane() });
   const { interactionLogging, routing: hasRouting } = config.extensions;
   const grpc = createGrpcServer({
     ...deps,
@@ -164,25 +164,30 @@ async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<P
 }
 
 /** Compares each configuration with the one before, and takes over what a running process can. */
-function createReconfigure(machine: Machine, fleet: Fleet): (config: Config) => void {
+function createReconfigure(machine: Machine, fleet: Fleet, useRule: Routing["useRule"]): (config: Config) => void {
   let current = machine.config;
   return (config) => {
     const changed = settings
       .filter((one) => !isDeepStrictEqual(configuredValue(config, one), configuredValue(current, one)))
       .map(({ tomlPath }) => tomlPath);
-    const waiting = changed.filter((path) => !reloadable.has(path) && path !== "server.coordinator_id");
-    if (changed.some((path) => reloadable.has(path))) {
+    const waiting = changed.filter((path) => !sessionPaths.has(path) && path !== weightPolicyPath && path !== "server.coordinator_id");
+    if (changed.includes(weightPolicyPath)) {
+      useRule(config.routing.weightPolicy);
+      machine.log.info({ policy: config.routing.weightPolicy }, "another rule weighs from now on");
+    }
+    if (changed.some((path) => sessionPaths.has(path))) {
       const { store, ingest } = machine.config;
       const version = fleet.reconfigure(sessionSettingsOf({ ...config, store, ingest }));
-      machine.log.info({ version, changed: changed.filter((path) => reloadable.has(path)) }, "settings of sessions changed");
-    } else machine.log.info("no setting that may change at run time has changed");
+      machine.log.info({ version, changed: changed.filter((path) => sessionPaths.has(path)) }, "settings of sessions changed");
+    } else if (!changed.includes(weightPolicyPath)) machine.log.info("no setting that may change at run time has changed");
     if (waiting.length > 0) machine.log.warn({ waiting }, "these settings changed too and wait for a restart");
     current = config;
   };
 }
 
-/** Settings that a running process takes over, by their TOML path. */
-const reloadable: ReadonlySet<string> = new Set([
+/** Settings that a running process takes over, by their TOML path: those of sessions, and the rule of weights. */
+const weightPolicyPath = "routing.weight_policy";
+const sessionPaths: ReadonlySet<string> = new Set([
   "session.heartbeat_interval_seconds",
   "session.max_age_seconds",
   "session.max_batch_events",

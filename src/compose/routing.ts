@@ -3,22 +3,22 @@ import { Fleet } from "../hub/fleet.js";
 import type { Ingest } from "../ingest/ingest.js";
 import { memoryShare } from "../platform/memory.js";
 import { ackRow, createAckLog } from "../smart-router/acks.js";
+import { createConnections } from "../smart-router/connections.js";
 import { createPublisher, type Publisher } from "../smart-router/publish.js";
+import { createWeightRules, type WeightRuleId } from "../smart-router/rules.js";
 import { routerDefaults } from "../smart-router/settings.js";
 import { createSignals } from "../smart-router/signals.js";
-import { createA58 } from "../smart-router/weigh.js";
+import { estimatesFromTallies } from "../smart-router/tally-estimates.js";
 import type { Store } from "../store/store.js";
 import type { Ends, Machine } from "./machine.js";
+import { followRejections } from "./rejections.js";
 import { sessionSettingsOf } from "./session-settings.js";
 
-/** The fleet of sessions, and the publisher that weighs what they report. */
-export function startRouting(
-  machine: Machine,
-  keys: KeyRing,
-  store: Store,
-  ingest: Ingest,
-  ends: Ends,
-): { fleet: Fleet; publisher: Publisher } {
+/** The fleet of sessions, the publisher that weighs what they report, and how to put another rule of weights in force. */
+export type Routing = { readonly fleet: Fleet; readonly publisher: Publisher; readonly useRule: (id: WeightRuleId) => void };
+
+/** Builds them. Resolves when it is known which tables must not be sent again. */
+export async function startRouting(machine: Machine, keys: KeyRing, store: Store, ingest: Ingest, ends: Ends): Promise<Routing> {
   const { config, log, clock, rng } = machine;
   const settings = { ...routerDefaults, ...config.routing };
   const signals = createSignals(settings);
@@ -26,6 +26,9 @@ export function startRouting(
     const receivedAtMonoMs = clock.monotonicMs();
     signals.observe(events.map(({ mcpId, facts }) => ({ mcpId, facts, receivedAtMonoMs })));
   });
+  const connections = createConnections(settings.maxConcurrentDefault);
+  const rules = createWeightRules(settings);
+  let rule = rules[config.routing.weightPolicy];
   const acks = createAckLog({ record: (rows) => store.recordAcks(rows), clock, log });
   ends.add(() => acks.close());
   const fleet: Fleet = new Fleet({
@@ -34,7 +37,15 @@ export function startRouting(
     // The lock of the embedded store's directory admits one process: nobody else could fence a session there.
     readEpochs: store.kind === "postgres" ? store.readEpochs : undefined,
     currentRoutes: () => publisher.current(),
-    recordRoutingAck: ({ producerId, mcpId, ack }) => acks.add(ackRow(producerId, mcpId, ack, clock.nowMs())),
+    recordRoutingAck: (acked) => acks.add(ackRow(acked, clock.nowMs())),
+    joined: (mcpId, sessionId) => {
+      connections.joined(mcpId, sessionId);
+      publisher.wake();
+    },
+    left: (mcpId, sessionId, how) => {
+      connections.left(mcpId, sessionId, how, clock.monotonicMs());
+      publisher.wake();
+    },
     coordinatorId: config.server.coordinatorId,
     authenticate: keys.authenticate,
     memoryShare,
@@ -52,7 +63,9 @@ export function startRouting(
       readNewest: store.readPublication,
       liveMcpIds: () => fleet.liveMcpIds(),
       signals,
-      policy: createA58(settings),
+      estimates: estimatesFromTallies(signals),
+      standings: (nowMs) => connections.read(nowMs),
+      rule: () => rule,
       clock,
       log,
       holdsLead: store.holdLead,
@@ -61,5 +74,10 @@ export function startRouting(
   );
   publisher.subscribe((routes) => fleet.publish(routes));
   ends.add(() => publisher.close());
-  return { fleet, publisher };
+  await followRejections(machine, store, fleet, ends);
+  const useRule = (id: WeightRuleId): void => {
+    rule = rules[id];
+    publisher.wake();
+  };
+  return { fleet, publisher, useRule };
 }

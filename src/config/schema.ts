@@ -144,6 +144,13 @@ const session = z.strictObject({
 });
 
 const routing = z.strictObject({
+  weightPolicy: z
+    .enum(["quality-tail-load/1", "a58-wrr/1"], { error: 'must be "quality-tail-load/1" or "a58-wrr/1"' })
+    .default("quality-tail-load/1")
+    .register(settingNotes, {
+      doc: "The rule that makes the published weights. Read again at SIGHUP: shares then move from where they are",
+      reason: "counts capacity, latency and its tail, errors, quality and health; the other one is gRFC A58 as everybody knows it",
+    }),
   blackoutPeriodMs: whole(0, 3_600_000).default(10_000).register(settingNotes, {
     doc: "An MCP that has just appeared gets the mean weight for this long, until its own figures count",
     reason: "default of gRFC A58",

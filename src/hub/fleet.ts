@@ -11,6 +11,7 @@ import { FenceWatch } from "./fence-watch.js";
 import { type FleetFigures, figuresOf } from "./figures.js";
 import { StreamSession } from "./stream-session.js";
 import type { SessionDeps, Transport } from "./surroundings.js";
+import { WeightPlane, type WeightPlaneFigures } from "./weight-plane.js";
 import { relaxed, type Squeeze, squeeze } from "./window.js";
 
 /** How often every session is told that time passes. Unit: ms. */
@@ -18,7 +19,7 @@ const tickMs = 1_000;
 
 export type FleetDeps = Omit<
   SessionDeps,
-  "greeted" | "released" | "resumes" | "credentialChanged" | "grant" | "reconnectSpreadMs" | "settings"
+  "greeted" | "released" | "resumes" | "credentialChanged" | "grant" | "reconnectSpreadMs" | "settings" | "plane"
 > & {
   /** Epochs in force; undefined where no other coordinator can be on the store. */
   readonly readEpochs: Store["readEpochs"] | undefined;
@@ -43,6 +44,7 @@ export class Fleet {
   readonly #sessions = new Map<string, StreamSession>();
   readonly #byProducer = new Map<string, StreamSession>();
   readonly #stopWatching: () => void;
+  readonly #plane = new WeightPlane();
   #settings: SessionSettings;
   #squeeze: Squeeze = relaxed;
   #cancelTick: (() => void) | undefined;
@@ -76,6 +78,19 @@ export class Fleet {
     return figuresOf([...this.#sessions.values()], this.#squeeze.grant, this.#settings.version, this.#deps.clock.monotonicMs());
   }
 
+  /** How tables reach the sessions here. */
+  weightPlane(): WeightPlaneFigures {
+    const standings = [...this.#sessions.values()].flatMap(({ isClosed, routeStanding }) =>
+      isClosed || routeStanding === undefined ? [] : [routeStanding],
+    );
+    return this.#plane.figures(standings, this.#deps.currentRoutes(), this.#deps.clock.monotonicMs());
+  }
+
+  /** Another coordinator, or this one before a restart, was told that a table cannot be used. `subject` is the MCP, or the session that named none. */
+  tableRejected(subject: string, digest: string, reason: string): void {
+    this.#plane.rejected.add(subject, digest, reason);
+  }
+
   /**
    * A session for a stream that was just opened.
    * Errors: `unavailable` while draining, `busy` when there are too many sessions.
@@ -90,6 +105,7 @@ export class Fleet {
     this.#admission.enter(principal, transport.connection);
     const deps: SessionDeps = {
       ...this.#deps,
+      plane: this.#plane,
       grant: () => this.#squeeze.grant,
       reconnectSpreadMs: () => Math.min(limits.reconnectSpreadMs, this.#sessions.size * limits.reconnectSpreadPerSessionMs),
       settings: () => this.#settings,
@@ -105,6 +121,7 @@ export class Fleet {
 
   /** Offers a new table to every session that wants routes. */
   publish(routes: PublishedRoutes): void {
+    this.#plane.published(routes, this.#deps.clock.monotonicMs());
     this.#each((session) => session.routesPublished(routes));
   }
 

@@ -1,19 +1,19 @@
-import type { PublishedRoutes, RoutingAck } from "../smart-router/table.js";
 import { routingUpdateFrame } from "../wire/frame.js";
-import { routingUpdateFromTable } from "../wire/routes.js";
+import type { RoutingUpdateMessage } from "../wire/routes.js";
 import type { ServerFrame } from "../wire/server-frame.js";
 import { type ConfigAck, configUpdateFrame, type SessionSettings } from "../wire/session-terms.js";
 import { type ConfigAcked, ConfigOutlet, type ConfigStanding } from "./config-outlet.js";
-import { VersionOutlet } from "./version-outlet.js";
+import type { RouteOutlet } from "./route-outlet.js";
 
 /** What is pushed to one session without being asked for: routing tables, and its settings. One of each is outstanding at most. */
 export class PushOutlet {
-  readonly #routes = new VersionOutlet<PublishedRoutes>();
+  readonly routes: RouteOutlet;
   readonly #config: ConfigOutlet;
 
   /** `settings` are those that the session begins with. */
-  constructor(settings: SessionSettings) {
+  constructor(settings: SessionSettings, routes: RouteOutlet) {
     this.#config = new ConfigOutlet(settings);
+    this.routes = routes;
   }
 
   /** The settings in force at the client. */
@@ -25,18 +25,13 @@ export class PushOutlet {
     return this.#config.standing;
   }
 
-  offerRoutes(routes: PublishedRoutes): void {
-    this.#routes.offer(routes);
-  }
-
   offerSettings(settings: SessionSettings): void {
     this.#config.offer(settings);
   }
 
   /** The table that goes with Welcome; it is outstanding then. */
-  takeRoutes(nowMs: number): ReturnType<typeof routingUpdateFromTable> | undefined {
-    const sent = this.#routes.take(nowMs);
-    return sent && routingUpdateFromTable(sent.value, sent.nonce);
+  takeRoutes(nowMs: number): RoutingUpdateMessage | undefined {
+    return this.routes.take(nowMs);
   }
 
   /** The next frame to push, or undefined when nothing is new or everything new has to wait for an ack. */
@@ -45,11 +40,6 @@ export class PushOutlet {
     if (routes !== undefined) return routingUpdateFrame(routes);
     const config = this.#config.take(nowMs);
     return config && configUpdateFrame(config.nonce, config.settings);
-  }
-
-  /** False when the ack is about nothing outstanding. */
-  routingAcked(ack: RoutingAck): boolean {
-    return this.#routes.acked(ack.nonce, ack.status) !== undefined;
   }
 
   configAcked(ack: ConfigAck): ConfigAcked {

@@ -4,14 +4,16 @@ import type { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import type { PublishedRoutes, RoutingAck } from "../smart-router/table.js";
 import { type CapabilityName, type ClientFrame, heartbeatAckFrame, type NoticeCode, noticeFrame, type Window } from "../wire/frame.js";
-import type { routingUpdateFromTable } from "../wire/routes.js";
+import type { RoutingUpdateMessage } from "../wire/routes.js";
 import { type ConfigAck, credentialRefreshAckFrame, type LoadReport, type SessionSettings } from "../wire/session-terms.js";
 import type { ConfigStanding } from "./config-outlet.js";
 import { Credential } from "./credential.js";
 import type { FrameOutlet } from "./frame-outlet.js";
 import { type MeasuredLoad, measureLoad } from "./load.js";
 import { PushOutlet } from "./push-outlet.js";
+import { RouteOutlet } from "./route-outlet.js";
 import type { SessionDeps } from "./surroundings.js";
+import type { RouteStanding } from "./weight-plane.js";
 
 /** Frames that are neither Hello nor events. */
 export type ControlFrame = Exclude<ClientFrame, { readonly kind: "hello" | "events" }>;
@@ -47,7 +49,7 @@ export class SessionControl {
     this.#frames = frames;
     this.#session = session;
     this.#credential = new Credential(principal, deps.authenticate);
-    this.#pushes = new PushOutlet(deps.settings());
+    this.#pushes = this.#openPushes();
   }
 
   get principal(): Principal {
@@ -62,6 +64,11 @@ export class SessionControl {
   /** Where the client stands with the settings; undefined when it takes no updates. */
   get configStanding(): ConfigStanding | undefined {
     return this.#capabilities.has("config") ? this.#pushes.configStanding : undefined;
+  }
+
+  /** Where the client stands with the tables; undefined when it takes none. */
+  get routeStanding(): RouteStanding | undefined {
+    return this.#capabilities.has("routing") ? { appliedVersion: this.#pushes.routes.appliedVersion } : undefined;
   }
 
   /** The settings in force at the client. */
@@ -83,17 +90,19 @@ export class SessionControl {
   }
 
   /** The session begins, with the settings of this moment. Returns the table that goes with Welcome. */
-  begin(capabilities: ReadonlySet<CapabilityName>): ReturnType<typeof routingUpdateFromTable> | undefined {
+  begin(capabilities: ReadonlySet<CapabilityName>): RoutingUpdateMessage | undefined {
     this.#capabilities = capabilities;
-    this.#pushes = new PushOutlet(this.#deps.settings());
+    this.#pushes = this.#openPushes();
     const routes = capabilities.has("routing") ? this.#deps.currentRoutes() : undefined;
-    if (routes !== undefined) this.#pushes.offerRoutes(routes);
+    if (routes !== undefined) this.#pushes.routes.offer(routes, false);
     return this.#pushes.takeRoutes(this.#deps.clock.monotonicMs());
   }
 
   received(frame: ControlFrame): void {
     switch (frame.kind) {
       case "heartbeat":
+        this.#pushes.routes.reported(frame.applied);
+        this.#deps.plane.observed(frame.observed ?? [], this.#deps.clock.monotonicMs());
         this.#answerHeartbeat(frame.id);
         break;
       case "routing_ack":
@@ -118,7 +127,7 @@ export class SessionControl {
 
   routesPublished(routes: PublishedRoutes): void {
     if (!this.#session.isLive || !this.#capabilities.has("routing")) return;
-    this.#pushes.offerRoutes(routes);
+    this.#pushes.routes.offer(routes, true);
     this.push();
   }
 
@@ -157,13 +166,25 @@ export class SessionControl {
   }
 
   #routingAcked(ack: RoutingAck): void {
-    if (!this.#pushes.routingAcked(ack)) {
+    const answered = this.#pushes.routes.acked(ack, this.#deps.clock.monotonicMs());
+    if (answered === undefined) {
       this.notice("ACK_IGNORED", "a routing ack with a nonce that is not outstanding was ignored");
       return;
     }
     const { id, mcpId, producerId } = this.#session;
-    this.#deps.recordRoutingAck({ producerId: producerId === "" ? id : producerId, mcpId, ack });
+    const { routes, delayMs } = answered;
+    this.#deps.recordRoutingAck({ producerId: producerId === "" ? id : producerId, mcpId, ack, answered: routes, ackDelayMs: delayMs });
+    if (ack.status === "rejected") {
+      const { rejection, rejected } = ack;
+      this.#deps.log.warn({ session: id, mcpId, version: routes.version, digest: routes.digest, rejection, rejected: rejected.slice(0, 3) }, "a client rejected a routing table");
+    }
     this.push();
+  }
+
+  /** Rejections count for the MCP; a session that names none is on its own. */
+  #openPushes(): PushOutlet {
+    const { mcpId, id } = this.#session;
+    return new PushOutlet(this.#deps.settings(), new RouteOutlet(mcpId === "" ? id : mcpId, this.#deps.plane));
   }
 
   #configAcked(ack: ConfigAck): void {

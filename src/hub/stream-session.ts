@@ -27,6 +27,7 @@ import { type ControlledSession, SessionControl } from "./session-control.js";
 import type { SessionDeps, Transport } from "./surroundings.js";
 import { takeEvents } from "./take-events.js";
 import { windowOf } from "./traffic.js";
+import type { RouteStanding } from "./weight-plane.js";
 import type { Grant } from "./window.js";
 
 /** One stream of one MCP: carries out what the session machine decides. Lives from the opening of the stream until `release`. */
@@ -48,6 +49,7 @@ export class StreamSession implements Origin, ControlledSession {
   #provedAtMs = 0;
   #windowVersion = 1;
   #stopWaitingForRoom: (() => void) | undefined;
+  #hasJoined = false;
 
   constructor(deps: SessionDeps, id: string, principal: Principal, transport: Transport) {
     this.id = id;
@@ -94,6 +96,11 @@ export class StreamSession implements Origin, ControlledSession {
   /** Where it stands with the settings; undefined when it takes no updates. */
   get configStanding(): ConfigStanding | undefined {
     return this.#control.configStanding;
+  }
+
+  /** Where it stands with the routing tables; undefined when it takes none. */
+  get routeStanding(): RouteStanding | undefined {
+    return this.#control.routeStanding;
   }
 
   get hasUnacked(): boolean {
@@ -242,8 +249,15 @@ export class StreamSession implements Origin, ControlledSession {
   #apply(event: SessionEvent): void {
     const taken = step(this.#session, event, this.#deps.clock.monotonicMs());
     this.#deps.stepped?.(this.#session, event, taken);
+    const before = this.#session.kind;
     this.#session = taken.next;
+    if (this.#hasJoined && before !== "closed" && taken.next.kind === "closed") this.#left(before);
     for (const effect of taken.effects) this.#perform(effect);
+  }
+
+  /** Drained, or half-closed by the client: anything else is a loss. */
+  #left(before: Session["kind"]): void {
+    this.#deps.left?.(this.mcpId, this.id, before === "draining" || before === "flushing" ? "orderly" : "lost");
   }
 
   #perform(effect: Effect): void {
@@ -317,6 +331,10 @@ export class StreamSession implements Origin, ControlledSession {
     if (this.producerId !== "") this.#lane = this.#deps.ingest.queue.laneOf(this.producerId);
     this.#apply({ kind: "opened" });
     if (this.producerId !== "") this.#deps.greeted(this);
+    if (this.mcpId !== "" && !this.isClosed) {
+      this.#hasJoined = true;
+      this.#deps.joined?.(this.mcpId, this.id);
+    }
   }
 
   #welcome(): void {

@@ -4,7 +4,9 @@ import type { Clock } from "../platform/clock.js";
 import type { CoordinatorError } from "../platform/errors.js";
 import type { Logger } from "../platform/log.js";
 import type { Rng } from "../platform/rng.js";
-import type { PublishedRoutes, RoutingAck } from "../smart-router/table.js";
+import type { AckedTable } from "../smart-router/acks.js";
+import type { Departure } from "../smart-router/connections.js";
+import type { PublishedRoutes } from "../smart-router/table.js";
 import type { ProducerOpened } from "../store/store.js";
 import type { Greeting } from "../wire/frame.js";
 import type { ServerFrame } from "../wire/server-frame.js";
@@ -12,6 +14,7 @@ import type { SessionSettings } from "../wire/session-terms.js";
 import type { Authenticate } from "./credential.js";
 import type { Session, SessionEvent, Step } from "./session.js";
 import type { StreamSession } from "./stream-session.js";
+import type { WeightPlane } from "./weight-plane.js";
 import type { Grant } from "./window.js";
 
 /**
@@ -32,13 +35,6 @@ export type Transport = {
   readonly connection: object | undefined;
 };
 
-/** What a routing ack came to, for the log of acks. */
-export type AckedTable = {
-  readonly producerId: string;
-  readonly mcpId: string;
-  readonly ack: RoutingAck;
-};
-
 /** Gives a producer its next epoch. Undefined when it belongs to another MCP. */
 export type OpenProducer = (producerId: string, mcpId: string, sessionId: string) => Promise<ProducerOpened | undefined>;
 
@@ -47,6 +43,8 @@ export type SessionDeps = {
   readonly openProducer: OpenProducer;
   readonly currentRoutes: () => PublishedRoutes | undefined;
   readonly recordRoutingAck: (acked: AckedTable) => void;
+  /** What all sessions share about the tables pushed to them. */
+  readonly plane: WeightPlane;
   /** Judges the key of a CredentialRefresh. */
   readonly authenticate: Authenticate;
   /** The credential of the session was replaced. */
@@ -60,6 +58,9 @@ export type SessionDeps = {
   /** The session has a producer: fences an older session of the same one. */
   readonly greeted: (session: StreamSession) => void;
   readonly released: (session: StreamSession) => void;
+  /** The session speaks for an MCP now; and no longer. Together all there is to know about who is connected. Must not throw. */
+  readonly joined?: (mcpId: string, sessionId: string) => void;
+  readonly left?: (mcpId: string, sessionId: string, how: Departure) => void;
   /** Sees every step of every session before its effects are carried out: for measuring which edges of the table a run has taken. Must not throw. */
   readonly stepped?: (before: Session, event: SessionEvent, step: Step) => void;
   readonly coordinatorId: string;

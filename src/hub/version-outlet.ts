@@ -29,6 +29,21 @@ export class VersionOutlet<T extends VersionName> {
     this.#next = value;
   }
 
+  /** The newest that was offered and not sent. */
+  get next(): T | undefined {
+    return this.#next;
+  }
+
+  /** The next one is not to be sent. */
+  dropNext(): void {
+    this.#next = undefined;
+  }
+
+  /** Sends `value` once more, unless a newer one is to be sent anyway. */
+  repeat(value: T): void {
+    this.#next ??= value;
+  }
+
   /** What to send now with its nonce, or undefined. Taking it makes it the outstanding one. */
   take(nowMs: number): { readonly nonce: string; readonly value: T } | undefined {
     if (this.#next === undefined) return undefined;

@@ -218,6 +218,23 @@ export const limits = {
   timerMaxMs: 2_147_483_647,
   /** Routing acks waiting to be stored: one per session that a process may hold. */
   routingAckBufferMax: 10_000,
+  /** An MCP that left in good order has this long to come back before it counts as disconnected: twice reconnectSpreadMs. */
+  returnMaxMs: 10_000,
+  /** An MCP whose last session ended this long ago leaves the table: router.md 1.5. */
+  goneAfterMs: 600_000,
+  /** Tables that one MCP has rejected and is not sent again; the oldest is forgotten first. */
+  rejectedTablesPerMcpMax: 16,
+  /** MCPs whose rejections a coordinator remembers: as many as a table can name. */
+  rejectingMcpMax: 1_000,
+  /** Rejections read from the store at once, and shown in GetRoutes. */
+  rejectionPageMax: 1_000,
+  rejectionShownMax: 64,
+  /** How far back a coordinator that starts looks for rejected tables: weights do not come back after a day. */
+  rejectionMemoryMs: 86_400_000,
+  /** Acks that the figures from publication to application are taken over. */
+  applyDelaySampleMax: 4_096,
+  /** Requests that clients observed count in the figures for this long. */
+  observedSharesMaxAgeMs: 60_000,
   /** Routing acks stored in one statement. */
   routingAckBatchMax: 500,
   /** Stored text about refused targets of one ack: with routingAckBufferMax acks waiting, 20 MiB at most. */

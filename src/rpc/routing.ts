@@ -7,17 +7,21 @@ import {
   type WatchRoutesResponse,
   WatchRoutesResponseSchema,
 } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
-import { mayActFor } from "../auth/principal.js";
+import { boundMcpId, mayActFor } from "../auth/principal.js";
+import type { WeightPlaneFigures } from "../hub/weight-plane.js";
 import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import type { PublishedRoutes, RouteBook } from "../smart-router/table.js";
 import { type ProducerAck, producerRoutesToProto, publishedRoutesToProto } from "../wire/routes.js";
 import type { ServerStreamHandler, UnaryHandler } from "./context.js";
+import { weightPlaneToProto } from "./weight-plane.js";
 
 export type RoutingDeps = {
   readonly book: RouteBook;
   /** The last ack of each producer, newest first, at most `maxCount`. Throws StoreFault. */
   readonly listAcks: (maxCount: number) => Promise<readonly ProducerAck[]>;
+  /** How tables reach the streams of this process. */
+  readonly readPlane: () => WeightPlaneFigures;
 };
 
 export type RoutingHandlers = {
@@ -25,15 +29,20 @@ export type RoutingHandlers = {
   readonly watchRoutes: ServerStreamHandler<WatchRoutesRequest, WatchRoutesResponse>;
 };
 
-/** RoutingService. The table is for everyone with a valid key; acks are shown only for MCPs that the key may act for. */
+/**
+ * RoutingService. The table is for everyone with a valid key; acks are shown only for MCPs that the key may act for, and the figures of the process, which name MCPs,
+ * only to keys that may act for any.
+ */
 export function createRoutingHandlers(deps: RoutingDeps): RoutingHandlers {
   return {
     getRoutes: async (request, { principal }) => {
       const acks = request.includeApplied ? await deps.listAcks(limits.pageMaxCount) : [];
       const routes = deps.book.current();
+      const seesPlane = request.includeApplied && boundMcpId(principal) === undefined;
       return create(GetRoutesResponseSchema, {
         applied: acks.filter((ack) => mayActFor(principal, ack.mcpId)).map(producerRoutesToProto),
         ...(routes === undefined ? {} : { routes: publishedRoutesToProto(routes) }),
+        ...(seesPlane ? { plane: weightPlaneToProto(deps.readPlane()) } : {}),
       });
     },
     watchRoutes: async function* (_request, { signal }) {

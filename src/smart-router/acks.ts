@@ -1,7 +1,7 @@
 import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
-import type { ApplyStatus, RoutingAck } from "./table.js";
+import type { AppliedRoutes, ApplyStatus, Rejection, RouteVerdict, RoutingAck } from "./table.js";
 
 /** A routing ack as the store keeps it; the same shape as `AckedRoutes` of store/store.ts, which this room does not import. */
 export type AckRow = {
@@ -14,12 +14,34 @@ export type AckRow = {
   readonly digest: string;
   readonly detail: string;
   readonly ackedAtMs: number;
+  readonly answered: AppliedRoutes;
+  readonly rejection: Rejection | undefined;
+  readonly verdicts: readonly RouteVerdict[];
+  readonly applyTimeMs: number | undefined;
+  readonly ackDelayMs: number | undefined;
+};
+
+/** An ack, whose it is, and what it answered. `ackDelayMs`: from publication to the ack; undefined when the table was not new when it was sent. */
+export type AckedTable = {
+  readonly producerId: string;
+  readonly mcpId: string;
+  readonly ack: RoutingAck;
+  readonly answered: AppliedRoutes;
+  readonly ackDelayMs: number | undefined;
 };
 
 /** The row of an ack. Zeros name no table: the client told of none that is in force. */
-export function ackRow(producerId: string, mcpId: string, ack: RoutingAck, ackedAtMs: number): AckRow {
+export function ackRow({ producerId, mcpId, ack, answered, ackDelayMs }: AckedTable, ackedAtMs: number): AckRow {
   const { term, version, digest } = ack.applied ?? { term: 0, version: 0, digest: "0".repeat(16) };
-  return { producerId, mcpId, status: ack.status, term, version, digest, detail: detailOf(ack.rejected), ackedAtMs };
+  const isRejected = ack.status === "rejected";
+  return {
+    ...{ producerId, mcpId, status: ack.status, term, version, digest, detail: detailOf(ack.rejected), ackedAtMs },
+    answered: { term: answered.term, version: answered.version, digest: answered.digest },
+    rejection: isRejected ? ack.rejection : undefined,
+    verdicts: isRejected ? ack.rejected : [],
+    applyTimeMs: ack.applyTimeMs,
+    ackDelayMs,
+  };
 }
 
 export type AckLogDeps = {
@@ -31,11 +53,11 @@ export type AckLogDeps = {
 
 /** Acks on their way to the store. */
 export type AckLog = {
-  /** Takes an ack; a newer one of the same producer replaces one that still waits. Never fails, never waits. */
+  /** Takes an ack. Never fails, never waits. */
   readonly add: (ack: AckRow) => void;
   /** Stores what waits, now. Resolves when it is stored or lost. */
   readonly flush: () => Promise<void>;
-  /** Acks that were neither stored nor replaced by a newer one, since the start. */
+  /** Acks that were not stored, since the start. */
   readonly lostCount: () => number;
   /** Stores what waits, for the last time; an ack that comes later is lost. Idempotent. */
   readonly close: () => Promise<void>;
@@ -43,12 +65,12 @@ export type AckLog = {
 };
 
 /**
- * An empty log, which stores at most once a second. Losing a row is allowed and counted: acks are evidence for people, the next table brings new ones
- * within 30 s, and they must never hold up events.
- * Bound: `limits.routingAckBufferMax` producers; above it the oldest waiting ack is lost.     Source: SPEC.md, "Acks".
+ * An empty log, which stores at most once a second, and a rejection for content at once: other coordinators have to know of it. Losing a row is allowed
+ * and counted: acks are evidence for people, the next table brings new ones within 30 s, and they must never hold up events.
+ * Bound: `limits.routingAckBufferMax` acks; above it the oldest waiting one is lost.     Source: SPEC.md, "Acks".
  */
 export function createAckLog(deps: AckLogDeps): AckLog {
-  const waiting = new Map<string, AckRow>();
+  let waiting: AckRow[] = [];
   let lost = 0;
   let isClosed = false;
   let cancelTimer: (() => void) | undefined;
@@ -71,21 +93,24 @@ export function createAckLog(deps: AckLogDeps): AckLog {
   const drain = (): Promise<void> => {
     cancelTimer?.();
     cancelTimer = undefined;
-    const acks = [...waiting.values()];
-    waiting.clear();
+    const acks = waiting;
+    waiting = [];
     storing = storeAll(acks).finally(() => {
       storing = undefined;
-      if (waiting.size > 0 && !isClosed) schedule();
+      if (waiting.length > 0 && !isClosed) schedule(waiting.some(isUrgent));
     });
     return storing;
   };
 
-  const schedule = (): void => {
-    if (storing === undefined) cancelTimer ??= deps.clock.after(limits.routingAckFlushMs, () => void drain());
+  const schedule = (isAtOnce: boolean): void => {
+    if (storing !== undefined) return;
+    if (isAtOnce) cancelTimer?.();
+    if (isAtOnce) cancelTimer = undefined;
+    cancelTimer ??= deps.clock.after(isAtOnce ? 0 : limits.routingAckFlushMs, () => void drain());
   };
 
   const flush = async (): Promise<void> => {
-    while (storing !== undefined || waiting.size > 0) await (storing ?? drain());
+    while (storing !== undefined || waiting.length > 0) await (storing ?? drain());
   };
 
   const close = (): Promise<void> => {
@@ -99,20 +124,22 @@ export function createAckLog(deps: AckLogDeps): AckLog {
         lost += 1;
         return;
       }
-      waiting.delete(ack.producerId);
-      if (waiting.size >= limits.routingAckBufferMax) {
-        const oldest = waiting.keys().next();
-        if (oldest.done !== true) waiting.delete(oldest.value);
+      if (waiting.length >= limits.routingAckBufferMax) {
+        waiting.shift();
         lost += 1;
       }
-      waiting.set(ack.producerId, ack);
-      schedule();
+      waiting.push(ack);
+      schedule(isUrgent(ack));
     },
     flush,
     lostCount: () => lost,
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+function isUrgent(ack: AckRow): boolean {
+  return ack.rejection === "content";
 }
 
 /** Why targets were refused, one after the other, as many as fit as a whole. */

@@ -3,7 +3,14 @@ import { byMcpId } from "./order.js";
 import type { Route } from "./table.js";
 
 /** Numbers of RouteState in the contract; a test compares them with the generated enum. */
-export const routeStateNumbers = { active: 1, warming: 2 } as const satisfies Record<Route["state"], number>;
+export const routeStateNumbers = {
+  active: 1,
+  warming: 2,
+  degraded: 3,
+  draining: 4,
+  ejected: 5,
+  disconnected: 6,
+} as const satisfies Record<Route["state"], number>;
 
 /**
  * What both sides of a stream compare to know that they hold the same table; the order of `routes` does not matter.

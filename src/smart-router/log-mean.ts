@@ -5,3 +5,10 @@ export function logMeanExp(logs: readonly number[]): number | undefined {
   const sum = logs.reduce((total, log) => total + Math.exp(log - top), 0);
   return top + Math.log(sum / logs.length);
 }
+
+/** ln of the sum of e^x over `logs`, which are not empty. The order does not matter: they are sorted before they are added. */
+export function logSumExp(logs: readonly number[]): number {
+  const sorted = logs.toSorted((a, b) => a - b);
+  const top = sorted.at(-1) ?? 0;
+  return top + Math.log(sorted.reduce((total, log) => total + Math.exp(log - top), 0));
+}

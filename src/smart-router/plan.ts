@@ -1,17 +1,26 @@
 import { apportion } from "./apportion.js";
+import { hasMoved, moveReason, type Place, placeOfRoute, type Seat, type Seating } from "./seats.js";
 import type { RouterSettings } from "./settings.js";
 import { type Smoothing, smooth, startSmoothing } from "./smooth.js";
 import type { PublishReason, Route, RouteTable } from "./table.js";
+import { splitByTier } from "./tiers.js";
 import type { RawWeight } from "./weigh.js";
 
 /** What the publisher remembers between two looks at the signals. */
 export type Plan = {
   readonly smoothing: Smoothing;
-  /** Weights of the table in force, and the ln weights behind them, at the level of `smoothing`. */
-  readonly published: { readonly weights: ReadonlyMap<string, number>; readonly ln: ReadonlyMap<string, number>; readonly atMs: number };
+  /** Weights and places of the table in force, and the ln weights behind them, at the level of `smoothing`. */
+  readonly published: Published;
   readonly weighedAtMs: number;
   /** Publish at the next look, whatever has changed: nothing of ours is in force yet, or we cannot tell whether the last one was stored. */
   readonly owes: "initial" | "repeat" | undefined;
+};
+
+type Published = {
+  readonly weights: ReadonlyMap<string, number>;
+  readonly places: ReadonlyMap<string, Place>;
+  readonly ln: ReadonlyMap<string, number>;
+  readonly atMs: number;
 };
 
 /** A table that should be published, and what to remember once it is stored. */
@@ -20,29 +29,30 @@ export type Candidate = { readonly table: RouteTable; readonly reason: PublishRe
 /** Where a new leader begins: at the table in force, which may be empty. */
 export function startPlan(table: RouteTable, nowMs: number, settings: RouterSettings): Plan {
   const smoothing = startSmoothing(table, nowMs, settings);
-  const weights = new Map(table.map((route) => [route.mcpId, route.weight]));
   return {
     smoothing,
-    published: { weights, ln: smoothing.ln, atMs: Number.NEGATIVE_INFINITY },
+    published: { ...shownBy(table), ln: smoothing.ln, atMs: Number.NEGATIVE_INFINITY },
     weighedAtMs: nowMs,
     owes: "initial",
   };
 }
 
-/** Whether to compute weights now: it is time to, or `members` are not those of the table in force, or a publication is owed. */
-export function isDue(plan: Plan, members: readonly string[], nowMs: number, settings: RouterSettings): boolean {
+/** Whether to compute weights now: it is time to, or the places are not those of the table in force, or a publication is owed. */
+export function isDue(plan: Plan, seats: readonly Seat[], nowMs: number, settings: RouterSettings): boolean {
   if (nowMs - plan.published.atMs < settings.publishIntervalMinMs) return false;
-  if (plan.owes !== undefined || hasOtherMembers(plan.published.weights, members)) return true;
+  if (plan.owes !== undefined || hasMoved(plan.published.places, seats)) return true;
   return nowMs - plan.weighedAtMs >= Math.max(100, settings.weightUpdatePeriodMs);
 }
 
 /**
- * One look at the raw weights: smooths them and decides whether the table they make is worth publishing. `next` holds whether or not it is published;
- * call `confirm` when it was.     Source: router.md 1.4; why the clamp follows what all weights do together is in SPEC.md, "Publication".
+ * One look at the raw weights, which are those of the seats with a share: smooths them and decides whether the table they make is worth publishing. Who
+ * has lost its share is not smoothed: the others have it at once. `next` holds whether or not it is published; call `confirm` when it was.
+ * Source: router.md 1.4; why the clamp follows what all weights do together is in SPEC.md, "Publication".
  */
 export function look(
   plan: Plan,
   raws: readonly RawWeight[],
+  seating: Seating,
   nowMs: number,
   settings: RouterSettings,
 ): { readonly next: Plan; readonly candidate: Candidate | undefined } {
@@ -52,17 +62,32 @@ export function look(
   const next: Plan = { ...plan, smoothing, published, weighedAtMs: nowMs };
 
   const ln = clampRise(smoothing.ln, published.ln, Math.log(settings.riseMaxFactor));
-  const weights = apportion(ln);
-  const reason = reasonFor(next, weights, nowMs, settings);
+  const priorities = new Map(seating.seats.map((seat) => [seat.mcpId, seat.standing.priority]));
+  const weights = apportion(splitByTier(ln, (mcpId) => priorities.get(mcpId) ?? 0, seating.tiers));
+  const reason = reasonFor(next, weights, seating.seats, nowMs, settings);
   if (reason === undefined) return { next, candidate: undefined };
-  const table = raws.map((raw): Route => ({ mcpId: raw.mcpId, weight: weights.get(raw.mcpId) ?? 0, state: raw.state, why: raw.why }));
-  return { next, candidate: { table, reason, ln } };
+  return { next, candidate: { table: tableOf(seating.seats, raws, weights), reason, ln } };
+}
+
+function tableOf(seats: readonly Seat[], raws: readonly RawWeight[], weights: ReadonlyMap<string, number>): RouteTable {
+  const byId = new Map(raws.map((raw) => [raw.mcpId, raw]));
+  return seats.map((seat): Route => {
+    const { mcpId, standing } = seat;
+    const raw = byId.get(mcpId);
+    return {
+      mcpId,
+      weight: weights.get(mcpId) ?? 0,
+      state: raw?.state ?? seat.state,
+      maxConcurrent: standing.capacity,
+      priority: standing.priority,
+      why: raw?.why ?? [],
+    };
+  });
 }
 
 /** The candidate is stored and in force. */
 export function confirm(plan: Plan, candidate: Candidate, nowMs: number): Plan {
-  const weights = new Map(candidate.table.map((route) => [route.mcpId, route.weight]));
-  return { ...plan, published: { weights, ln: candidate.ln, atMs: nowMs }, owes: undefined };
+  return { ...plan, published: { ...shownBy(candidate.table), ln: candidate.ln, atMs: nowMs }, owes: undefined };
 }
 
 /** Nobody knows whether the last candidate was stored: publish again as soon as possible, so that all end with the same table. */
@@ -70,16 +95,31 @@ export function owe(plan: Plan): Plan {
   return { ...plan, owes: plan.owes ?? "repeat" };
 }
 
-function reasonFor(plan: Plan, weights: ReadonlyMap<string, number>, nowMs: number, settings: RouterSettings): PublishReason | undefined {
+/** Another rule weighs from now on: what it says is compared with the weights in force by differences only, and the shares move from where they are. */
+export function changeRule(plan: Plan): Plan {
+  return { ...plan, smoothing: { ...plan.smoothing, isAnchored: false } };
+}
+
+function shownBy(table: RouteTable): Pick<Published, "weights" | "places"> {
+  return {
+    weights: new Map(table.map((route) => [route.mcpId, route.weight])),
+    places: new Map(table.map((route) => [route.mcpId, placeOfRoute(route)])),
+  };
+}
+
+function reasonFor(
+  plan: Plan,
+  weights: ReadonlyMap<string, number>,
+  seats: readonly Seat[],
+  nowMs: number,
+  settings: RouterSettings,
+): PublishReason | undefined {
   if (plan.owes === "initial") return "initial";
-  if (hasOtherMembers(plan.published.weights, [...weights.keys()])) return "membership";
+  const move = moveReason(plan.published.places, seats);
+  if (move !== undefined) return move;
   if (hasLeftDeadBand(weights, plan.published.weights, settings.deadBandFactor)) return "change";
   if (plan.owes === "repeat" || nowMs - plan.published.atMs >= settings.refreshMs) return "refresh";
   return undefined;
-}
-
-function hasOtherMembers(weights: ReadonlyMap<string, number>, members: readonly string[]): boolean {
-  return weights.size !== members.length || members.some((mcpId) => !weights.has(mcpId));
 }
 
 /** A difference of one basis point is rounding: among 500 MCPs it is already 5 % of a share. */

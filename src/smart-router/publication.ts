@@ -1,5 +1,5 @@
 import { tableDigest } from "./digest.js";
-import type { PublishedRoutes, PublishReason, Route, WeightFactor } from "./table.js";
+import { factorNames, type PublishedRoutes, type PublishReason, type Route, type StandingNews, type WeightFactor } from "./table.js";
 
 /** A publication as the store keeps it; the same shape as `Publication` of store/store.ts, which this room does not import. */
 export type StoredPublication = {
@@ -10,6 +10,9 @@ export type StoredPublication = {
     readonly mcpId: string;
     readonly weight: number;
     readonly state: Route["state"];
+    /** Absent in rows from before these were published. */
+    readonly maxConcurrent?: number;
+    readonly priority?: number;
     readonly why: readonly { readonly name: string; readonly contribution: number }[];
   }[];
   readonly policyId: string;
@@ -17,11 +20,11 @@ export type StoredPublication = {
   readonly publishedAtMs: number;
 };
 
-const factorNames = { throughput: true, utilization: true, errors: true, fleet_mean: true } as const satisfies Record<
-  WeightFactor["name"],
+const reasons = { initial: true, change: true, membership: true, refresh: true } as const satisfies Record<
+  Exclude<PublishReason, `${StandingNews}:${string}`>,
   true
 >;
-const reasons = { initial: true, change: true, membership: true, refresh: true } as const satisfies Record<PublishReason, true>;
+const news = { ejected: true, drain: true, disconnected: true, restored: true } as const satisfies Record<StandingNews, true>;
 
 export function toStored({ table, validForMs: _, ...rest }: PublishedRoutes): StoredPublication {
   return { ...rest, routes: table };
@@ -34,7 +37,7 @@ export function toStored({ table, validForMs: _, ...rest }: PublishedRoutes): St
 export function fromStored(stored: StoredPublication, validForMs: number): PublishedRoutes | undefined {
   const { routes, reason, ...rest } = stored;
   if (tableDigest(routes) !== stored.digest) return undefined;
-  const table = routes.map((route): Route => ({ ...route, why: route.why.filter(isKnownFactor) }));
+  const table = routes.map((route): Route => ({ maxConcurrent: 0, priority: 0, ...route, why: route.why.filter(isKnownFactor) }));
   return { ...rest, table, reason: isKnownReason(reason) ? reason : "change", validForMs };
 }
 
@@ -51,5 +54,5 @@ function isKnownFactor(factor: { readonly name: string; readonly contribution: n
 }
 
 function isKnownReason(reason: string): reason is PublishReason {
-  return Object.hasOwn(reasons, reason);
+  return Object.hasOwn(reasons, reason) || (reason.includes(":") && Object.hasOwn(news, reason.slice(0, reason.indexOf(":"))));
 }

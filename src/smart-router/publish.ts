@@ -4,12 +4,15 @@ import type { Logger } from "../platform/log.js";
 import { tableDigest } from "./digest.js";
 import { type Lead, type LeadEffect, type LeadEvent, stepLead } from "./lead.js";
 import { membersOf } from "./members.js";
-import { type Candidate, confirm, isDue, look, owe, type Plan, startPlan } from "./plan.js";
+import { type Candidate, changeRule, confirm, isDue, look, owe, type Plan, startPlan } from "./plan.js";
 import { fromStored, isNewer, type StoredPublication, toStored } from "./publication.js";
+import { type Seat, type Seating, seatAll } from "./seats.js";
 import type { RouterSettings } from "./settings.js";
-import { noSignals, type Signals } from "./signals.js";
+import type { SignalBook } from "./signal-book.js";
+import { type McpSignals, noSignals, type Signals } from "./signals.js";
+import { isSharing, plainStanding, type Standing } from "./standing.js";
 import type { PublishedRoutes, RouteBook } from "./table.js";
-import type { Policy } from "./weigh.js";
+import type { RawWeight, WeightRule } from "./weigh.js";
 
 export type PublisherDeps = {
   /** Takes a new fencing term; gives it with the last version there is. Throws when the store does not answer, like the next two. */
@@ -20,7 +23,11 @@ export type PublisherDeps = {
   /** MCPs with a live session. */
   readonly liveMcpIds: () => ReadonlySet<string>;
   readonly signals: Pick<Signals, "read">;
-  readonly policy: Policy;
+  readonly estimates: Pick<SignalBook, "readWeights">;
+  /** Health and terms of the MCPs that are known; "gone" takes one out of the table. Of others nothing is known but that they are there. */
+  readonly standings: (nowMs: number) => ReadonlyMap<string, Standing>;
+  /** The rule in force; may be another one each time. */
+  readonly rule: () => WeightRule;
   readonly clock: Clock;
   readonly log: Logger;
   /** Whether nobody else may publish now, so that a term can be taken at once: this process holds the publisher's lock, or is alone with its store. */
@@ -31,6 +38,8 @@ export type PublisherDeps = {
 export type Publisher = RouteBook & {
   /** Reads what is in force, publishes if it may, then goes on by itself until `close`. A store that does not answer is tried again later. */
   readonly start: () => Promise<void>;
+  /** Something has happened to an MCP: looks at once, or as soon as publications may follow each other, instead of at the next round. Cheap; call it for every news. */
+  readonly wake: () => void;
   /** Does what is due now; joins the round that is under way. For tests and for the loop itself. Throws only on a bug of ours. */
   readonly tick: () => Promise<void>;
   readonly role: () => "leader" | "follower";
@@ -46,6 +55,7 @@ export function createPublisher(deps: PublisherDeps, settings: RouterSettings): 
     current: () => loop.current,
     subscribe: (seen) => loop.subscribe(seen),
     start: () => loop.run(),
+    wake: () => loop.wake(),
     tick: () => loop.tick(),
     role: () => (loop.lead.kind === "leading" ? "leader" : "follower"),
     close: () => loop.close(),
@@ -62,10 +72,13 @@ class PublishLoop {
   /** The newest publication that is known, in force here or not. */
   #newest: { readonly term: number; readonly version: number } | undefined;
   #plan: Plan;
+  #ruleId = "";
   #round: Promise<void> | undefined;
   #isStoreFailing = false;
   #isAlone = false;
   #cancelNext: Cancel = () => {};
+  #isRunning = false;
+  #isWoken = false;
 
   constructor(deps: PublisherDeps, settings: RouterSettings) {
     this.#deps = deps;
@@ -82,14 +95,34 @@ class PublishLoop {
 
   /** One round now, the next ones by the clock. The loop's edge: a failure that a round did not foresee is logged, and the next round runs all the same. */
   async run(): Promise<void> {
+    this.#isRunning = true;
+    this.#isWoken = false;
     try {
       await this.tick();
     } catch (error) {
       this.#deps.log.error({ err: error }, "publishing weights failed; the last table stays in force");
     }
+    this.#isRunning = false;
     if (this.lead.kind === "closed") return;
     const isLively = this.lead.kind === "leading" && !this.#isStoreFailing;
     const delayMs = isLively ? this.#settings.publishIntervalMinMs : this.#settings.followPeriodMs;
+    this.#schedule(isLively && this.#isWoken ? Math.min(delayMs, this.#untilFree) : delayMs);
+  }
+
+  wake(): void {
+    this.#isWoken = true;
+    if (this.#isRunning || this.lead.kind !== "leading" || this.#isStoreFailing) return;
+    this.#schedule(this.#untilFree);
+  }
+
+  /** Until the next publication may follow the last. */
+  get #untilFree(): number {
+    const { publishIntervalMinMs } = this.#settings;
+    return Math.min(publishIntervalMinMs, Math.max(0, this.#plan.published.atMs + publishIntervalMinMs - this.#deps.clock.monotonicMs()));
+  }
+
+  #schedule(delayMs: number): void {
+    this.#cancelNext();
     this.#cancelNext = this.#deps.clock.after(delayMs, () => void this.run());
   }
 
@@ -187,32 +220,55 @@ class PublishLoop {
     return { kind: "read", ageMs, isNewer: true };
   }
 
-  /** A table that is due and worth publishing. */
-  #look(): Candidate | undefined {
-    const { clock, signals, liveMcpIds, policy } = this.#deps;
-    const nowMs = clock.monotonicMs();
-    const known = signals.read(nowMs);
+  /** A table that is due and worth publishing, and the rule that made it. */
+  #look(): (Candidate & { readonly policyId: string }) | undefined {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const known = this.#deps.signals.read(nowMs);
+    const seating = this.#seat(known, nowMs);
+    if (!isDue(this.#plan, seating.seats, nowMs, this.#settings)) return undefined;
+    const rule = this.#deps.rule();
+    if (rule.id !== this.#ruleId) this.#plan = changeRule(this.#plan);
+    this.#ruleId = rule.id;
+    const { next, candidate } = look(this.#plan, this.#weigh(rule, seating.seats, known, nowMs), seating, nowMs, this.#settings);
+    this.#plan = next;
+    return candidate && { ...candidate, policyId: rule.id };
+  }
+
+  #seat(known: ReadonlyMap<string, McpSignals>, nowMs: number): Seating {
     const { held, heldUntilMs } = this.#plan.smoothing;
-    const members = membersOf(known, liveMcpIds(), nowMs < heldUntilMs ? held : new Set(), nowMs, this.#settings);
-    if (!isDue(this.#plan, members, nowMs, this.#settings)) return undefined;
-    const raws = policy.weigh(
-      members.map((mcpId) => known.get(mcpId) ?? noSignals(mcpId)),
+    const standings = this.#deps.standings(nowMs);
+    const present = new Set(this.#deps.liveMcpIds());
+    for (const [mcpId, { state }] of standings) if (state !== "gone") present.add(mcpId);
+    const members = membersOf(known, present, nowMs < heldUntilMs ? held : new Set(), nowMs, this.#settings);
+    const plain = plainStanding(this.#settings.maxConcurrentDefault);
+    const stayed = members.filter((mcpId) => standings.get(mcpId)?.state !== "gone");
+    return seatAll(stayed, (mcpId) => standings.get(mcpId) ?? plain);
+  }
+
+  #weigh(rule: WeightRule, seats: readonly Seat[], known: ReadonlyMap<string, McpSignals>, nowMs: number): readonly RawWeight[] {
+    const sharing = seats.filter((seat) => seat.hasShare);
+    const estimates = this.#deps.estimates.readWeights(
+      sharing.map((seat) => seat.mcpId),
       nowMs,
     );
-    const { next, candidate } = look(this.#plan, raws, nowMs, this.#settings);
-    this.#plan = next;
-    return candidate;
+    const byId = new Map(estimates.map((one) => [one.mcpId, one]));
+    const fleet = sharing.flatMap(({ mcpId, state, standing }) => {
+      const estimate = byId.get(mcpId);
+      assert(estimate !== undefined && isSharing(state), "the signal book answers for everyone it is asked about");
+      return [{ mcpId, state, standing, signals: known.get(mcpId) ?? noSignals(mcpId), estimates: estimate }];
+    });
+    return rule.weigh(fleet, nowMs);
   }
 
   /** Stores first, then puts in force: nobody sees a table that a restart would not find. */
-  async #publish(candidate: Candidate): Promise<LeadEvent> {
+  async #publish(candidate: Candidate & { readonly policyId: string }): Promise<LeadEvent> {
     assert(this.lead.kind === "leading", "only a leader looks");
     const routes: PublishedRoutes = {
       term: this.lead.term,
       version: this.lead.version + 1,
       digest: tableDigest(candidate.table),
       table: candidate.table,
-      policyId: this.#deps.policy.id,
+      policyId: candidate.policyId,
       reason: candidate.reason,
       publishedAtMs: this.#deps.clock.nowMs(),
       validForMs: this.#settings.validForMs,

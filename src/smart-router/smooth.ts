@@ -17,10 +17,11 @@ export type SmoothSettings = Pick<RouterSettings, "fallPerSecond" | "risePerSeco
 
 /** Where smoothing begins: at the weights of `table`, which the MCPs in it keep for a while, or at nothing. */
 export function startSmoothing(table: RouteTable, nowMs: number, settings: SmoothSettings): Smoothing {
+  const sharing = table.filter((route) => route.weight > 0);
   return {
-    ln: new Map(table.map((route) => [route.mcpId, Math.log(route.weight)])),
+    ln: new Map(sharing.map((route) => [route.mcpId, Math.log(route.weight)])),
     isAnchored: false,
-    held: new Set(table.map((route) => route.mcpId)),
+    held: new Set(sharing.map((route) => route.mcpId)),
     heldUntilMs: nowMs + settings.weightExpirationPeriodMs,
   };
 }
@@ -37,20 +38,23 @@ export function smooth(
   nowMs: number,
   settings: SmoothSettings,
 ): { readonly next: Smoothing; readonly shift: number } {
-  const own = raws.filter((raw) => raw.state === "active");
+  const own = raws.filter((raw) => raw.isMeasured);
   const shift = previous.isAnchored ? 0 : anchorShift(previous.ln, own);
-  const level = logMeanExp(raws.map((raw) => previous.ln.get(raw.mcpId)).filter((ln) => ln !== undefined));
+  const known = raws.filter((raw) => previous.ln.has(raw.mcpId));
+  const level = logMeanExp(known.map((raw) => previous.ln.get(raw.mcpId) ?? 0));
   const entry = level === undefined ? undefined : level + shift;
+  // Before anyone is measured, the raw weights are compared with each other only, at the level that there is.
+  const lift = own.length > 0 || entry === undefined ? 0 : entry - (logMeanExp(known.map((raw) => raw.lnRaw)) ?? 0);
   const held = nowMs < previous.heldUntilMs ? previous.held : new Set<string>();
 
   const ln = new Map<string, number>();
   const stillHeld = new Set<string>();
   for (const raw of raws) {
     const before = previous.ln.get(raw.mcpId);
-    const target = own.length > 0 ? raw.lnRaw : (entry ?? raw.lnRaw);
+    const target = raw.lnRaw + lift;
     if (before === undefined) {
       ln.set(raw.mcpId, entry === undefined ? target : Math.min(entry, target));
-    } else if (raw.state === "warming" && held.has(raw.mcpId)) {
+    } else if (!raw.isMeasured && held.has(raw.mcpId)) {
       ln.set(raw.mcpId, before + shift);
       stillHeld.add(raw.mcpId);
     } else {

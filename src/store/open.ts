@@ -2,7 +2,7 @@ import { assert } from "../platform/assert.js";
 import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
-import { listAcks, recordAcks } from "./acks.js";
+import { listAcks, readRejections, recordAcks } from "./acks.js";
 import { createAppend } from "./append.js";
 import { createPool, type Pool, type PoolOptions } from "./connect.js";
 import { setAside } from "./dead-letters.js";
@@ -136,6 +136,7 @@ function createStore(options: StoreOptions, parts: Parts): Store {
     readPublication: () => readPublication(queries),
     recordAcks: (acks) => recordAcks(queries, acks),
     listAcks: (maxCount) => listAcks(queries, maxCount),
+    readRejections: (position) => readRejections(queries, position),
     maintain: async (nowMs) => {
       const report = await maintain(queries, options, nowMs);
       if (parts.kind === "embedded") await vacuum(queries);

@@ -87,7 +87,10 @@ export type InteractionCounts = {
 export type StoredRoute = {
   readonly mcpId: string;
   readonly weight: number;
-  readonly state: "active" | "warming";
+  readonly state: "active" | "warming" | "degraded" | "draining" | "ejected" | "disconnected";
+  /** Absent in publications from before these existed. */
+  readonly maxConcurrent?: number;
+  readonly priority?: number;
   readonly why: readonly { readonly name: string; readonly contribution: number }[];
 };
 
@@ -114,6 +117,25 @@ export type AckedRoutes = {
   readonly digest: string;
   readonly detail: string;
   readonly ackedAtMs: number;
+  /** The update that it answered; version 0 in rows from before that was recorded. */
+  readonly answered: { readonly term: number; readonly version: number; readonly digest: string };
+  /** With "rejected": what was wrong. */
+  readonly rejection: RoutingRejectionName | undefined;
+  readonly verdicts: readonly { readonly mcpId: string; readonly reason: string }[];
+  /** From receipt to application, as the client says; from publication to the ack, as the coordinator measured. */
+  readonly applyTimeMs: number | undefined;
+  readonly ackDelayMs: number | undefined;
+};
+
+export type RoutingRejectionName = "content" | "out_of_sync" | "stale_epoch";
+
+/** An MCP rejected a table for its content. `position` orders rejections. */
+export type StoredRejection = {
+  readonly position: number;
+  readonly mcpId: string;
+  readonly producerId: string;
+  readonly digest: string;
+  readonly detail: string;
 };
 
 /** What maintenance did. */
@@ -179,6 +201,8 @@ export type Store = {
   /** Upserts the last ack per producer and appends to the ack log. */
   readonly recordAcks: (acks: readonly AckedRoutes[]) => Promise<void>;
   readonly listAcks: (maxCount: number) => Promise<readonly AckedRoutes[]>;
+  /** Rejections for content after `position` (0: of the last day), oldest first, at most `limits.rejectionPageMax`. */
+  readonly readRejections: (position: number) => Promise<readonly StoredRejection[]>;
   /** Creates partitions ahead, drops partitions and interactions past retention. Safe to run at any time, by any number of coordinators. */
   readonly maintain: (nowMs: number) => Promise<MaintenanceReport>;
   /** Answers when the store can write; throws StoreFault otherwise. */

@@ -12,7 +12,7 @@ import {
   uuid,
 } from "drizzle-orm/pg-core";
 import type { EventKind, InteractionState, Source } from "../interaction/event.js";
-import type { RoutingAckStatus } from "./store.js";
+import type { RoutingAckStatus, RoutingRejectionName } from "./store.js";
 import { microsOfTimestamp, timestampOfMicros } from "./timestamps.js";
 
 // The columns as Drizzle reads them. Partitions, collations and storage parameters are in migrations/; a test compares both.
@@ -31,6 +31,7 @@ export const kindNumbers = { start: 1, progress: 2, complete: 3, error: 4 } as c
 export const sourceNumbers = { grpc: 1, http: 2, redis: 3, table: 4 } as const satisfies Record<Source, number>;
 export const stateNumbers = { started: 1, running: 2, completed: 3, failed: 4 } as const satisfies Record<InteractionState, number>;
 export const ackStatusNumbers = { received: 1, applied: 2, rejected: 3, expired: 4 } as const satisfies Record<RoutingAckStatus, number>;
+export const rejectionNumbers = { content: 1, out_of_sync: 2, stale_epoch: 3 } as const satisfies Record<RoutingRejectionName, number>;
 
 /** Fence and resume point, one row per producer. */
 export const producerTable = pgTable("producer", {
@@ -130,6 +131,13 @@ export const routingAckTable = pgTable("routing_ack", {
   digest: text("digest").notNull(),
   detail: text("detail").notNull(),
   ackedAt: micros("acked_at").notNull(),
+  answeredTerm: bigint("answered_term", { mode: "number" }).notNull().default(0),
+  answeredVersion: bigint("answered_version", { mode: "number" }).notNull().default(0),
+  answeredDigest: text("answered_digest").notNull().default(""),
+  rejection: smallint("rejection"),
+  verdicts: jsonb("verdicts").notNull().default([]),
+  applyUs: bigint("apply_us", { mode: "number" }),
+  ackDelayUs: bigint("ack_delay_us", { mode: "number" }),
 });
 
 /** Every ack, until retention. */
@@ -143,6 +151,13 @@ const routingAckLogTable = pgTable("routing_ack_log", {
   digest: text("digest").notNull(),
   detail: text("detail").notNull(),
   ackedAt: micros("acked_at").notNull(),
+  answeredTerm: bigint("answered_term", { mode: "number" }).notNull().default(0),
+  answeredVersion: bigint("answered_version", { mode: "number" }).notNull().default(0),
+  answeredDigest: text("answered_digest").notNull().default(""),
+  rejection: smallint("rejection"),
+  verdicts: jsonb("verdicts").notNull().default([]),
+  applyUs: bigint("apply_us", { mode: "number" }),
+  ackDelayUs: bigint("ack_delay_us", { mode: "number" }),
 });
 
 const instanceSettingTable = pgTable("instance_setting", {

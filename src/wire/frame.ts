@@ -15,10 +15,10 @@ import {
 } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import type { Draft } from "../interaction/event.js";
 import { unreachable } from "../platform/assert.js";
-import type { RoutingAck } from "../smart-router/table.js";
+import type { AppliedRoutes, ObservedShare, RoutingAck } from "../smart-router/table.js";
 import { type AckView, ackToProto, statusToProto } from "./ack.js";
 import { draftFromProto, draftsFromProto } from "./event.js";
-import { routingAckFromProto } from "./routes.js";
+import { appliedFromProto, observedFromProto, routingAckFromProto } from "./routes.js";
 import { respond, type ServerFrame } from "./server-frame.js";
 import {
   type ConfigAck,
@@ -50,7 +50,13 @@ export type CapabilityName = "heartbeat" | "flow_control" | "routing" | "config"
 export type ClientFrame =
   | { readonly kind: "hello"; readonly greeting: Greeting }
   | { readonly kind: "events"; readonly drafts: readonly Draft[] }
-  | { readonly kind: "heartbeat"; readonly id: bigint }
+  | {
+      readonly kind: "heartbeat";
+      readonly id: bigint;
+      /** The routing table in force at the client; undefined when it told none. */
+      readonly applied?: AppliedRoutes | undefined;
+      readonly observed?: readonly ObservedShare[];
+    }
   | { readonly kind: "routing_ack"; readonly ack: RoutingAck }
   | { readonly kind: "config_ack"; readonly ack: ConfigAck }
   | { readonly kind: "credential_refresh"; readonly token: string }
@@ -68,7 +74,12 @@ export function parseClientFrame(request: StreamInteractionsRequest, bytes: numb
     case "eventBatch":
       return { kind: "events", drafts: draftsFromProto(frame.value.events, bytes) };
     case "heartbeat":
-      return { kind: "heartbeat", id: frame.value.id };
+      return {
+        kind: "heartbeat",
+        id: frame.value.id,
+        applied: appliedFromProto(frame.value.applied),
+        observed: observedFromProto(frame.value.observed),
+      };
     case "routingAck":
       return parseRoutingAck(routingAckFromProto(frame.value));
     case "configAck":

@@ -1,26 +1,48 @@
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import {
   type AppliedRoutes as AppliedRoutesMessage,
   AppliedRoutesSchema,
   ApplyStatus as ApplyStatusNumber,
+  type ObservedShare as ObservedShareMessage,
   type PublishedRoutes as PublishedRoutesMessage,
   PublishedRoutesSchema,
+  type Route as RouteMessage,
+  type RouteDelta,
+  RouteDeltaSchema,
+  RouteSchema,
   RouteState as RouteStateNumber,
   type RouteTable as RouteTableMessage,
   RouteTableSchema,
   type RoutingAck as RoutingAckMessage,
+  RoutingRejection as RejectionNumber,
   type RoutingUpdate,
   RoutingUpdateSchema,
 } from "../../gen/mcp/coordinator/v1/routes_pb.js";
 import { type ProducerRoutes, ProducerRoutesSchema } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { limits } from "../platform/limits.js";
-import type { AppliedRoutes, ApplyStatus, PublishedRoutes, Route, RoutingAck } from "../smart-router/table.js";
+import type {
+  AppliedRoutes,
+  ApplyStatus,
+  ObservedShare,
+  PublishedRoutes,
+  Rejection,
+  Route,
+  RouteVerdict,
+  RoutingAck,
+} from "../smart-router/table.js";
 import { durationFromMs, timestampFromMs } from "./time.js";
+
+/** A table on its way to one stream. */
+export type RoutingUpdateMessage = RoutingUpdate;
 
 const stateNumbers = {
   active: RouteStateNumber.ACTIVE,
   warming: RouteStateNumber.WARMING,
+  degraded: RouteStateNumber.DEGRADED,
+  draining: RouteStateNumber.DRAINING,
+  ejected: RouteStateNumber.EJECTED,
+  disconnected: RouteStateNumber.DISCONNECTED,
 } as const satisfies Record<Route["state"], RouteStateNumber>;
 
 /** `undefined` where a number has no meaning here; a number that the contract gains does not compile until it has one. */
@@ -39,29 +61,82 @@ const applyStatusNumbers = {
   expired: ApplyStatusNumber.EXPIRED,
 } as const satisfies Record<ApplyStatus, ApplyStatusNumber>;
 
+const rejections = {
+  [RejectionNumber.UNSPECIFIED]: "content",
+  [RejectionNumber.CONTENT]: "content",
+  [RejectionNumber.OUT_OF_SYNC]: "out_of_sync",
+  [RejectionNumber.STALE_EPOCH]: "stale_epoch",
+} as const satisfies Record<RejectionNumber, Rejection>;
+
+const rejectionNumbers = {
+  content: RejectionNumber.CONTENT,
+  out_of_sync: RejectionNumber.OUT_OF_SYNC,
+  stale_epoch: RejectionNumber.STALE_EPOCH,
+} as const satisfies Record<Rejection, RejectionNumber>;
+
 /** The last ack of one producer, as a list shows it. */
 export type ProducerAck = AppliedRoutes & {
   readonly producerId: string;
   readonly mcpId: string;
   readonly status: ApplyStatus;
   readonly ackedAtMs: number;
+  /** The update that it answered; a version of 0 in rows from before that was recorded. */
+  readonly answered: AppliedRoutes;
+  /** With "rejected". */
+  readonly rejection: Rejection | undefined;
+  readonly verdicts: readonly RouteVerdict[];
+  readonly applyTimeMs: number | undefined;
+  readonly ackDelayMs: number | undefined;
 };
 
 /** Tables already turned into messages: one publication goes to thousands of streams, and only the nonce differs. */
 const tableMessages = new WeakMap<PublishedRoutes, RouteTableMessage>();
 
-/** A table as it is pushed. `nonce` is unique within its stream. */
-export function routingUpdateFromTable(routes: PublishedRoutes, nonce: string): RoutingUpdate {
+/** Deltas already made, by the table they lead to and the one they start from; undefined where the whole table is no larger. */
+const deltaMessages = new WeakMap<PublishedRoutes, WeakMap<PublishedRoutes, { readonly delta: RouteDelta | undefined }>>();
+
+/** A table as it is pushed: as a delta from `base`, which the client is known to have in force, where there is one and it is smaller. */
+export function routingUpdateFromTable(routes: PublishedRoutes, nonce: string, base?: PublishedRoutes): RoutingUpdateMessage {
+  const delta = base && smallerDelta(base, routes);
   return create(RoutingUpdateSchema, {
     nonce,
     term: BigInt(routes.term),
     version: BigInt(routes.version),
-    body: { case: "full", value: toRouteTable(routes) },
+    body: delta === undefined ? { case: "full", value: toRouteTable(routes) } : { case: "delta", value: delta },
     digest: digestNumber(routes.digest),
     validFor: durationFromMs(routes.validForMs),
     policyId: routes.policyId,
     reason: routes.reason,
   });
+}
+
+/** The delta from one table to another of the same term, or undefined when it saves nothing. Made once for all streams. */
+function smallerDelta(base: PublishedRoutes, routes: PublishedRoutes): RouteDelta | undefined {
+  if (base.term !== routes.term) return undefined;
+  const known = deltaMessages.get(routes)?.get(base);
+  if (known !== undefined) return known.delta;
+  const made = makeDelta(base, routes);
+  const isSmaller = toBinary(RouteDeltaSchema, made).byteLength < toBinary(RouteTableSchema, toRouteTable(routes)).byteLength;
+  const delta = isSmaller ? made : undefined;
+  const ofTable = deltaMessages.get(routes) ?? new WeakMap<PublishedRoutes, { readonly delta: RouteDelta | undefined }>();
+  ofTable.set(base, { delta });
+  deltaMessages.set(routes, ofTable);
+  return delta;
+}
+
+function makeDelta(base: PublishedRoutes, routes: PublishedRoutes): RouteDelta {
+  const before = new Map(base.table.map((route) => [route.mcpId, route]));
+  const upsert = routes.table.filter((route) => !isSameRoute(route, before.get(route.mcpId)));
+  const after = new Set(routes.table.map((route) => route.mcpId));
+  const remove = base.table.map((route) => route.mcpId).filter((mcpId) => !after.has(mcpId));
+  return create(RouteDeltaSchema, { baseVersion: BigInt(base.version), upsert: upsert.map(toRoute), remove });
+}
+
+/** `why` is no reason to send a route again: it changes with every look, and nobody acts on it. */
+function isSameRoute(a: Route, b: Route | undefined): boolean {
+  return (
+    b !== undefined && a.weight === b.weight && a.state === b.state && a.maxConcurrent === b.maxConcurrent && a.priority === b.priority
+  );
 }
 
 /** A table as it is shown to those who hold no session. */
@@ -83,9 +158,18 @@ export function producerRoutesToProto(ack: ProducerAck): ProducerRoutes {
     producerId: ack.producerId,
     mcpId: ack.mcpId,
     status: applyStatusNumbers[ack.status],
-    applied: create(AppliedRoutesSchema, { term: BigInt(ack.term), version: BigInt(ack.version), digest: digestNumber(ack.digest) }),
+    applied: appliedToProto(ack),
     ackedAt: timestampFromMs(ack.ackedAtMs),
+    answered: appliedToProto(ack.answered),
+    rejection: ack.rejection === undefined ? RejectionNumber.UNSPECIFIED : rejectionNumbers[ack.rejection],
+    rejected: ack.verdicts.map(({ mcpId, reason }) => ({ mcpId, reason })),
+    ...(ack.applyTimeMs === undefined ? {} : { applyTime: durationFromMs(ack.applyTimeMs) }),
+    ...(ack.ackDelayMs === undefined ? {} : { ackDelay: durationFromMs(ack.ackDelayMs) }),
   });
+}
+
+function appliedToProto({ term, version, digest }: AppliedRoutes): AppliedRoutesMessage {
+  return create(AppliedRoutesSchema, { term: BigInt(term), version: BigInt(version), digest: digestNumber(digest) });
 }
 
 /**
@@ -99,32 +183,49 @@ export function routingAckFromProto(ack: RoutingAckMessage): RoutingAck | undefi
   return {
     nonce: ack.nonce,
     status,
-    applied: parseApplied(ack.applied),
+    applied: appliedFromProto(ack.applied),
     rejected: ack.rejected.slice(0, limits.routeVerdictMax).map((verdict) => ({
       mcpId: cutText(verdict.mcpId, limits.idMaxBytes),
       reason: cutText(verdict.reason, limits.routeVerdictReasonMaxBytes),
     })),
     applyTimeMs: parseLength(ack.applyTime),
+    // A cause that a newer client names is no reason to send the same table again.
+    rejection: (rejections as Readonly<Record<number, Rejection | undefined>>)[ack.rejection] ?? "content",
   };
+}
+
+/** Requests by MCP, as a heartbeat tells them: at most `limits.routedMcpMax`, each at most `limits.loadReportMax`. */
+export function observedFromProto(observed: readonly ObservedShareMessage[]): readonly ObservedShare[] {
+  return observed
+    .slice(0, limits.routedMcpMax)
+    .filter(({ requests, mcpId }) => requests > 0n && mcpId !== "")
+    .map(({ mcpId, requests }) => ({
+      mcpId: cutText(mcpId, limits.idMaxBytes),
+      requests: Number(requests > BigInt(limits.loadReportMax) ? BigInt(limits.loadReportMax) : requests),
+    }));
 }
 
 function toRouteTable(routes: PublishedRoutes): RouteTableMessage {
   const known = tableMessages.get(routes);
   if (known !== undefined) return known;
-  const message = create(RouteTableSchema, {
-    routes: routes.table.map((route) => ({
-      mcpId: route.mcpId,
-      weight: route.weight,
-      state: stateNumbers[route.state],
-      why: route.why.map(({ name, contribution }) => ({ name, contribution })),
-    })),
-  });
+  const message = create(RouteTableSchema, { routes: routes.table.map(toRoute) });
   tableMessages.set(routes, message);
   return message;
 }
 
+function toRoute(route: Route): RouteMessage {
+  return create(RouteSchema, {
+    mcpId: route.mcpId,
+    weight: route.weight,
+    state: stateNumbers[route.state],
+    maxConcurrent: route.maxConcurrent,
+    priority: route.priority,
+    why: route.why.map(({ name, contribution }) => ({ name, contribution })),
+  });
+}
+
 /** Terms and versions of ours are safe integers; anything larger names no table of ours. */
-function parseApplied(applied: AppliedRoutesMessage | undefined): AppliedRoutes | undefined {
+export function appliedFromProto(applied: AppliedRoutesMessage | undefined): AppliedRoutes | undefined {
   if (applied === undefined) return undefined;
   const term = Number(applied.term);
   const version = Number(applied.version);

@@ -12,11 +12,11 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mcp/coordinator/v1/routes.proto.
  */
 export const file_mcp_coordinator_v1_routes: GenFile = /*@__PURE__*/
-  fileDesc("Ch9tY3AvY29vcmRpbmF0b3IvdjEvcm91dGVzLnByb3RvEhJtY3AuY29vcmRpbmF0b3IudjEi1gEKDVJvdXRpbmdVcGRhdGUSDQoFbm9uY2UYASABKAkSDAoEdGVybRgCIAEoBBIPCgd2ZXJzaW9uGAMgASgEEi4KBGZ1bGwYBCABKAsyHi5tY3AuY29vcmRpbmF0b3IudjEuUm91dGVUYWJsZUgAEg4KBmRpZ2VzdBgGIAEoBhIsCgl2YWxpZF9mb3IYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJcG9saWN5X2lkGAggASgJEg4KBnJlYXNvbhgJIAEoCUIGCgRib2R5IjcKClJvdXRlVGFibGUSKQoGcm91dGVzGAEgAygLMhkubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRlIoUBCgVSb3V0ZRIOCgZtY3BfaWQYASABKAkSDgoGd2VpZ2h0GAIgASgNEi0KBXN0YXRlGAMgASgOMh4ubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRlU3RhdGUSLQoDd2h5GAYgAygLMiAubWNwLmNvb3JkaW5hdG9yLnYxLldlaWdodEZhY3RvciIyCgxXZWlnaHRGYWN0b3ISDAoEbmFtZRgBIAEoCRIUCgxjb250cmlidXRpb24YAiABKAEi4wEKClJvdXRpbmdBY2sSDQoFbm9uY2UYASABKAkSLwoGc3RhdHVzGAIgASgOMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGx5U3RhdHVzEjIKB2FwcGxpZWQYAyABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuQXBwbGllZFJvdXRlcxIyCghyZWplY3RlZBgEIAMoCzIgLm1jcC5jb29yZGluYXRvci52MS5Sb3V0ZVZlcmRpY3QSLQoKYXBwbHlfdGltZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI+Cg1BcHBsaWVkUm91dGVzEgwKBHRlcm0YASABKAQSDwoHdmVyc2lvbhgCIAEoBBIOCgZkaWdlc3QYAyABKAYiLgoMUm91dGVWZXJkaWN0Eg4KBm1jcF9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAki8gEKD1B1Ymxpc2hlZFJvdXRlcxIMCgR0ZXJtGAEgASgEEg8KB3ZlcnNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgGEi0KBXRhYmxlGAQgASgLMh4ubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRlVGFibGUSEQoJcG9saWN5X2lkGAUgASgJEg4KBnJlYXNvbhgGIAEoCRIwCgxwdWJsaXNoZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCXZhbGlkX2ZvchgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbipaCgpSb3V0ZVN0YXRlEhsKF1JPVVRFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSUk9VVEVfU1RBVEVfQUNUSVZFEAESFwoTUk9VVEVfU1RBVEVfV0FSTUlORxACKpUBCgtBcHBseVN0YXR1cxIcChhBUFBMWV9TVEFUVVNfVU5TUEVDSUZJRUQQABIZChVBUFBMWV9TVEFUVVNfUkVDRUlWRUQQARIYChRBUFBMWV9TVEFUVVNfQVBQTElFRBACEhkKFUFQUExZX1NUQVRVU19SRUpFQ1RFRBADEhgKFEFQUExZX1NUQVRVU19FWFBJUkVEEARCOAoSbWNwLmNvb3JkaW5hdG9yLnYxUAFaIG1jcC9jb29yZGluYXRvci92MTtjb29yZGluYXRvcnYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Ch9tY3AvY29vcmRpbmF0b3IvdjEvcm91dGVzLnByb3RvEhJtY3AuY29vcmRpbmF0b3IudjEihwIKDVJvdXRpbmdVcGRhdGUSDQoFbm9uY2UYASABKAkSDAoEdGVybRgCIAEoBBIPCgd2ZXJzaW9uGAMgASgEEi4KBGZ1bGwYBCABKAsyHi5tY3AuY29vcmRpbmF0b3IudjEuUm91dGVUYWJsZUgAEi8KBWRlbHRhGAUgASgLMh4ubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRlRGVsdGFIABIOCgZkaWdlc3QYBiABKAYSLAoJdmFsaWRfZm9yGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCXBvbGljeV9pZBgIIAEoCRIOCgZyZWFzb24YCSABKAlCBgoEYm9keSI3CgpSb3V0ZVRhYmxlEikKBnJvdXRlcxgBIAMoCzIZLm1jcC5jb29yZGluYXRvci52MS5Sb3V0ZSJdCgpSb3V0ZURlbHRhEhQKDGJhc2VfdmVyc2lvbhgBIAEoBBIpCgZ1cHNlcnQYAiADKAsyGS5tY3AuY29vcmRpbmF0b3IudjEuUm91dGUSDgoGcmVtb3ZlGAMgAygJIq8BCgVSb3V0ZRIOCgZtY3BfaWQYASABKAkSDgoGd2VpZ2h0GAIgASgNEi0KBXN0YXRlGAMgASgOMh4ubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRlU3RhdGUSFgoObWF4X2NvbmN1cnJlbnQYBCABKA0SEAoIcHJpb3JpdHkYBSABKA0SLQoDd2h5GAYgAygLMiAubWNwLmNvb3JkaW5hdG9yLnYxLldlaWdodEZhY3RvciIyCgxXZWlnaHRGYWN0b3ISDAoEbmFtZRgBIAEoCRIUCgxjb250cmlidXRpb24YAiABKAEinAIKClJvdXRpbmdBY2sSDQoFbm9uY2UYASABKAkSLwoGc3RhdHVzGAIgASgOMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGx5U3RhdHVzEjIKB2FwcGxpZWQYAyABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuQXBwbGllZFJvdXRlcxIyCghyZWplY3RlZBgEIAMoCzIgLm1jcC5jb29yZGluYXRvci52MS5Sb3V0ZVZlcmRpY3QSLQoKYXBwbHlfdGltZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI3CglyZWplY3Rpb24YBiABKA4yJC5tY3AuY29vcmRpbmF0b3IudjEuUm91dGluZ1JlamVjdGlvbiI+Cg1BcHBsaWVkUm91dGVzEgwKBHRlcm0YASABKAQSDwoHdmVyc2lvbhgCIAEoBBIOCgZkaWdlc3QYAyABKAYiQAoNT2JzZXJ2ZWRTaGFyZRIOCgZtY3BfaWQYASABKAkSDQoFc2hhcmUYAiABKAESEAoIcmVxdWVzdHMYAyABKAQiLgoMUm91dGVWZXJkaWN0Eg4KBm1jcF9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAki8gEKD1B1Ymxpc2hlZFJvdXRlcxIMCgR0ZXJtGAEgASgEEg8KB3ZlcnNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgGEi0KBXRhYmxlGAQgASgLMh4ubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRlVGFibGUSEQoJcG9saWN5X2lkGAUgASgJEg4KBnJlYXNvbhgGIAEoCRIwCgxwdWJsaXNoZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCXZhbGlkX2ZvchgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbirFAQoKUm91dGVTdGF0ZRIbChdST1VURV9TVEFURV9VTlNQRUNJRklFRBAAEhYKElJPVVRFX1NUQVRFX0FDVElWRRABEhcKE1JPVVRFX1NUQVRFX1dBUk1JTkcQAhIYChRST1VURV9TVEFURV9ERUdSQURFRBADEhgKFFJPVVRFX1NUQVRFX0RSQUlOSU5HEAQSFwoTUk9VVEVfU1RBVEVfRUpFQ1RFRBAFEhwKGFJPVVRFX1NUQVRFX0RJU0NPTk5FQ1RFRBAGKpoBChBSb3V0aW5nUmVqZWN0aW9uEiEKHVJPVVRJTkdfUkVKRUNUSU9OX1VOU1BFQ0lGSUVEEAASHQoZUk9VVElOR19SRUpFQ1RJT05fQ09OVEVOVBABEiEKHVJPVVRJTkdfUkVKRUNUSU9OX09VVF9PRl9TWU5DEAISIQodUk9VVElOR19SRUpFQ1RJT05fU1RBTEVfRVBPQ0gQAyqVAQoLQXBwbHlTdGF0dXMSHAoYQVBQTFlfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGQoVQVBQTFlfU1RBVFVTX1JFQ0VJVkVEEAESGAoUQVBQTFlfU1RBVFVTX0FQUExJRUQQAhIZChVBUFBMWV9TVEFUVVNfUkVKRUNURUQQAxIYChRBUFBMWV9TVEFUVVNfRVhQSVJFRBAEQjgKEm1jcC5jb29yZGluYXRvci52MVABWiBtY3AvY29vcmRpbmF0b3IvdjE7Y29vcmRpbmF0b3J2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A table of routing weights, pushed to every session with CAPABILITY_ROUTING. One update is outstanding per stream; while its ack is awaited, newer
- * tables replace each other and only the newest is sent.
+ * tables replace each other and only the newest is sent. A table is applied as a whole or not at all.
  *
  * @generated from message mcp.coordinator.v1.RoutingUpdate
  */
@@ -29,7 +29,8 @@ export type RoutingUpdate = Message<"mcp.coordinator.v1.RoutingUpdate"> & {
   nonce: string;
 
   /**
-   * The publisher's fencing term. Compare (term, version) in that order; ignore what is not newer than the table in force, and ack it APPLIED.
+   * The publisher's fencing term. Compare (term, version) in that order. An update of the term in force that is not newer: do nothing, and ack APPLIED with
+   * what is in force. An update of an older term comes from a publisher that was replaced: REJECTED, STALE_EPOCH.
    *
    * @generated from field: uint64 term = 2;
    */
@@ -51,17 +52,23 @@ export type RoutingUpdate = Message<"mcp.coordinator.v1.RoutingUpdate"> & {
     /**
      * The whole table, replacing the one in force.
      *
-     * Number 5 is kept for a delta.
-     *
      * @generated from field: mcp.coordinator.v1.RouteTable full = 4;
      */
     value: RouteTable;
     case: "full";
+  } | {
+    /**
+     * What differs from the table that the client acked last. Sent where it is smaller.
+     *
+     * @generated from field: mcp.coordinator.v1.RouteDelta delta = 5;
+     */
+    value: RouteDelta;
+    case: "delta";
   } | { case: undefined; value?: undefined };
 
   /**
    * First 64 bits of SHA-256 over the lines "<mcp_id>\t<weight>\t<state number>\n" in ascending byte order of mcp_id: shows that both sides hold the
-   * same table.
+   * same table. Of the resulting table, also with a delta.
    *
    * @generated from field: fixed64 digest = 6;
    */
@@ -75,14 +82,15 @@ export type RoutingUpdate = Message<"mcp.coordinator.v1.RoutingUpdate"> & {
   validFor?: Duration | undefined;
 
   /**
-   * The rule that made the table, for example "a58-wrr/1".
+   * The rule that made the table, for example "quality-tail-load/1".
    *
    * @generated from field: string policy_id = 8;
    */
   policyId: string;
 
   /**
-   * Why it was published: "initial", "change", "membership", "refresh".
+   * Why it was published: "initial", "change", "membership", "refresh"; or, with the MCP that it is about, "ejected:ocr-2", "drain:ocr-2",
+   * "disconnected:ocr-2", "restored:ocr-2". " +3" at the end: of three more at the same time.
    *
    * @generated from field: string reason = 9;
    */
@@ -97,13 +105,13 @@ export const RoutingUpdateSchema: GenMessage<RoutingUpdate> = /*@__PURE__*/
   messageDesc(file_mcp_coordinator_v1_routes, 0);
 
 /**
- * Weights of all MCPs that may be chosen.
+ * Weights of all MCPs of the fleet.
  *
  * @generated from message mcp.coordinator.v1.RouteTable
  */
 export type RouteTable = Message<"mcp.coordinator.v1.RouteTable"> & {
   /**
-   * Ascending by mcp_id. The weights sum to 10 000, or the table is empty.
+   * Ascending by mcp_id. The weights sum to 10 000; or all are 0, when nobody may be chosen.
    *
    * @generated from field: repeated mcp.coordinator.v1.Route routes = 1;
    */
@@ -116,6 +124,42 @@ export type RouteTable = Message<"mcp.coordinator.v1.RouteTable"> & {
  */
 export const RouteTableSchema: GenMessage<RouteTable> = /*@__PURE__*/
   messageDesc(file_mcp_coordinator_v1_routes, 1);
+
+/**
+ * The difference between two tables.
+ *
+ * @generated from message mcp.coordinator.v1.RouteDelta
+ */
+export type RouteDelta = Message<"mcp.coordinator.v1.RouteDelta"> & {
+  /**
+   * Version of the table it applies to, within the term of the update. A client that has another one in force answers REJECTED, OUT_OF_SYNC, and gets the whole table.
+   *
+   * @generated from field: uint64 base_version = 1;
+   */
+  baseVersion: bigint;
+
+  /**
+   * Routes that are new, or whose weight, state, max_concurrent or priority is another. In place of the route of that MCP. `why` of a route that is not
+   * named stays as it was sent.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.Route upsert = 2;
+   */
+  upsert: Route[];
+
+  /**
+   * MCPs whose routes go, before anything is put in. A client that finds itself here is drained: it ends what it has, and expects nothing new.
+   *
+   * @generated from field: repeated string remove = 3;
+   */
+  remove: string[];
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.RouteDelta.
+ * Use `create(RouteDeltaSchema)` to create a new message.
+ */
+export const RouteDeltaSchema: GenMessage<RouteDelta> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routes, 2);
 
 /**
  * Weight of one MCP.
@@ -131,7 +175,7 @@ export type Route = Message<"mcp.coordinator.v1.Route"> & {
   mcpId: string;
 
   /**
-   * Share of new requests, in basis points.
+   * Share of new requests, in basis points. 0: send it nothing; the state says why, or else the priority.
    *
    * @generated from field: uint32 weight = 2;
    */
@@ -145,8 +189,22 @@ export type Route = Message<"mcp.coordinator.v1.Route"> & {
   state: RouteState;
 
   /**
-   * Number 4 is kept for max_concurrent, number 5 for priority.
-   * Logarithmic contributions; their sum is the natural logarithm of the raw weight, before smoothing, rounding and the floor.
+   * Requests that it may have at once; 0 where nothing is known.
+   *
+   * @generated from field: uint32 max_concurrent = 4;
+   */
+  maxConcurrent: number;
+
+  /**
+   * Tier: 0 takes traffic first, 1 what tier 0 cannot bear, and so on. The weights contain it: those of a tier sum to what the tier takes.
+   *
+   * @generated from field: uint32 priority = 5;
+   */
+  priority: number;
+
+  /**
+   * Logarithmic contributions; their sum is the natural logarithm of the raw weight, before smoothing, rounding and the floor. Empty where the weight
+   * is 0 because of the state.
    *
    * @generated from field: repeated mcp.coordinator.v1.WeightFactor why = 6;
    */
@@ -158,7 +216,7 @@ export type Route = Message<"mcp.coordinator.v1.Route"> & {
  * Use `create(RouteSchema)` to create a new message.
  */
 export const RouteSchema: GenMessage<Route> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routes, 2);
+  messageDesc(file_mcp_coordinator_v1_routes, 3);
 
 /**
  * One contribution to a weight.
@@ -167,7 +225,8 @@ export const RouteSchema: GenMessage<Route> = /*@__PURE__*/
  */
 export type WeightFactor = Message<"mcp.coordinator.v1.WeightFactor"> & {
   /**
-   * "throughput", "utilization", "errors", or "fleet_mean" where the MCP has no usable signal of its own.
+   * Of "quality-tail-load": "capacity", "latency", "errors", "quality", "slow_start", "health", "operator". Of "a58-wrr": "throughput", "utilization",
+   * "errors". Of both: "fleet_mean" where the MCP has no usable signal of its own.
    *
    * @generated from field: string name = 1;
    */
@@ -186,11 +245,12 @@ export type WeightFactor = Message<"mcp.coordinator.v1.WeightFactor"> & {
  * Use `create(WeightFactorSchema)` to create a new message.
  */
 export const WeightFactorSchema: GenMessage<WeightFactor> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routes, 3);
+  messageDesc(file_mcp_coordinator_v1_routes, 4);
 
 /**
  * Answer to a RoutingUpdate. APPLIED or REJECTED is expected within 5 s; RECEIVED is optional; EXPIRED comes later, with the nonce of the table that
- * has expired. An ack with any other nonce than that of the outstanding update is ignored, with a ServerNotice.
+ * has expired. An ack with any other nonce than that of the outstanding update is ignored and counted, with a ServerNotice. A table that is rejected for
+ * its content is not sent to that MCP again: the next that it gets has another digest.
  *
  * @generated from message mcp.coordinator.v1.RoutingAck
  */
@@ -229,6 +289,13 @@ export type RoutingAck = Message<"mcp.coordinator.v1.RoutingAck"> & {
    * @generated from field: google.protobuf.Duration apply_time = 5;
    */
   applyTime?: Duration | undefined;
+
+  /**
+   * With REJECTED: what is wrong with the update.
+   *
+   * @generated from field: mcp.coordinator.v1.RoutingRejection rejection = 6;
+   */
+  rejection: RoutingRejection;
 };
 
 /**
@@ -236,7 +303,7 @@ export type RoutingAck = Message<"mcp.coordinator.v1.RoutingAck"> & {
  * Use `create(RoutingAckSchema)` to create a new message.
  */
 export const RoutingAckSchema: GenMessage<RoutingAck> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routes, 4);
+  messageDesc(file_mcp_coordinator_v1_routes, 5);
 
 /**
  * Names a table.
@@ -271,7 +338,42 @@ export type AppliedRoutes = Message<"mcp.coordinator.v1.AppliedRoutes"> & {
  * Use `create(AppliedRoutesSchema)` to create a new message.
  */
 export const AppliedRoutesSchema: GenMessage<AppliedRoutes> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routes, 5);
+  messageDesc(file_mcp_coordinator_v1_routes, 6);
+
+/**
+ * Share of requests that a client really gave to one MCP since its last heartbeat.
+ *
+ * @generated from message mcp.coordinator.v1.ObservedShare
+ */
+export type ObservedShare = Message<"mcp.coordinator.v1.ObservedShare"> & {
+  /**
+   * The MCP.
+   *
+   * @generated from field: string mcp_id = 1;
+   */
+  mcpId: string;
+
+  /**
+   * 0 to 1; the shares of one heartbeat sum to 1.
+   *
+   * @generated from field: double share = 2;
+   */
+  share: number;
+
+  /**
+   * How many requests that were.
+   *
+   * @generated from field: uint64 requests = 3;
+   */
+  requests: bigint;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.ObservedShare.
+ * Use `create(ObservedShareSchema)` to create a new message.
+ */
+export const ObservedShareSchema: GenMessage<ObservedShare> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routes, 7);
 
 /**
  * Why one target was refused.
@@ -280,7 +382,7 @@ export const AppliedRoutesSchema: GenMessage<AppliedRoutes> = /*@__PURE__*/
  */
 export type RouteVerdict = Message<"mcp.coordinator.v1.RouteVerdict"> & {
   /**
-   * The target.
+   * The target; empty for the table as a whole.
    *
    * @generated from field: string mcp_id = 1;
    */
@@ -299,7 +401,7 @@ export type RouteVerdict = Message<"mcp.coordinator.v1.RouteVerdict"> & {
  * Use `create(RouteVerdictSchema)` to create a new message.
  */
 export const RouteVerdictSchema: GenMessage<RouteVerdict> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routes, 6);
+  messageDesc(file_mcp_coordinator_v1_routes, 8);
 
 /**
  * One table as it was published.
@@ -369,7 +471,7 @@ export type PublishedRoutes = Message<"mcp.coordinator.v1.PublishedRoutes"> & {
  * Use `create(PublishedRoutesSchema)` to create a new message.
  */
 export const PublishedRoutesSchema: GenMessage<PublishedRoutes> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routes, 7);
+  messageDesc(file_mcp_coordinator_v1_routes, 9);
 
 /**
  * How the weight of a route came about.
@@ -392,11 +494,40 @@ export enum RouteState {
   ACTIVE = 1,
 
   /**
-   * The MCP's signals are too young (blackout period) or expired: it has the mean weight of the fleet.
+   * The MCP has just come, or come back, and gets less than its share at first; or its signals are too young or expired, and it has the mean weight of
+   * the fleet.
    *
    * @generated from enum value: ROUTE_STATE_WARMING = 2;
    */
   WARMING = 2,
+
+  /**
+   * It serves, and clearly worse than the others: a quarter of its weight.
+   *
+   * @generated from enum value: ROUTE_STATE_DEGRADED = 3;
+   */
+  DEGRADED = 3,
+
+  /**
+   * It leaves, by its own wish or the operator's: no new requests.
+   *
+   * @generated from enum value: ROUTE_STATE_DRAINING = 4;
+   */
+  DRAINING = 4,
+
+  /**
+   * It fails too often: no new requests until probes succeed.
+   *
+   * @generated from enum value: ROUTE_STATE_EJECTED = 5;
+   */
+  EJECTED = 5,
+
+  /**
+   * Its stream has ended or fell silent: no new requests.
+   *
+   * @generated from enum value: ROUTE_STATE_DISCONNECTED = 6;
+   */
+  DISCONNECTED = 6,
 }
 
 /**
@@ -404,6 +535,47 @@ export enum RouteState {
  */
 export const RouteStateSchema: GenEnum<RouteState> = /*@__PURE__*/
   enumDesc(file_mcp_coordinator_v1_routes, 0);
+
+/**
+ * What is wrong with an update.
+ *
+ * @generated from enum mcp.coordinator.v1.RoutingRejection
+ */
+export enum RoutingRejection {
+  /**
+   * With REJECTED the same as CONTENT.
+   *
+   * @generated from enum value: ROUTING_REJECTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The table cannot be used, because of the targets in `rejected` or, in a verdict without an MCP, as a whole. Sending it again cannot help.
+   *
+   * @generated from enum value: ROUTING_REJECTION_CONTENT = 1;
+   */
+  CONTENT = 1,
+
+  /**
+   * The base of the delta is not in force, or the digest is not that of the resulting table. Answered by one whole table.
+   *
+   * @generated from enum value: ROUTING_REJECTION_OUT_OF_SYNC = 2;
+   */
+  OUT_OF_SYNC = 2,
+
+  /**
+   * A table of a newer term is in force: whoever sent this no longer publishes.
+   *
+   * @generated from enum value: ROUTING_REJECTION_STALE_EPOCH = 3;
+   */
+  STALE_EPOCH = 3,
+}
+
+/**
+ * Describes the enum mcp.coordinator.v1.RoutingRejection.
+ */
+export const RoutingRejectionSchema: GenEnum<RoutingRejection> = /*@__PURE__*/
+  enumDesc(file_mcp_coordinator_v1_routes, 1);
 
 /**
  * What a client did with a table.
@@ -451,5 +623,5 @@ export enum ApplyStatus {
  * Describes the enum mcp.coordinator.v1.ApplyStatus.
  */
 export const ApplyStatusSchema: GenEnum<ApplyStatus> = /*@__PURE__*/
-  enumDesc(file_mcp_coordinator_v1_routes, 1);
+  enumDesc(file_mcp_coordinator_v1_routes, 2);
 

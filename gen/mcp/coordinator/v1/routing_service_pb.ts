@@ -4,9 +4,9 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { AppliedRoutes, ApplyStatus, PublishedRoutes } from "./routes_pb.js";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { AppliedRoutes, ApplyStatus, PublishedRoutes, RouteVerdict, RoutingRejection } from "./routes_pb.js";
 import { file_mcp_coordinator_v1_routes } from "./routes_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mcp/coordinator/v1/routing_service.proto.
  */
 export const file_mcp_coordinator_v1_routing_service: GenFile = /*@__PURE__*/
-  fileDesc("CihtY3AvY29vcmRpbmF0b3IvdjEvcm91dGluZ19zZXJ2aWNlLnByb3RvEhJtY3AuY29vcmRpbmF0b3IudjEiKwoQR2V0Um91dGVzUmVxdWVzdBIXCg9pbmNsdWRlX2FwcGxpZWQYASABKAgifQoRR2V0Um91dGVzUmVzcG9uc2USMwoGcm91dGVzGAEgASgLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlB1Ymxpc2hlZFJvdXRlcxIzCgdhcHBsaWVkGAIgAygLMiIubWNwLmNvb3JkaW5hdG9yLnYxLlByb2R1Y2VyUm91dGVzIsgBCg5Qcm9kdWNlclJvdXRlcxITCgtwcm9kdWNlcl9pZBgBIAEoCRIOCgZtY3BfaWQYAiABKAkSLwoGc3RhdHVzGAMgASgOMh8ubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGx5U3RhdHVzEjIKB2FwcGxpZWQYBCABKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuQXBwbGllZFJvdXRlcxIsCghhY2tlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiFAoSV2F0Y2hSb3V0ZXNSZXF1ZXN0IkoKE1dhdGNoUm91dGVzUmVzcG9uc2USMwoGcm91dGVzGAEgASgLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlB1Ymxpc2hlZFJvdXRlczLMAQoOUm91dGluZ1NlcnZpY2USWAoJR2V0Um91dGVzEiQubWNwLmNvb3JkaW5hdG9yLnYxLkdldFJvdXRlc1JlcXVlc3QaJS5tY3AuY29vcmRpbmF0b3IudjEuR2V0Um91dGVzUmVzcG9uc2USYAoLV2F0Y2hSb3V0ZXMSJi5tY3AuY29vcmRpbmF0b3IudjEuV2F0Y2hSb3V0ZXNSZXF1ZXN0GicubWNwLmNvb3JkaW5hdG9yLnYxLldhdGNoUm91dGVzUmVzcG9uc2UwAUI4ChJtY3AuY29vcmRpbmF0b3IudjFQAVogbWNwL2Nvb3JkaW5hdG9yL3YxO2Nvb3JkaW5hdG9ydjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_mcp_coordinator_v1_routes]);
+  fileDesc("CihtY3AvY29vcmRpbmF0b3IvdjEvcm91dGluZ19zZXJ2aWNlLnByb3RvEhJtY3AuY29vcmRpbmF0b3IudjEiKwoQR2V0Um91dGVzUmVxdWVzdBIXCg9pbmNsdWRlX2FwcGxpZWQYASABKAgirQEKEUdldFJvdXRlc1Jlc3BvbnNlEjMKBnJvdXRlcxgBIAEoCzIjLm1jcC5jb29yZGluYXRvci52MS5QdWJsaXNoZWRSb3V0ZXMSMwoHYXBwbGllZBgCIAMoCzIiLm1jcC5jb29yZGluYXRvci52MS5Qcm9kdWNlclJvdXRlcxIuCgVwbGFuZRgDIAEoCzIfLm1jcC5jb29yZGluYXRvci52MS5XZWlnaHRQbGFuZSLHAwoOUHJvZHVjZXJSb3V0ZXMSEwoLcHJvZHVjZXJfaWQYASABKAkSDgoGbWNwX2lkGAIgASgJEi8KBnN0YXR1cxgDIAEoDjIfLm1jcC5jb29yZGluYXRvci52MS5BcHBseVN0YXR1cxIyCgdhcHBsaWVkGAQgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGxpZWRSb3V0ZXMSLAoIYWNrZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKCGFuc3dlcmVkGAYgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGxpZWRSb3V0ZXMSNwoJcmVqZWN0aW9uGAcgASgOMiQubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdSZWplY3Rpb24SMgoIcmVqZWN0ZWQYCCADKAsyIC5tY3AuY29vcmRpbmF0b3IudjEuUm91dGVWZXJkaWN0Ei0KCmFwcGx5X3RpbWUYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLAoJYWNrX2RlbGF5GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIvoDCgtXZWlnaHRQbGFuZRIPCgdzdHJlYW1zGAEgASgNEhkKEXN0cmVhbXNfb25fbmV3ZXN0GAIgASgNEhcKD3ZlcnNpb25fbGFnX21heBgDIAEoBBI5ChZwdWJsaXNoX3RvX2FwcGxpZWRfcDUwGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjkKFnB1Ymxpc2hfdG9fYXBwbGllZF9wOTkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMdXBkYXRlc19zZW50GAYgASgEEhMKC2RlbHRhc19zZW50GAcgASgEEhQKDGFja3NfaWdub3JlZBgIIAEoBBITCgtvdXRfb2Zfc3luYxgJIAEoBBITCgtzdGFsZV9lcG9jaBgKIAEoBBIPCgdleHBpcmVkGAsgASgEEhAKCHdpdGhoZWxkGAwgASgEEjMKCHJlamVjdGVkGA0gAygLMiEubWNwLmNvb3JkaW5hdG9yLnYxLlJlamVjdGVkVGFibGUSMwoIb2JzZXJ2ZWQYDiADKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuT2JzZXJ2ZWRSb3V0ZRIgChNvYnNlcnZlZF9kaXZlcmdlbmNlGA8gASgBSACIAQFCFgoUX29ic2VydmVkX2RpdmVyZ2VuY2UiTQoNUmVqZWN0ZWRUYWJsZRIOCgZkaWdlc3QYASABKAYSDgoGbWNwX2lkGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIMCgRtY3BzGAQgASgNIkAKDU9ic2VydmVkUm91dGUSDgoGbWNwX2lkGAEgASgJEhAKCHJlcXVlc3RzGAIgASgEEg0KBXNoYXJlGAMgASgBIhQKEldhdGNoUm91dGVzUmVxdWVzdCJKChNXYXRjaFJvdXRlc1Jlc3BvbnNlEjMKBnJvdXRlcxgBIAEoCzIjLm1jcC5jb29yZGluYXRvci52MS5QdWJsaXNoZWRSb3V0ZXMyzAEKDlJvdXRpbmdTZXJ2aWNlElgKCUdldFJvdXRlcxIkLm1jcC5jb29yZGluYXRvci52MS5HZXRSb3V0ZXNSZXF1ZXN0GiUubWNwLmNvb3JkaW5hdG9yLnYxLkdldFJvdXRlc1Jlc3BvbnNlEmAKC1dhdGNoUm91dGVzEiYubWNwLmNvb3JkaW5hdG9yLnYxLldhdGNoUm91dGVzUmVxdWVzdBonLm1jcC5jb29yZGluYXRvci52MS5XYXRjaFJvdXRlc1Jlc3BvbnNlMAFCOAoSbWNwLmNvb3JkaW5hdG9yLnYxUAFaIG1jcC9jb29yZGluYXRvci92MTtjb29yZGluYXRvcnYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mcp_coordinator_v1_routes]);
 
 /**
  * Asks for the table in force.
@@ -56,6 +56,13 @@ export type GetRoutesResponse = Message<"mcp.coordinator.v1.GetRoutesResponse"> 
    * @generated from field: repeated mcp.coordinator.v1.ProducerRoutes applied = 2;
    */
   applied: ProducerRoutes[];
+
+  /**
+   * If wanted, and the key may act for every MCP: how the tables reach the streams of this coordinator.
+   *
+   * @generated from field: mcp.coordinator.v1.WeightPlane plane = 3;
+   */
+  plane?: WeightPlane | undefined;
 };
 
 /**
@@ -105,6 +112,41 @@ export type ProducerRoutes = Message<"mcp.coordinator.v1.ProducerRoutes"> & {
    * @generated from field: google.protobuf.Timestamp acked_at = 5;
    */
   ackedAt?: Timestamp | undefined;
+
+  /**
+   * The update that the ack answered: not `applied` when it was rejected.
+   *
+   * @generated from field: mcp.coordinator.v1.AppliedRoutes answered = 6;
+   */
+  answered?: AppliedRoutes | undefined;
+
+  /**
+   * With REJECTED: what was wrong with it.
+   *
+   * @generated from field: mcp.coordinator.v1.RoutingRejection rejection = 7;
+   */
+  rejection: RoutingRejection;
+
+  /**
+   * With REJECTED: targets that could not be applied.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.RouteVerdict rejected = 8;
+   */
+  rejected: RouteVerdict[];
+
+  /**
+   * From receipt to application, as the client says.
+   *
+   * @generated from field: google.protobuf.Duration apply_time = 9;
+   */
+  applyTime?: Duration | undefined;
+
+  /**
+   * From the publication of the table on the coordinator that received the ack, to the ack. Absent when the update was not new when it was sent.
+   *
+   * @generated from field: google.protobuf.Duration ack_delay = 10;
+   */
+  ackDelay?: Duration | undefined;
 };
 
 /**
@@ -113,6 +155,202 @@ export type ProducerRoutes = Message<"mcp.coordinator.v1.ProducerRoutes"> & {
  */
 export const ProducerRoutesSchema: GenMessage<ProducerRoutes> = /*@__PURE__*/
   messageDesc(file_mcp_coordinator_v1_routing_service, 2);
+
+/**
+ * How tables reach the streams of one coordinator, since its start. For people and for alarms.
+ *
+ * @generated from message mcp.coordinator.v1.WeightPlane
+ */
+export type WeightPlane = Message<"mcp.coordinator.v1.WeightPlane"> & {
+  /**
+   * Sessions that take tables.
+   *
+   * @generated from field: uint32 streams = 1;
+   */
+  streams: number;
+
+  /**
+   * Those that have acked the newest table as APPLIED.
+   *
+   * @generated from field: uint32 streams_on_newest = 2;
+   */
+  streamsOnNewest: number;
+
+  /**
+   * Most versions that a session is behind the newest.
+   *
+   * @generated from field: uint64 version_lag_max = 3;
+   */
+  versionLagMax: bigint;
+
+  /**
+   * From the publication of a table to its ack as APPLIED, over the last 4 096 acks.
+   *
+   * @generated from field: google.protobuf.Duration publish_to_applied_p50 = 4;
+   */
+  publishToAppliedP50?: Duration | undefined;
+
+  /**
+   * The same, 99th percentile.
+   *
+   * @generated from field: google.protobuf.Duration publish_to_applied_p99 = 5;
+   */
+  publishToAppliedP99?: Duration | undefined;
+
+  /**
+   * Updates sent, and how many of them were deltas.
+   *
+   * @generated from field: uint64 updates_sent = 6;
+   */
+  updatesSent: bigint;
+
+  /**
+   * Updates sent as a delta.
+   *
+   * @generated from field: uint64 deltas_sent = 7;
+   */
+  deltasSent: bigint;
+
+  /**
+   * Acks with a nonce that was not outstanding.
+   *
+   * @generated from field: uint64 acks_ignored = 8;
+   */
+  acksIgnored: bigint;
+
+  /**
+   * Updates answered with OUT_OF_SYNC.
+   *
+   * @generated from field: uint64 out_of_sync = 9;
+   */
+  outOfSync: bigint;
+
+  /**
+   * Updates refused as of an older term.
+   *
+   * @generated from field: uint64 stale_epoch = 10;
+   */
+  staleEpoch: bigint;
+
+  /**
+   * Tables that ran out at a client.
+   *
+   * @generated from field: uint64 expired = 11;
+   */
+  expired: bigint;
+
+  /**
+   * Updates that were not sent, because the MCP has rejected a table with that digest.
+   *
+   * @generated from field: uint64 withheld = 12;
+   */
+  withheld: bigint;
+
+  /**
+   * Rejections for content, by digest; the newest first, at most 64.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.RejectedTable rejected = 13;
+   */
+  rejected: RejectedTable[];
+
+  /**
+   * Where the requests of the clients went, as their heartbeats of the last minute tell, beside the weights.
+   *
+   * @generated from field: repeated mcp.coordinator.v1.ObservedRoute observed = 14;
+   */
+  observed: ObservedRoute[];
+
+  /**
+   * Kullback-Leibler divergence of the observed shares from the weights, in nats; absent when nobody has observed anything.
+   *
+   * @generated from field: optional double observed_divergence = 15;
+   */
+  observedDivergence?: number | undefined;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.WeightPlane.
+ * Use `create(WeightPlaneSchema)` to create a new message.
+ */
+export const WeightPlaneSchema: GenMessage<WeightPlane> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 3);
+
+/**
+ * A table that was rejected for its content.
+ *
+ * @generated from message mcp.coordinator.v1.RejectedTable
+ */
+export type RejectedTable = Message<"mcp.coordinator.v1.RejectedTable"> & {
+  /**
+   * Digest of the table.
+   *
+   * @generated from field: fixed64 digest = 1;
+   */
+  digest: bigint;
+
+  /**
+   * The MCP that rejected it last.
+   *
+   * @generated from field: string mcp_id = 2;
+   */
+  mcpId: string;
+
+  /**
+   * What it said.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * How many MCPs will not be sent this table again.
+   *
+   * @generated from field: uint32 mcps = 4;
+   */
+  mcps: number;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.RejectedTable.
+ * Use `create(RejectedTableSchema)` to create a new message.
+ */
+export const RejectedTableSchema: GenMessage<RejectedTable> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 4);
+
+/**
+ * Where requests went.
+ *
+ * @generated from message mcp.coordinator.v1.ObservedRoute
+ */
+export type ObservedRoute = Message<"mcp.coordinator.v1.ObservedRoute"> & {
+  /**
+   * The MCP.
+   *
+   * @generated from field: string mcp_id = 1;
+   */
+  mcpId: string;
+
+  /**
+   * Requests that clients gave to it.
+   *
+   * @generated from field: uint64 requests = 2;
+   */
+  requests: bigint;
+
+  /**
+   * Its share of those requests, 0 to 1.
+   *
+   * @generated from field: double share = 3;
+   */
+  share: number;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.ObservedRoute.
+ * Use `create(ObservedRouteSchema)` to create a new message.
+ */
+export const ObservedRouteSchema: GenMessage<ObservedRoute> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 5);
 
 /**
  * Asks for tables as they come.
@@ -127,7 +365,7 @@ export type WatchRoutesRequest = Message<"mcp.coordinator.v1.WatchRoutesRequest"
  * Use `create(WatchRoutesRequestSchema)` to create a new message.
  */
 export const WatchRoutesRequestSchema: GenMessage<WatchRoutesRequest> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 3);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 6);
 
 /**
  * A table.
@@ -148,7 +386,7 @@ export type WatchRoutesResponse = Message<"mcp.coordinator.v1.WatchRoutesRespons
  * Use `create(WatchRoutesResponseSchema)` to create a new message.
  */
 export const WatchRoutesResponseSchema: GenMessage<WatchRoutesResponse> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 4);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 7);
 
 /**
  * Shows the routing weights to those who hold no session: gateways, operators, scripts.
