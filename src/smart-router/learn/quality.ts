@@ -7,13 +7,22 @@ import { Ridge } from "./ridge.js";
 import { addReport, biasOf, isConstant, isUsable, type SelfReports, vouchedShare } from "./self-reports.js";
 
 /** Samples of one MCP in one class, or in a coarser one; by source. */
-export type OwnQuality = { readonly self: QualitySums; readonly audited: QualitySums };
+export type OwnQuality = {
+  readonly self: QualitySums;
+  readonly audited: QualitySums;
+  /** What was last made of these samples and the coarser ones; holds while both versions are the same. */
+  readonly memo: { reportsVersion: number; ridgeVersion: number; residual: number; lnSelfFactor: number; count: number };
+};
 
 /** An estimate; one is reused for every reading, so copy what you keep. */
 export type QualityEstimate = { quality: number; sigma: number; selfFactor: number };
 
 export function noOwnQuality(): OwnQuality {
-  return { self: noQuality(), audited: noQuality() };
+  return {
+    self: noQuality(),
+    audited: noQuality(),
+    memo: { reportsVersion: -1, ridgeVersion: -1, residual: 0, lnSelfFactor: 0, count: 0 },
+  };
 }
 
 /**
@@ -26,15 +35,16 @@ export class Quality {
   readonly #wallOffsetMs: number;
   readonly ridge: Ridge;
   readonly #features = new Float64Array(featureCount);
+  readonly #lnSelfMax: number;
   readonly #estimate: QualityEstimate = { quality: 0, sigma: 0, selfFactor: 1 };
   /** Mean squared residual over the fleet, decayed by count. */
-  squaredError: { sum: number; count: number };
+  readonly squaredError = { sum: 0, count: 0 };
 
   constructor(settings: QualitySettings, wallOffsetMs: number) {
     this.#settings = settings;
     this.#wallOffsetMs = wallOffsetMs;
+    this.#lnSelfMax = Math.log(settings.selfFactorMax);
     this.ridge = new Ridge(settings);
-    this.squaredError = { sum: 0, count: 0 };
   }
 
   /**
@@ -61,7 +71,8 @@ export class Quality {
     writeFeatures(request, atMs + this.#wallOffsetMs, this.#features);
     const error = quality - this.ridge.predict(this.#features);
     const kept = 1 - 1 / squaredErrorMemory;
-    this.squaredError = { sum: this.squaredError.sum * kept + error * error, count: this.squaredError.count * kept + 1 };
+    this.squaredError.sum = this.squaredError.sum * kept + error * error;
+    this.squaredError.count = this.squaredError.count * kept + 1;
     const isTrusted = this.#settings.selfReports === "trusted";
     this.ridge.add(this.#features, quality, isSelf && !isTrusted ? this.#settings.selfWeight : 1, atMs);
     for (const level of levels) addQuality(isSelf ? level.self : level.audited, this.#features, quality, atMs, this.#settings);
@@ -74,35 +85,56 @@ export class Quality {
     return this.ridge.predict(this.#features);
   }
 
-  /** Estimate for an MCP with these samples, undefined where it has none. `expected` is what the request alone tells. The answer is overwritten by the next call. */
+  /** Estimate for an MCP of which nothing is known. The answer is overwritten by the next call. */
+  estimateUnknown(expected: number): QualityEstimate {
+    return this.#answer(expected, 0, 0, 0, 0);
+  }
+
+  /**
+   * Estimate for one MCP. `expected` is what the request alone tells; `own` its samples in the finest level there is (`isOfClass` when that is the request's class),
+   * `coarser` and `coarsest` in those above. The answer is overwritten by the next call.
+   */
   estimate(
     expected: number,
     reports: SelfReports,
-    ofClass: OwnQuality | undefined,
-    ofType: OwnQuality | undefined,
-    ofAll: OwnQuality | undefined,
+    own: OwnQuality,
+    isOfClass: boolean,
+    coarser: OwnQuality | undefined,
+    coarsest: OwnQuality | undefined,
     nowMs: number,
   ): QualityEstimate {
-    const settings = this.#settings;
+    const ofAll = coarsest ?? coarser ?? own;
+    const lastMs = Math.max(ofAll.audited.atMs, ofAll.self.atMs);
+    if (lastMs === Number.NEGATIVE_INFINITY) return this.estimateUnknown(expected);
+    const { memo } = own;
+    if (memo.reportsVersion !== reports.version || memo.ridgeVersion !== this.ridge.version)
+      this.#remember(reports, own, coarser, coarsest);
+    const silenceMs = Math.max(0, nowMs - lastMs);
+    const returned = keptAfter(silenceMs, this.#settings.silenceHalfLifeMs);
+    return this.#answer(expected, memo.residual * returned, memo.lnSelfFactor * returned, isOfClass ? memo.count : 0, silenceMs);
+  }
+
+  #answer(expected: number, residual: number, lnSelfFactor: number, count: number, silenceMs: number): QualityEstimate {
+    const { shrinkage, varianceDriftPerMs, varianceMax } = this.#settings;
     const answer = this.#estimate;
-    const selfCount = ofAll?.self.count ?? 0;
-    const lastMs = Math.max(ofAll?.audited.atMs ?? Number.NEGATIVE_INFINITY, ofAll?.self.atMs ?? Number.NEGATIVE_INFINITY);
-    const vouched = vouchedShare(reports, selfCount, settings);
-    const bias = biasOf(reports);
-    const silenceMs = lastMs === Number.NEGATIVE_INFINITY ? 0 : Math.max(0, nowMs - lastMs);
-    const returned = keptAfter(silenceMs, settings.silenceHalfLifeMs);
-    const residual = this.#chain(ofClass, ofType, ofAll, 1, vouched, bias) * returned;
     answer.quality = Math.min(1, Math.max(0, expected + residual));
-    const ofClassCount = (ofClass?.audited.count ?? 0) + vouched * (ofClass?.self.count ?? 0);
-    const variance = this.variance() / (settings.shrinkage + ofClassCount) + settings.varianceDriftPerMs * silenceMs;
-    answer.sigma = Math.sqrt(Math.min(settings.varianceMax, variance));
-    answer.selfFactor = 1;
-    if (vouched < 1 && selfCount > 0 && !isConstant(reports, settings)) {
-      const own = this.#chain(ofClass, ofType, ofAll, 0, 1, 0) * returned * (1 - vouched);
-      const lnMax = Math.log(settings.selfFactorMax);
-      answer.selfFactor = Math.exp(Math.min(lnMax, Math.max(-lnMax, settings.selfFactorSteepness * own)));
-    }
+    answer.sigma = Math.sqrt(Math.min(varianceMax, this.variance() / (shrinkage + count) + varianceDriftPerMs * silenceMs));
+    answer.selfFactor = lnSelfFactor === 0 ? 1 : Math.exp(Math.min(this.#lnSelfMax, Math.max(-this.#lnSelfMax, lnSelfFactor)));
     return answer;
+  }
+
+  #remember(reports: SelfReports, own: OwnQuality, coarser: OwnQuality | undefined, coarsest: OwnQuality | undefined): void {
+    const settings = this.#settings;
+    const { memo } = own;
+    const selfCount = (coarsest ?? coarser ?? own).self.count;
+    const vouched = vouchedShare(reports, selfCount, settings);
+    memo.reportsVersion = reports.version;
+    memo.ridgeVersion = this.ridge.version;
+    memo.residual = this.#chain(own, coarser, coarsest, 1, vouched, biasOf(reports));
+    memo.count = own.audited.count + vouched * own.self.count;
+    memo.lnSelfFactor = 0;
+    if (vouched >= 1 || selfCount === 0 || isConstant(reports, settings)) return;
+    memo.lnSelfFactor = settings.selfFactorSteepness * this.#chain(own, coarser, coarsest, 0, 1, 0) * (1 - vouched);
   }
 
   /**
@@ -120,7 +152,7 @@ export class Quality {
     const lastMs = Math.max(ofAll.audited.atMs, ofAll.self.atMs);
     const silenceMs = lastMs === Number.NEGATIVE_INFINITY ? 0 : Math.max(0, nowMs - lastMs);
     const residual =
-      this.#chain(undefined, undefined, ofAll, 1, believed, biasOf(reports)) * keptAfter(silenceMs, settings.silenceHalfLifeMs);
+      this.#chain(ofAll, undefined, undefined, 1, believed, biasOf(reports)) * keptAfter(silenceMs, settings.silenceHalfLifeMs);
     const count = ofAll.audited.count + believed * ofAll.self.count;
     const variance = this.variance() / (settings.shrinkage + count) + settings.varianceDriftPerMs * silenceMs;
     return {
@@ -141,26 +173,26 @@ export class Quality {
    * one: with one class, this is Σ residual / (shrinkage + count).
    */
   #chain(
-    ofClass: OwnQuality | undefined,
-    ofType: OwnQuality | undefined,
-    ofAll: OwnQuality | undefined,
+    own: OwnQuality,
+    coarser: OwnQuality | undefined,
+    coarsest: OwnQuality | undefined,
     auditShare: number,
     selfShare: number,
     bias: number,
   ): number {
-    const shrinkage = this.#settings.shrinkage;
+    const { shrinkage } = this.#settings;
     let mean = 0;
-    let coarser = 0;
-    for (const level of [ofAll, ofType, ofClass]) {
-      const selfCount = level === undefined ? 0 : level.self.count * selfShare;
-      const count = level === undefined ? 0 : level.audited.count * auditShare + selfCount;
-      if (level !== undefined && count > 0) {
-        const self = selfCount === 0 ? 0 : (residualSum(level.self, this.ridge) - bias * level.self.count) * selfShare;
-        const audited = auditShare === 0 ? 0 : residualSum(level.audited, this.ridge) * auditShare;
-        const newer = coarser === 0 ? 0 : Math.max(0, 1 - count / coarser);
-        mean = (self + audited + shrinkage * newer * mean) / (shrinkage + count);
-        coarser = count;
-      }
+    let known = 0;
+    for (const level of [coarsest, coarser, own]) {
+      if (level === undefined) continue;
+      const selfCount = level.self.count * selfShare;
+      const count = level.audited.count * auditShare + selfCount;
+      if (count === 0) continue;
+      const self = selfCount === 0 ? 0 : (residualSum(level.self, this.ridge) - bias * level.self.count) * selfShare;
+      const audited = auditShare === 0 ? 0 : residualSum(level.audited, this.ridge) * auditShare;
+      const more = known === 0 ? 0 : Math.max(0, 1 - count / known);
+      mean = (self + audited + shrinkage * more * mean) / (shrinkage + count);
+      known = count;
     }
     return mean;
   }

@@ -18,6 +18,9 @@ export class Ridge {
   readonly #solveEvery: number;
   readonly #products = new Float64Array(cells);
   readonly #targets = new Float64Array(featureCount);
+  /** Sums of other coordinators, added to our own when the coefficients are solved. */
+  readonly #othersProducts = new Float64Array(cells);
+  readonly #othersTargets = new Float64Array(featureCount);
   readonly #theta = new Float64Array(featureCount);
   readonly #factor = new Float64Array(cells);
   #unsolved = 0;
@@ -76,7 +79,8 @@ export class Ridge {
     const kept = this.#decay.keptAt(nowMs);
     for (let row = 0; row < featureCount; row += 1) {
       for (let column = 0; column <= row; column += 1) {
-        let value = (this.#products[cellOf(row, column)] ?? 0) * kept + (row === column ? this.#ridge : 0);
+        const cell = cellOf(row, column);
+        let value = ((this.#products[cell] ?? 0) + (this.#othersProducts[cell] ?? 0)) * kept + (row === column ? this.#ridge : 0);
         for (let k = 0; k < column; k += 1) value -= (this.#factor[cellOf(row, k)] ?? 0) * (this.#factor[cellOf(column, k)] ?? 0);
         this.#factor[cellOf(row, column)] = row === column ? Math.sqrt(Math.max(value, 1e-12)) : value / this.#diagonal(column);
       }
@@ -92,7 +96,7 @@ export class Ridge {
   /** Solves L·Lᵀ·θ = b. */
   #substitute(kept: number): void {
     for (let row = 0; row < featureCount; row += 1) {
-      let value = (this.#targets[row] ?? 0) * kept;
+      let value = ((this.#targets[row] ?? 0) + (this.#othersTargets[row] ?? 0)) * kept;
       for (let k = 0; k < row; k += 1) value -= (this.#factor[cellOf(row, k)] ?? 0) * (this.#theta[k] ?? 0);
       this.#theta[row] = value / this.#diagonal(row);
     }
@@ -109,6 +113,22 @@ export class Ridge {
     return { products: Array.from(this.#products, (sum) => sum * kept), targets: Array.from(this.#targets, (sum) => sum * kept) };
   }
 
+  /** Replaces what other coordinators have learned: sums as of `nowMs`. */
+  setOthers(others: readonly RidgeSums[], nowMs: number): void {
+    const factor = this.#decay.rebase(nowMs);
+    if (factor !== 1) this.#scale(factor);
+    const weight = this.#decay.weightAt(nowMs);
+    this.#othersProducts.fill(0);
+    this.#othersTargets.fill(0);
+    for (const { products, targets } of others) {
+      for (let cell = 0; cell < cells; cell += 1)
+        this.#othersProducts[cell] = (this.#othersProducts[cell] ?? 0) + (products[cell] ?? 0) * weight;
+      for (let row = 0; row < featureCount; row += 1)
+        this.#othersTargets[row] = (this.#othersTargets[row] ?? 0) + (targets[row] ?? 0) * weight;
+    }
+    this.#unsolved += 1;
+  }
+
   /** Replaces what was learned by sums as of `nowMs`. */
   restore(sums: RidgeSums, nowMs: number): void {
     const factor = this.#decay.rebase(nowMs);
@@ -121,6 +141,8 @@ export class Ridge {
   }
 
   #scale(factor: number): void {
+    for (let cell = 0; cell < cells; cell += 1) this.#othersProducts[cell] = (this.#othersProducts[cell] ?? 0) * factor;
+    for (let row = 0; row < featureCount; row += 1) this.#othersTargets[row] = (this.#othersTargets[row] ?? 0) * factor;
     for (let cell = 0; cell < cells; cell += 1) this.#products[cell] = (this.#products[cell] ?? 0) * factor;
     for (let row = 0; row < featureCount; row += 1) this.#targets[row] = (this.#targets[row] ?? 0) * factor;
   }

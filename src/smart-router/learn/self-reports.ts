@@ -13,10 +13,12 @@ export type SelfReports = {
   /** Reports that are no number in [0, 1]. */
   dropped: number;
   atMs: number;
+  /** Grows with each report and audit. */
+  version: number;
 };
 
 export function noReports(): SelfReports {
-  return { count: 0, sum: 0, squares: 0, pairs: 0, excess: 0, audits: 0, dropped: 0, atMs: Number.NEGATIVE_INFINITY };
+  return { count: 0, sum: 0, squares: 0, pairs: 0, excess: 0, audits: 0, dropped: 0, atMs: Number.NEGATIVE_INFINITY, version: 0 };
 }
 
 /** A quality that can be used: a number in [0, 1]. */
@@ -33,6 +35,7 @@ export function addReport(
   settings: QualitySettings,
   isAfterwards: boolean,
 ): void {
+  reports.version += 1;
   if (atMs > reports.atMs) {
     const kept = reports.atMs === Number.NEGATIVE_INFINITY ? 1 : keptAfter(atMs - reports.atMs, settings.ownHalfLifeMs);
     reports.count *= kept;

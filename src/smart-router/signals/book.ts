@@ -1,10 +1,13 @@
 import { Quality } from "../learn/quality.js";
+import type { RidgeSums } from "../learn/ridge.js";
 import { isUsable } from "../learn/self-reports.js";
+import { byMcpId } from "../order.js";
 import type { Assigned, Ended } from "../policy.js";
 import type { RouteRequest } from "../request.js";
 import type { SignalBook } from "../signal-book.js";
 import { addCompletion } from "./completions.js";
 import { Decay, keptAfter } from "./decay.js";
+import { adoptDigest, digestMcp, type McpDigest } from "./digests.js";
 import { addToHistogram, emptyHistogram, scaleHistogram } from "./log-histogram.js";
 import { type Cell, type Level, type Mcp, Memory, type MemoryBounds } from "./memory.js";
 import { OpenRequests } from "./open-requests.js";
@@ -31,6 +34,24 @@ export type LocalSignalBook = SignalBook & {
   readonly heard: (mcpId: string, atMs: number) => void;
   /** Solves what waits for it; about once a second. */
   readonly tick: (nowMs: number) => void;
+  /**
+   * Digests of those of `mcpIds` that are known, ascending by mcpId: for other coordinators, and for the time after a restart. At most `cellsMax` classes and types
+   * of each, those used last.
+   */
+  readonly digestOf: (mcpIds: readonly string[], nowMs: number, cellsMax: number) => readonly McpDigest[];
+  /**
+   * Takes over what the coordinator that holds an MCP's stream says of it, `ageMs` ago: instead of what was known, and until `claim`. `source` names a run of that
+   * coordinator. A digest that was taken over before only grows younger.
+   */
+  readonly adopt: (digest: McpDigest, source: string, ageMs: number, nowMs: number) => void;
+  /** Takes over what was known before a restart, `ageMs` ago: nothing that is open, and only of an MCP of which nothing is known yet. */
+  readonly restore: (digest: McpDigest, ageMs: number, nowMs: number) => void;
+  /** The MCP's stream is here now: its signals are folded here. */
+  readonly claim: (mcpId: string) => void;
+  /** Sums of the shared regression as folded here, and those of the other coordinators, as of `nowMs`; `restoreShared` replaces our own. */
+  readonly sharedSums: (nowMs: number) => RidgeSums;
+  readonly adoptShared: (others: readonly RidgeSums[], nowMs: number) => void;
+  readonly restoreShared: (sums: RidgeSums, nowMs: number) => void;
   /** Reports of quality that were no number in [0, 1], of the MCPs that are remembered. */
   readonly droppedReports: () => number;
 };
@@ -92,6 +113,13 @@ class Book {
         this.#quality.ridge.solve(nowMs);
         this.#version += 1;
       },
+      digestOf: (mcpIds, nowMs, cellsMax) => this.#digestOf(mcpIds, nowMs, cellsMax),
+      adopt: (digest, source, ageMs, nowMs) => this.#adopt(digest, source, ageMs, nowMs),
+      restore: (digest, ageMs, nowMs) => this.#restore(digest, ageMs, nowMs),
+      claim: (mcpId) => this.#claim(mcpId),
+      sharedSums: (nowMs) => this.#quality.ridge.sums(nowMs),
+      adoptShared: (others, nowMs) => this.#quality.ridge.setOthers(others, nowMs),
+      restoreShared: (sums, nowMs) => this.#quality.ridge.restore(sums, nowMs),
       droppedReports: () => [...this.#memory.mcps()].reduce((sum, mcp) => sum + mcp.reports.dropped, 0),
     };
   }
@@ -104,6 +132,7 @@ class Book {
       mcp.recent = mcp.recent * keptAfter(atMs - mcp.recentAtMs, recentHalfLifeMs) + 1;
       mcp.recentAtMs = atMs;
     } else mcp.recent += keptAfter(mcp.recentAtMs - atMs, recentHalfLifeMs);
+    mcp.revision += 1;
     const starts = this.#cellsOf(mcp, request, atMs).map((cell) => cell.open);
     this.#open.open(decisionId, mcpId, atMs, starts);
   }
@@ -122,6 +151,7 @@ class Book {
     if (!Number.isFinite(startedAtMs) || !Number.isFinite(endedAtMs)) return;
     this.#rebase(endedAtMs);
     const mcp = this.#memory.mcpOf(mcpId, endedAtMs);
+    mcp.revision += 1;
     hear(mcp, endedAtMs);
     if (mcp.endedAtMs === undefined || endedAtMs > mcp.endedAtMs) mcp.endedAtMs = endedAtMs;
     const cells = this.#cellsOf(mcp, request, endedAtMs);
@@ -139,8 +169,42 @@ class Book {
     this.#rebase(atMs);
     const past = this.#open.pastOf(decisionId);
     const mcp = this.#memory.mcpOf(mcpId, atMs);
+    mcp.revision += 1;
     const self = past?.mcpId === mcpId ? past.self : undefined;
     this.#addQuality(mcp, this.#cellsOf(mcp, request, atMs), request, atMs, self, quality, true);
+    this.#version += 1;
+  }
+
+  #digestOf(mcpIds: readonly string[], nowMs: number, cellsMax: number): readonly McpDigest[] {
+    const known = mcpIds.map((mcpId) => this.#memory.findMcp(mcpId)).filter((mcp) => mcp !== undefined);
+    return byMcpId(known).map((mcp) => digestMcp(mcp, cellsMax, { errors: this.#errors, slow: this.#slow }, nowMs));
+  }
+
+  #adopt(digest: McpDigest, source: string, ageMs: number, nowMs: number): void {
+    const atMs = nowMs - Math.max(0, ageMs);
+    const mcp = this.#memory.mcpOf(digest.mcpId, nowMs);
+    const isKnown = mcp.told?.source === source && mcp.told.revision === digest.revision;
+    mcp.told = { source, revision: digest.revision, atMs };
+    if (isKnown) return;
+    this.#take(mcp, digest, atMs, false);
+  }
+
+  #restore(digest: McpDigest, ageMs: number, nowMs: number): void {
+    if (this.#memory.findMcp(digest.mcpId) !== undefined) return;
+    this.#take(this.#memory.mcpOf(digest.mcpId, nowMs), digest, nowMs - Math.max(0, ageMs), true);
+  }
+
+  #take(mcp: Mcp, digest: McpDigest, atMs: number, isRestored: boolean): void {
+    this.#rebase(atMs);
+    adoptDigest(this.#memory, mcp, digest, { errors: this.#errors, slow: this.#slow }, atMs, isRestored);
+    this.#version += 1;
+  }
+
+  #claim(mcpId: string): void {
+    const mcp = this.#memory.findMcp(mcpId);
+    if (mcp?.told === undefined) return;
+    mcp.told = undefined;
+    for (const cell of [mcp.all, ...mcp.cells]) cell.toldOpen.length = 0;
     this.#version += 1;
   }
 
@@ -193,7 +257,9 @@ class Book {
       const atLoad = cell.latencyByLoad[bucket] ?? emptyHistogram();
       cell.latencyByLoad[bucket] = atLoad;
       addToHistogram(atLoad, latencyMs, weight);
-      if (result === "ok") addToHistogram(cell.level.latency, latencyMs, weight);
+      if (result !== "ok") continue;
+      addToHistogram(cell.ok, latencyMs, weight);
+      addToHistogram(cell.level.latency, latencyMs, weight);
     }
   }
 
@@ -210,9 +276,11 @@ class Book {
     const quality = this.#quality.observe(mcp.reports, levels, request, atMs, self, audited, isAfterwards);
     if (quality === undefined) return;
     const weight = this.#slow.weightAt(atMs);
-    for (const { level } of cells) {
-      level.quality += weight * quality;
-      level.qualityCount += weight;
+    for (const cell of cells) {
+      cell.judged += weight * quality;
+      cell.judgedCount += weight;
+      cell.level.quality += weight * quality;
+      cell.level.qualityCount += weight;
     }
   }
 
@@ -228,6 +296,9 @@ class Book {
     }
     for (const cell of this.#memory.cells()) {
       scale(cell, errors, slow);
+      scaleHistogram(cell.ok, slow);
+      cell.judged *= slow;
+      cell.judgedCount *= slow;
       for (const histogram of cell.latencyByLoad) if (histogram !== undefined) scaleHistogram(histogram, slow);
     }
   }

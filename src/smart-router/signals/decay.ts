@@ -7,12 +7,15 @@ const rebaseHalfLives = 256;
  */
 export class Decay {
   readonly #halfLifeMs: number;
+  /** Math.exp is several times as fast as a power of 2. */
+  readonly #perMs: number;
   #zeroMs: number | undefined;
   #keptAtMs = Number.NaN;
   #kept = 1;
 
   constructor(halfLifeMs: number) {
     this.#halfLifeMs = halfLifeMs;
+    this.#perMs = Math.LN2 / halfLifeMs;
   }
 
   /** By what every sum must be multiplied before an event of `atMs` is added: 1 almost always. Call it first. */
@@ -25,24 +28,24 @@ export class Decay {
     if (halfLives <= rebaseHalfLives) return 1;
     this.#zeroMs = atMs;
     this.#keptAtMs = Number.NaN;
-    return 2 ** -halfLives;
+    return Math.exp(-halfLives * Math.LN2);
   }
 
   /** What an event of `atMs` adds. */
   weightAt(atMs: number): number {
-    return 2 ** ((atMs - (this.#zeroMs ?? atMs)) / this.#halfLifeMs);
+    return Math.exp((atMs - (this.#zeroMs ?? atMs)) * this.#perMs);
   }
 
   /** By what a sum is multiplied to read it at `nowMs`: never more than each event counted by itself. */
   keptAt(nowMs: number): number {
     if (nowMs === this.#keptAtMs) return this.#kept;
     this.#keptAtMs = nowMs;
-    this.#kept = this.#zeroMs === undefined ? 1 : 2 ** (-(nowMs - this.#zeroMs) / this.#halfLifeMs);
+    this.#kept = this.#zeroMs === undefined ? 1 : Math.exp((this.#zeroMs - nowMs) * this.#perMs);
     return this.#kept;
   }
 }
 
 /** What is left of 1 after `elapsedMs`; all of it when time went backwards. */
 export function keptAfter(elapsedMs: number, halfLifeMs: number): number {
-  return elapsedMs > 0 ? 2 ** (-elapsedMs / halfLifeMs) : 1;
+  return elapsedMs > 0 ? Math.exp((-elapsedMs * Math.LN2) / halfLifeMs) : 1;
 }

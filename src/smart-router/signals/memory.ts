@@ -33,14 +33,23 @@ export type Cell = {
   /** Latencies, failures with their penalty: all, and by load bucket (made when first needed). */
   readonly latency: LogHistogram;
   readonly latencyByLoad: (LogHistogram | undefined)[];
+  /** What this cell has added to its level, so that it can be taken out again: latencies of successes, and quality of either source. */
+  readonly ok: LogHistogram;
+  judged: number;
+  judgedCount: number;
   ended: number;
   failed: number;
   cost: number;
   costCount: number;
   readonly quality: OwnQuality;
+  /** Open requests that were assigned here, and those that the coordinator with the MCP's stream told of. */
   readonly open: OpenStarts;
+  readonly toldOpen: OpenStarts;
   movedAtMs: number;
 };
+
+/** Where signals of an MCP come from that has its stream elsewhere: a run of a coordinator, the revision there, and when it was so. */
+export type Told = { readonly source: string; readonly revision: number; readonly atMs: number };
 
 /** One MCP. Mutable. */
 export class Mcp {
@@ -54,6 +63,10 @@ export class Mcp {
   endedAtMs: number | undefined = undefined;
   readonly reports: SelfReports = noReports();
   movedAtMs: number;
+  /** Grows with everything that is folded. */
+  revision = 0;
+  /** Whose word this is, when another coordinator holds the MCP's stream. */
+  told: Told | undefined = undefined;
 
   constructor(mcpId: string, all: Level, atMs: number) {
     this.mcpId = mcpId;
@@ -228,12 +241,16 @@ function emptyCell(mcp: Mcp, level: Level, coarser: Cell | undefined, atMs: numb
     completions: noCompletions(),
     latency: emptyHistogram(),
     latencyByLoad: Array.from({ length: loadBucketCount }, () => undefined),
+    ok: emptyHistogram(),
+    judged: 0,
+    judgedCount: 0,
     ended: 0,
     failed: 0,
     cost: 0,
     costCount: 0,
     quality: noOwnQuality(),
     open: [],
+    toldOpen: [],
     movedAtMs: atMs,
   };
 }

@@ -10,6 +10,9 @@ type Open = { readonly mcpId: string; readonly startedAtMs: number; readonly sta
 export class OpenRequests {
   readonly #open = new Map<string, Open>();
   readonly #past = new Map<string, Past>();
+  /** Ids of `#past` in a ring: a Map that loses its first entry again and again grows slow. */
+  readonly #pastIds: string[] = [];
+  #pastNext = 0;
   readonly #openMax: number;
   readonly #pastMax: number;
 
@@ -43,12 +46,11 @@ export class OpenRequests {
 
   end(decisionId: string, past: Past): void {
     this.#close(decisionId);
-    this.#past.delete(decisionId);
-    if (this.#past.size >= this.#pastMax) {
-      for (const [oldest] of this.#past) {
-        this.#past.delete(oldest);
-        break;
-      }
+    if (!this.#past.has(decisionId)) {
+      const oldest = this.#pastIds[this.#pastNext];
+      if (oldest !== undefined) this.#past.delete(oldest);
+      this.#pastIds[this.#pastNext] = decisionId;
+      this.#pastNext = (this.#pastNext + 1) % this.#pastMax;
     }
     this.#past.set(decisionId, past);
   }

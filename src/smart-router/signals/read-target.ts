@@ -1,5 +1,4 @@
 import type { Quality, QualityEstimate } from "../learn/quality.js";
-import { noReports } from "../learn/self-reports.js";
 import type { TargetSignals } from "../signal-book.js";
 import { nearMedian, peakAt } from "./completions.js";
 import { type Decay, keptAfter } from "./decay.js";
@@ -19,8 +18,6 @@ export type Estimators = {
   readonly capacityOf: (mcpId: string) => number;
 };
 
-const noOneReports = noReports();
-
 /** Estimates for one MCP; `mcp` is undefined when nothing is known of it. */
 export function readTarget(
   by: Estimators,
@@ -35,7 +32,7 @@ export function readTarget(
   answer.from = "prior";
   answer.samples = 0;
   answerLatency(by, situation, cell, inFlight, nowMs);
-  const quality = qualityOf(by, situation, mcp, nowMs);
+  const quality = qualityOf(by, situation, cell, nowMs);
   return {
     mcpId,
     latencyMs: answer.ms,
@@ -46,8 +43,9 @@ export function readTarget(
     qualitySigma: quality.sigma,
     selfFactor: quality.selfFactor,
     cost: cell === undefined ? situation.cost : costOf(by, situation, cell, nowMs),
-    recent: mcp === undefined ? 0 : mcp.recent * keptAfter(nowMs - mcp.recentAtMs, by.settings.recentHalfLifeMs),
+    recent: mcp === undefined || mcp.recent === 0 ? 0 : mcp.recent * keptAfter(nowMs - mcp.recentAtMs, by.settings.recentHalfLifeMs),
     samples: answer.samples,
+    ageMs: mcp?.told === undefined ? undefined : Math.max(0, nowMs - mcp.told.atMs),
   };
 }
 
@@ -71,17 +69,28 @@ const answer: { ms: number; from: TargetSignals["latencyFrom"]; samples: number 
 function answerLatency(by: Estimators, situation: Situation, finestCell: Cell | undefined, inFlight: number, nowMs: number): void {
   const answering = finestCell === undefined ? undefined : answerFrom(by, situation, finestCell, inFlight, nowMs);
   if (finestCell !== undefined) {
-    const ownAgeMs = medianAge(finestCell.open, nowMs);
+    const ownAgeMs = ageOf(by, finestCell, nowMs);
     const ageMs =
       answering === undefined || answering === finestCell
         ? ownAgeMs
-        : Math.max(ownAgeMs, medianAge(answering.open, nowMs) * scaleOf(situation, answering));
+        : Math.max(ownAgeMs, ageOf(by, answering, nowMs) * scaleOf(situation, answering));
     if (ageMs > answer.ms) {
       answer.ms = ageMs;
       answer.from = "open_age";
     }
   }
   if (!(answer.ms >= latencyMinMs)) answer.ms = latencyMinMs;
+}
+
+/** Median age of what is open: as assigned here, or as told by the coordinator that sees all of it. */
+function ageOf(by: Estimators, cell: Cell, nowMs: number): number {
+  const ageMs = medianAge(cell.open, nowMs);
+  return isTold(by, cell, nowMs) ? Math.max(ageMs, medianAge(cell.toldOpen, nowMs)) : ageMs;
+}
+
+function isTold(by: Estimators, cell: Cell, nowMs: number): boolean {
+  const { told } = cell.mcp;
+  return told !== undefined && nowMs - told.atMs <= by.settings.toldMaxAgeMs;
 }
 
 /** Returns the cell that told; the coarsest, when none could. */
@@ -123,7 +132,8 @@ function tailOf(by: Estimators, situation: Situation, finestCell: Cell, inFlight
   const atLoad = cell.latencyByLoad[loadBucketOf(inFlight, by.capacityOf(cell.mcp.mcpId))];
   const count = atLoad === undefined ? 0 : totalOf(atLoad) * kept;
   const above = atLoad === undefined ? 0 : weightAbove(atLoad, threshold) * kept;
-  const late = openLonger(finestCell.open, situation.deadlineMs, nowMs);
+  const here = openLonger(finestCell.open, situation.deadlineMs, nowMs);
+  const late = isTold(by, finestCell, nowMs) ? Math.max(here, openLonger(finestCell.toldOpen, situation.deadlineMs, nowMs)) : here;
   return Math.min(1, (above + tailShrinkage * pooled + late) / (count + tailShrinkage + late));
 }
 
@@ -151,9 +161,17 @@ function costOf(by: Estimators, situation: Situation, finestCell: Cell, nowMs: n
   return (cell.cost * kept + situation.cost) / (cell.costCount * kept + 1);
 }
 
-function qualityOf(by: Estimators, situation: Situation, mcp: Mcp | undefined, nowMs: number): QualityEstimate {
-  if (mcp === undefined) return by.quality.estimate(situation.expected, noOneReports, undefined, undefined, undefined, nowMs);
-  const ofClass = situation.ofClass?.cells.get(mcp.mcpId)?.quality;
-  const ofType = situation.ofType?.cells.get(mcp.mcpId)?.quality;
-  return by.quality.estimate(situation.expected, mcp.reports, ofClass, ofType, mcp.all.quality, nowMs);
+function qualityOf(by: Estimators, situation: Situation, finestCell: Cell | undefined, nowMs: number): QualityEstimate {
+  if (finestCell === undefined) return by.quality.estimateUnknown(situation.expected);
+  const { mcp, coarser } = finestCell;
+  const isOfClass = finestCell.level === situation.ofClass;
+  return by.quality.estimate(
+    situation.expected,
+    mcp.reports,
+    finestCell.quality,
+    isOfClass,
+    coarser?.quality,
+    coarser?.coarser?.quality,
+    nowMs,
+  );
 }

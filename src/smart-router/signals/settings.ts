@@ -31,6 +31,8 @@ export type SignalBookSettings = {
   readonly durationToleranceShare: number;
   /** After this long without an event, an MCP's weight is made of the fleet's signals. */
   readonly weightExpirationMs: number;
+  /** What another coordinator told of open requests counts no longer than this. */
+  readonly toldMaxAgeMs: number;
   /** Latency objective by request type; a class without one takes its p90 as deadline. */
   readonly objectiveMs: ReadonlyMap<string, number>;
   /** Wall-clock ms at monotonic 0: lets quality depend on the hour of the day. 0 where hours mean nothing. */
@@ -95,6 +97,7 @@ export const signalDefaults: SignalBookSettings = {
   durationToleranceMs: 25, // one group commit and a scheduler's pause
   durationToleranceShare: 0.2,
   weightExpirationMs: 180_000, // A58
+  toldMaxAgeMs: 10_000, // ten missed exchanges
   objectiveMs: new Map(),
   wallOffsetMs: 0,
   quality: {
