@@ -41,8 +41,7 @@ export function createQualityRule(settings: QualityRuleSettings): WeightRule {
         const isOwn = isMeasured(one.estimates, nowMs, settings);
         const hasExpired = !isOwn && one.estimates.samples > 0;
         const own = merits.get(one.mcpId) ?? [];
-        const merit: readonly WeightFactor[] =
-          hasExpired && mean !== undefined ? [{ name: "fleet_mean", contribution: mean }] : own;
+        const merit: readonly WeightFactor[] = hasExpired && mean !== undefined ? [{ name: "fleet_mean", contribution: mean }] : own;
         const why = [...merit, ...claimOf(one)];
         return { mcpId: one.mcpId, lnRaw: sumOf(why), state: isOwn ? one.state : shownUnmeasured(one), isMeasured: isOwn, why };
       });

@@ -29,7 +29,10 @@ export function seatAll(members: readonly string[], standingOf: (mcpId: string) 
       isSharing: isSharing(state),
     })),
   );
-  return { seats: seats.map((seat) => ({ ...seat, hasShare: isSharing(seat.state) && (tiers.get(seat.standing.priority) ?? 0) > 0 })), tiers };
+  return {
+    seats: seats.map((seat) => ({ ...seat, hasShare: isSharing(seat.state) && (tiers.get(seat.standing.priority) ?? 0) > 0 })),
+    tiers,
+  };
 }
 
 /** What of a route is news when it changes: that it has a share, or why it has none. */

@@ -5,8 +5,8 @@ import { featureCount, writeFeatures } from "./features.js";
 import { blend, type LevelSum, noParticular, type Particular, priorStrength, valueOf } from "./hierarchy.js";
 import { addQuality, noQuality, type QualitySums, residualSum } from "./residuals.js";
 import { Ridge } from "./ridge.js";
-import { addShared, effectsOf, type SharedEffect, type SharedEffects } from "./shared-effect.js";
 import { addReport, biasOf, isConstant, isUsable, type SelfReports, vouchedShare } from "./self-reports.js";
+import { addShared, effectsOf, type SharedEffect, type SharedEffects } from "./shared-effect.js";
 
 /** Samples of one MCP in one class, or in a coarser one; by source. */
 export type OwnQuality = {

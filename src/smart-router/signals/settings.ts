@@ -112,8 +112,8 @@ export const signalDefaults: SignalBookSettings = {
     solveEvery: 32, // 12 × 12: some microseconds, so below 0.2 µs per sample
     ownHalfLifeMs: 6 * hourMs,
     // Their inverses sum to 1/20: with one class, 20 samples are half of an estimate.
-    shrinkage: 40,
-    typeShrinkage: 60,
+    shrinkage: 60,
+    typeShrinkage: 40,
     classShrinkage: 120,
     sharedShrinkage: 5,
     sharedMemorySamples: 1_000,
