@@ -26,6 +26,8 @@ export type FlightDeps = {
 type Baseline = { readonly atMs: number; readonly p50Ms: number; readonly deadlineMs: number };
 
 const baselineMaxAgeMs = 1_000;
+/** Medians of its class that an answer may take before it can be late for a caller who named no deadline. */
+const lateFactor = 2;
 /** How far an MCP's own measure of a latency may be from ours before the longer one counts.     Source: router.md 1.6, "Clock skew". */
 const skewMs = 250;
 const skewShare = 0.2;
@@ -40,6 +42,8 @@ export class Flights {
   readonly #decided = new Map<string, Flight>();
   /** Decided ones that have ended or expired, oldest first: for late ends and audits. At most `limits.routedPastMax`. */
   readonly #past = new Map<string, Flight>();
+  readonly #pastRing: Flight[] = [];
+  #pastAt = 0;
   readonly #baselines = new Map<string, Baseline>();
   #plainCount = 0;
   #running = 0;
@@ -261,14 +265,20 @@ export class Flights {
     if (state === "ended" || !flight.isDecided) member.load.byInteraction.delete(flight.interactionId);
     if (!flight.isDecided) return;
     this.#decided.delete(flight.decisionId);
-    this.#past.set(flight.decisionId, flight);
-    if (this.#past.size <= limits.routedPastMax) return;
-    for (const [decisionId, oldest] of this.#past) {
-      this.#past.delete(decisionId);
-      const owner = this.#deps.memberOf(oldest.mcpId);
+    if (!this.#past.has(flight.decisionId)) this.#remember(flight);
+  }
+
+  /** Puts a decision among the past ones; the oldest makes room. A ring beside the map: a map does not find its oldest key in constant time. */
+  #remember(flight: Flight): void {
+    const oldest = this.#pastRing[this.#pastAt];
+    if (oldest !== undefined) {
+      this.#past.delete(oldest.decisionId);
+      const owner = oldest.state === "expired" ? this.#deps.memberOf(oldest.mcpId) : undefined;
       if (owner?.load.byInteraction.get(oldest.interactionId) === oldest) owner.load.byInteraction.delete(oldest.interactionId);
-      break;
     }
+    this.#past.set(flight.decisionId, flight);
+    this.#pastRing[this.#pastAt] = flight;
+    this.#pastAt = (this.#pastAt + 1) % limits.routedPastMax;
   }
 
   /** An end without a start: counts for what is known of the MCP, and waits for its start. */
@@ -321,11 +331,9 @@ export class Flights {
     const baseline = this.#baselineOf(flight.request, flight.requestClass, ended.endedAtMs);
     const latencyMs = latencyOf(ended);
     const isSlow = latencyMs > this.#deps.slowFactor * baseline.p50Ms;
-    this.#deps.health.ended(
-      member,
-      { result, isSlow, isLate: latencyMs > (flight.request.deadlineMs ?? baseline.deadlineMs) },
-      ended.endedAtMs,
-    );
+    // Where nobody named a deadline it is the p90 of the class, which a tenth of all answers misses by definition: only what is far from the median, too, is late.
+    const lateAboveMs = flight.request.deadlineMs ?? Math.max(baseline.deadlineMs, lateFactor * baseline.p50Ms);
+    this.#deps.health.ended(member, { result, isSlow, isLate: latencyMs > lateAboveMs }, ended.endedAtMs);
   }
 
   #baselineOf(request: RouteRequest, requestClass: string, nowMs: number): Baseline {

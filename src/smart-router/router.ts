@@ -95,8 +95,6 @@ export type PolicyFactory = (book: Pick<SignalBook, "read" | "readClass">) => Po
 
 /** A signal book, and what the owner of one may tell it besides. */
 export type Book = SignalBook & {
-  /** The end of a decision as the caller tells it, for callers that report no events. False when the decision is not open, or not one of this MCP. */
-  readonly settle: (decisionId: string, mcpId: string, report: EndReport, nowMs: number) => boolean;
   /** An independent judgement that came by itself. */
   readonly audited?: (audit: {
     readonly decisionId: string;

@@ -206,7 +206,7 @@ function loadOf(target: Target | undefined, regime: "all_hot" | "panic"): number
 const panicUnwellShare = 0.25;
 
 function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): void {
-  const { targets, signals, explorable } = situation;
+  const { targets, signals, explorable, deadlineMs } = situation;
   const { isCandidate, isHot, score } = into;
   let best = -1;
   let hasSamples = false;
@@ -216,14 +216,14 @@ function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): 
   }
   into.regime = hasSamples ? "normal" : "cold_start";
   const bestScore = score[best] ?? 0;
-  const bestSigma = sigmaOf(signals[best], settings);
+  const bestSigma = sigmaOf(signals[best], deadlineMs, settings);
   for (let at = 0; at < targets.length; at += 1) {
     const target = targets[at];
     const known = signals[at];
     if (target === undefined || known === undefined) continue;
     if (hasSamples && isHot[at] === 0 && explorable[at] === true) into.explored.push(at);
     if (isCandidate[at] === 0) continue;
-    if (bestScore - (score[at] ?? 0) > bandOf(bestSigma, sigmaOf(known, settings), settings)) continue;
+    if (bestScore - (score[at] ?? 0) > bandOf(bestSigma, sigmaOf(known, deadlineMs, settings), settings)) continue;
     const share = (target.slowStart * (target.weight / 100) * (target.capacity - target.inFlight)) / known.latencyMs;
     into.tied.push(at);
     into.share[at] = share;
@@ -235,8 +235,18 @@ function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): 
   for (const at of explored) propensity[at] = (propensity[at] ?? 0) + epsilon / explored.length;
 }
 
-function sigmaOf(signals: TargetSignals | undefined, settings: RuleSettings): number {
-  return settings.usesQuality ? (signals?.qualitySigma ?? 0) : 0;
+/**
+ * Standard error of a utility: of its quality, of its latency, and of its shares of late and of failed answers, as of `samples` draws. Without it, whoever was
+ * unlucky a few times would fall out of the tie, get nothing any more, and stay what it seemed to be.
+ */
+function sigmaOf(signals: TargetSignals | undefined, deadlineMs: number, settings: RuleSettings): number {
+  if (signals === undefined) return 0;
+  const { qualitySigma, tail, errorRate, samples, latencyMs } = signals;
+  const ofQuality = settings.usesQuality ? qualitySigma : 0;
+  const ofLatency = settings.latencyWeight * settings.latencyNoise * Math.min(1, latencyMs / deadlineMs);
+  const ofTail = settings.usesTail ? settings.tailWeight * settings.tailWeight * tail * (1 - tail) : 0;
+  const ofShares = (ofTail + errorRate * (1 - errorRate)) / (samples + settings.tieSamples);
+  return Math.sqrt(ofQuality * ofQuality + ofLatency * ofLatency + ofShares);
 }
 
 /** How far a utility may be below the best one and still count as equal: a point, or half a standard error of the difference. */

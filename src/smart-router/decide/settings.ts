@@ -7,6 +7,10 @@ export type RuleSettings = {
   /** Utilities closer than this count as equal, and closer than `tieSigmas` standard errors of their difference. */
   readonly tieMin: number;
   readonly tieSigmas: number;
+  /** Samples that the priors of the estimates stand for. */
+  readonly tieSamples: number;
+  /** Standard error of an expected latency, as a share of it. */
+  readonly latencyNoise: number;
   /** Share of choices made to learn. */
   readonly epsilon: number;
   /**
@@ -37,6 +41,8 @@ export const ruleDefaults = {
   costWeight: 0.1, // only counts where cost is reported
   tieMin: 0.01, // one point of quality: below it, load decides
   tieSigmas: 0.5,
+  tieSamples: 10,
+  latencyNoise: 0.2, // the median of nine answers whose standard deviation is half their mean: 1.25 × 0.5 / 3
   epsilon: 0.01, // as in the SLO-headroom tiers of gateway-api-inference-extension 2754
   exploreEveryMs: 1_000,
   exploreDegradedEveryMs: 5_000, // a slow MCP makes a caller wait: tried less often
