@@ -13,6 +13,7 @@ import { createRoutingSampling } from "../smart-router/baselines/routing-samplin
 import { createStaticWeights } from "../smart-router/baselines/static-weights.js";
 import { type Contender, policyContender } from "./dispatch.js";
 import { oracle } from "./oracle.js";
+import { routerContender } from "./router-contender.js";
 
 /** Everyone who may take part, numbered as in the design; in the order of tables. */
 export const contenders: readonly Contender[] = [
@@ -34,6 +35,11 @@ export const contenders: readonly Contender[] = [
   policyContender("P10-litellm-latency", () => createLiteLlmLatency()),
   policyContender("P11-routing-sampling", () => createRoutingSampling()),
   policyContender("P12-d-lin-ucb", () => createDiscountedLinUcb()),
+  routerContender("P13-ours"),
+  routerContender("P13b-no-quality", { rule: { usesQuality: false } }),
+  routerContender("P13c-no-tail", { rule: { usesTail: false } }),
+  routerContender("P13d-no-tie-set", { rule: { usesTieSet: false } }),
+  routerContender("P13e-no-recent", { rule: { usesRecent: false } }),
 ];
 
 /** The one with this id. A scenario names only such as there are: a test asks for each. */
