@@ -83,12 +83,12 @@ export function policyContender(id: string, create: PolicyFactory): Contender {
         },
         dispatch: (request, atMs) => {
           if (targets.length === 0) return undefined;
-          const { mcpId } = policy.choose(request, targets, atMs, surroundings.choices);
+          const { mcpId, isExploration } = policy.choose(request, targets, atMs, surroundings.choices);
           const target = known(mcpId);
           const token = String(decisions++);
           const inFlightBefore = target.inFlight++;
           open.set(token, { mcpId, request, atMs, inFlightBefore });
-          policy.assigned({ decisionId: token, mcpId, request, atMs, inFlightBefore });
+          policy.assigned({ decisionId: token, mcpId, request, atMs, inFlightBefore, isExploration });
           return { mcpId, token };
         },
         ended: (token, report, endedAtMs) => {

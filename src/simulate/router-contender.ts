@@ -82,6 +82,12 @@ export function routerContender(id: string, changes: RouterChanges = {}): Conten
           const mcpId = placed.get(token);
           placed.delete(token);
           if (mcpId === undefined || report.isSilent) return;
+          // Events tell no cost; whoever asked for the decision can.
+          if (report.cost !== undefined) {
+            const { result, durationMs, quality, auditedQuality, cost } = report;
+            router.settle(token, mcpId, { result, durationMs, quality, auditedQuality, cost, errorCode: "" }, nowMs);
+            return;
+          }
           router.observe([{ mcpId, interactionId: token, facts: terminalOf(report) }], nowMs);
           if (report.auditedQuality !== undefined) router.audit(token, report.auditedQuality, nowMs);
         },

@@ -145,7 +145,8 @@ class SelectionDesk {
       leaseMs,
     });
     if (probed !== undefined) this.#health.probeSent(probed, nowMs);
-    this.#flights.reserve(member, decision.decisionId, request, decision.requestClass, leaseMs, probed !== undefined, nowMs);
+    const how = { isProbe: probed !== undefined, isExploration: choice.isExploration };
+    this.#flights.reserve(member, decision.decisionId, request, decision.requestClass, leaseMs, how, nowMs);
     this.#counts.decisions += 1;
     if (choice.isExploration) this.#counts.explorations += 1;
     if (offer.kind === "panic") this.#counts.panicDecisions += 1;

@@ -70,10 +70,12 @@ export class Flights {
     request: RouteRequest,
     requestClass: string,
     leaseMs: number,
-    isProbe: boolean,
+    how: { readonly isProbe: boolean; readonly isExploration: boolean },
     nowMs: number,
   ): Flight {
-    const flight = this.#depart(member, { decisionId, isDecided: true, request, requestClass, isProbe, atMs: nowMs, leaseMs });
+    const { isProbe, isExploration } = how;
+    const of = { decisionId, isDecided: true, request, requestClass, isProbe } as const;
+    const flight = this.#depart(member, { ...of, atMs: nowMs, leaseMs }, isExploration);
     this.#decided.set(decisionId, flight);
     return flight;
   }
@@ -211,6 +213,7 @@ export class Flights {
       readonly atMs: number;
       readonly leaseMs: number;
     },
+    isExploration = false,
   ): Flight {
     const { atMs, leaseMs, ...of } = made;
     const flight: Flight = {
@@ -228,7 +231,7 @@ export class Flights {
     member.target = undefined;
     this.#running += 1;
     const { decisionId, mcpId, request, inFlightBefore } = flight;
-    const assigned = { decisionId, mcpId, request, atMs, inFlightBefore };
+    const assigned = { decisionId, mcpId, request, atMs, inFlightBefore, isExploration };
     this.#deps.book.assigned(assigned);
     this.#deps.lineUp.assigned(assigned);
     return flight;

@@ -68,6 +68,8 @@ export type Assigned = {
   readonly atMs: number;
   /** Requests in flight at the MCP when this one arrived, without it. */
   readonly inFlightBefore: number;
+  /** Given to learn and not to serve; absent where nobody can tell. */
+  readonly isExploration?: boolean;
 };
 
 /** How a request ended. */

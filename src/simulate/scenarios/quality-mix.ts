@@ -8,7 +8,7 @@ import { meanOf, tell } from "../judging.js";
 import { mmluQuestions } from "../mmlu.js";
 import { type ArmServer, armServers, questionOracle, questionWorld, strongPrice, weakPrice } from "../question-world.js";
 import { bestMix, type Question, questionArrivals, randomMix, ratesByTopic } from "../questions.js";
-import { createRuleWithSignals } from "../rule-contender.js";
+import { routerContender } from "../router-contender.js";
 import type { RunLog } from "../run-log.js";
 import type { Cell, Judgement, Results, Scenario } from "../scenario.js";
 
@@ -42,10 +42,10 @@ function contenderAt(budget: Budget, pool: readonly Question[]): (id: string) =>
   return (id) => {
     switch (id) {
       case "P13-ours":
-        return policyContender(id, () => createRuleWithSignals({ rule: { costWeight: budget.rulePriceWeight } }));
+        return routerContender(id, { rule: { costWeight: budget.rulePriceWeight } });
       case "P11-routing-sampling":
         return policyContender(id, () => createRoutingSampling({ ...routingSamplingDefaults, prices }));
-      case "P12-discounted-lin-ucb":
+      case "P12-d-lin-ucb":
         return policyContender(id, () =>
           createDiscountedLinUcb({ ...discountedLinUcbDefaults, prices, priceWeight: budget.ucbPriceWeight }),
         );
@@ -108,7 +108,7 @@ export const qualityMix: Scenario = {
     "20 000 questions of MMLU, 57 topics as request types, answered as Mixtral-8x7B (68.1 % right, costs 0.05) and GPT-4 (80.6 %, costs 1) did; each answer is graded. " +
     "Four MCPs, one, two or three of them strong; latency is equal and does not depend on load. The price weight of ours and of D-LinUCB is set so that they use that share of strong answers. " +
     "Counted after the first 5 000 requests. Chance and the best order of topics are computed at the share that each router really used; the gain lies between them (0 and 100 %).",
-  contenders: ["P13-ours", "P6-two-choices", "P9-prequal", "P11-routing-sampling", "P12-discounted-lin-ucb", "P0-oracle"],
+  contenders: ["P13-ours", "P6-two-choices", "P9-prequal", "P11-routing-sampling", "P12-d-lin-ucb", "P0-oracle"],
   cells: budgets.map(cellOf),
   columns: [
     { figure: "strongPercent", heading: "% strong", digits: 1 },

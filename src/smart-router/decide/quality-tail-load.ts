@@ -6,10 +6,10 @@ import { type RuleSettings, ruleDefaults } from "./settings.js";
 
 export const qualityTailLoadId = "quality-tail-load/1";
 
-/** What the rule remembers of an MCP besides the signals: when it last got a request, and how many it has. */
-type Trial = { lastAssignedAtMs: number; open: number };
+/** The last request that an MCP got for the sake of learning. `decisionId` is undefined once it has ended. */
+type Trial = { atMs: number; decisionId: string | undefined };
 
-/** An MCP that got nothing for this long and has nothing open is forgotten: it may be tried out either way. */
+/** A trial that ended this long ago is forgotten: its MCP may be tried out either way. */
 const forgetAfterMs = 600_000;
 
 /**
@@ -28,9 +28,9 @@ export function createQualityTailLoad(
   const mayExplore = ({ mcpId, state }: Target, latencyMs: number, nowMs: number): boolean => {
     const trial = trials.get(mcpId);
     if (trial === undefined) return true;
-    if (trial.open > 0) return false;
+    if (trial.decisionId !== undefined) return false;
     const everyMs = state === "degraded" ? settings.exploreDegradedEveryMs : settings.exploreEveryMs;
-    return nowMs - trial.lastAssignedAtMs >= Math.max(everyMs, settings.exploreLatencies * latencyMs);
+    return nowMs - trial.atMs >= Math.max(everyMs, settings.exploreLatencies * latencyMs);
   };
 
   return {
@@ -48,21 +48,16 @@ export function createQualityTailLoad(
       const situation = { targets, signals, explorable, deadlineMs: request.deadlineMs ?? classSignals.deadlineMs };
       return new Ruling(situation, classSignals, settings, draw(situation, settings, rng, scratch));
     },
-    assigned: ({ mcpId, atMs }: Assigned) => {
-      const trial = trials.get(mcpId);
-      if (trial === undefined) trials.set(mcpId, { lastAssignedAtMs: atMs, open: 1 });
-      else {
-        trial.lastAssignedAtMs = atMs;
-        trial.open += 1;
-      }
+    assigned: ({ mcpId, decisionId, atMs, isExploration }: Assigned) => {
+      if (isExploration === true) trials.set(mcpId, { atMs, decisionId });
     },
-    ended: ({ mcpId }: Ended) => {
+    ended: ({ mcpId, decisionId }: Ended) => {
       const trial = trials.get(mcpId);
-      if (trial !== undefined && trial.open > 0) trial.open -= 1;
+      if (trial?.decisionId === decisionId) trial.decisionId = undefined;
     },
     tick: (nowMs) => {
       for (const [mcpId, trial] of trials) {
-        if (trial.open === 0 && nowMs - trial.lastAssignedAtMs > forgetAfterMs) trials.delete(mcpId);
+        if (trial.decisionId === undefined && nowMs - trial.atMs > forgetAfterMs) trials.delete(mcpId);
       }
     },
   };

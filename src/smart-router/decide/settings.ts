@@ -17,7 +17,10 @@ export type RuleSettings = {
   readonly latencyNoise: number;
   /** Share of choices made to learn. */
   readonly epsilon: number;
-  /** An MCP that got nothing for this long, and has nothing open, may be tried out; a degraded one after the longer time.     Unit: ms. */
+  /**
+   * An MCP that has none of the requests that it got for the sake of learning may get another one this long after the last; a degraded one after the longer time. What it gets
+   * as one of the best does not count: who serves one type well may be unknown in another.     Unit: ms.
+   */
   readonly exploreEveryMs: number;
   readonly exploreDegradedEveryMs: number;
   /** Nor is it tried out before so many times the latency that is expected of it have passed: a trial of a slow MCP costs its caller more. */

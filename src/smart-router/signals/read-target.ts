@@ -169,11 +169,12 @@ function costOf(by: Estimators, situation: Situation, finestCell: Cell, nowMs: n
 }
 
 function qualityOf(by: Estimators, situation: Situation, finestCell: Cell | undefined, nowMs: number): QualityEstimate {
-  if (finestCell === undefined) return by.quality.estimateUnknown(situation.expected);
+  if (finestCell === undefined) return by.quality.estimateUnknown(situation.expected, situation);
   const { mcp, coarser } = finestCell;
   const isOfClass = finestCell.level === situation.ofClass;
   return by.quality.estimate(
     situation.expected,
+    situation,
     mcp.reports,
     finestCell.quality,
     isOfClass,
