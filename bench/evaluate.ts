@@ -39,13 +39,20 @@ async function evaluate(): Promise<void> {
   await Promise.all(Array.from({ length: workers }, (_, mine) => collect(mine, runs)));
   const minutes = (performance.now() - startedMs) / 60_000;
   const reports = chosen.map((scenario) => report(scenario, runs));
-  for (const { id, claims } of reports) for (const claim of claims) console.log(`${id} ${claim.isMet ? "met   " : "MISSED"} ${claim.text}: ${claim.measured}`);
+  for (const { id, claims } of reports)
+    for (const claim of claims) console.log(`${id} ${claim.isMet ? "met   " : "MISSED"} ${claim.text}: ${claim.measured}`);
   console.log(`${runs.length} runs in ${minutes.toFixed(1)} minutes`);
   if (isQuick || only.length > 0) return;
   const command = `make evaluate SEEDS=${seedCount} SCALE=${scale}`;
-  writeFileSync(join(root, "bench/results/evaluation.json"), `${JSON.stringify({ command, seeds, scale, minutes, reports }, undefined, 1)}\n`);
+  writeFileSync(
+    join(root, "bench/results/evaluation.json"),
+    `${JSON.stringify({ command, seeds, scale, minutes, reports }, undefined, 1)}\n`,
+  );
   const page = join(root, "docs/evaluation.md");
-  writeFileSync(page, placeBetweenMarkers(readFileSync(page, "utf8"), evaluationTables(reports, chosen, { command, seeds, scale, minutes })));
+  writeFileSync(
+    page,
+    placeBetweenMarkers(readFileSync(page, "utf8"), evaluationTables(reports, chosen, { command, seeds, scale, minutes })),
+  );
   mkdirSync(join(root, "docs/evaluation"), { recursive: true });
   for (const [index, scenario] of chosen.entries()) {
     const told = reports[index];
@@ -56,7 +63,10 @@ async function evaluate(): Promise<void> {
 /** Starts one worker and takes its results. Errors: rejects when it ends otherwise than well. */
 function collect(mine: number, runs: RunResult[]): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(import.meta.url), { env: { ...process.env, EVALUATE_PART: String(mine) }, execArgv: process.execArgv });
+    const child = fork(fileURLToPath(import.meta.url), {
+      env: { ...process.env, EVALUATE_PART: String(mine) },
+      execArgv: process.execArgv,
+    });
     child.on("message", (result: RunResult) => {
       runs.push(result);
       if (runs.length % 50 === 0) console.log(`${runs.length} of ${tasks.length} runs`);

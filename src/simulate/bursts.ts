@@ -1,5 +1,5 @@
-import { exponential } from "./draws.js";
 import type { Gaps } from "./arrivals.js";
+import { exponential } from "./draws.js";
 
 /**
  * Arrivals as bursty as a code-completion service: silence of 43 s in the mean, then a burst of 143 requests in the mean at a pace of its own, so that the coefficient of

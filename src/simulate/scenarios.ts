@@ -11,4 +11,15 @@ import { sparseBroken } from "./scenarios/sparse-broken.js";
 import { traceReplay } from "./scenarios/trace-replay.js";
 
 /** Every scenario, in the order of its number. */
-export const scenarios: readonly Scenario[] = [slowServer, antagonists, loadRamp, sinkhole, grayHang, coldJoin, sparseBroken, massFailure, traceReplay, decisionCost];
+export const scenarios: readonly Scenario[] = [
+  slowServer,
+  antagonists,
+  loadRamp,
+  sinkhole,
+  grayHang,
+  coldJoin,
+  sparseBroken,
+  massFailure,
+  traceReplay,
+  decisionCost,
+];

@@ -32,10 +32,18 @@ function costCell(count: number): Cell {
         const beganMs = monotonicMs();
         const selection = router.select(plainRequest, nowMs);
         if (index >= warmUp) costsUs.push((monotonicMs() - beganMs) * 1_000);
-        if (selection.kind === "decided") open.push({ decisionId: selection.decision.decisionId, mcpId: selection.decision.chosen, endsAtMs: nowMs + 100 });
+        if (selection.kind === "decided")
+          open.push({ decisionId: selection.decision.decisionId, mcpId: selection.decision.chosen, endsAtMs: nowMs + 100 });
         while (open[0] !== undefined && open[0].endsAtMs <= nowMs) {
           const { decisionId, mcpId } = open.shift() ?? { decisionId: "", mcpId: "" };
-          const report = { result: "ok", durationMs: 50 + 100 * rng(), quality: rng(), auditedQuality: undefined, cost: undefined, errorCode: "" } as const;
+          const report = {
+            result: "ok",
+            durationMs: 50 + 100 * rng(),
+            quality: rng(),
+            auditedQuality: undefined,
+            cost: undefined,
+            errorCode: "",
+          } as const;
           router.settle(decisionId, mcpId, report, nowMs);
         }
       }

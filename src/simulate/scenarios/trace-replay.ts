@@ -27,7 +27,9 @@ function conversations(material: Material, horizonMs: number, seed: number): Arr
   const rows = rowsOf(text);
   const lastMs = rows.at(-1)?.atMs ?? 0;
   const fromMs = ((seed * 0.618_033_988_75) % 1) * Math.max(0, lastMs - horizonMs);
-  return replayed(rows.filter((row) => row.atMs >= fromMs && row.atMs < fromMs + horizonMs).map((row) => ({ ...row, atMs: row.atMs - fromMs })));
+  return replayed(
+    rows.filter((row) => row.atMs >= fromMs && row.atMs < fromMs + horizonMs).map((row) => ({ ...row, atMs: row.atMs - fromMs })),
+  );
 }
 
 /** TIMESTAMP,ContextTokens,GeneratedTokens, a header first; lines that are no request are left out. */
@@ -37,7 +39,10 @@ function rowsOf(text: string): readonly { readonly atMs: number; readonly workMs
     .slice(1)
     .map((line) => {
       const [at = "", context = "", generated = ""] = line.split(",");
-      return { wallMs: Date.parse(`${at.slice(0, 23).replace(" ", "T")}Z`), workMs: Number(generated) * generatedMs + Number(context) * readMs };
+      return {
+        wallMs: Date.parse(`${at.slice(0, 23).replace(" ", "T")}Z`),
+        workMs: Number(generated) * generatedMs + Number(context) * readMs,
+      };
     })
     .filter((row) => Number.isFinite(row.wallMs) && Number.isFinite(row.workMs));
   const first = rows[0]?.wallMs ?? 0;
@@ -45,7 +50,9 @@ function rowsOf(text: string): readonly { readonly atMs: number; readonly workMs
 }
 
 function worldOf(serverCount: number, arrivals: Arrivals, horizonMs: number): World {
-  const servers = equalServers(serverCount, { cores: 4, capacity: 200 }, (index) => ({ contention: antagonist(index, serverCount, horizonMs + 10_000) }));
+  const servers = equalServers(serverCount, { cores: 4, capacity: 200 }, (index) => ({
+    contention: antagonist(index, serverCount, horizonMs + 10_000),
+  }));
   return { ...plainWorld, servers, measureFromMs: 10_000, arrivals };
 }
 
@@ -59,10 +66,10 @@ function judgeCell(results: Results, cell: string) {
   const own = results.values(cell, ours, "attainmentPercent");
   const theirs = results.values(cell, "P9-prequal", "attainmentPercent");
   const difference = pairedDifference(own, theirs);
-  return both(
-    judgeRatio(results, { cell, figure: "p99Ms", contender: ours, other: "P9-prequal" }, { atMost: 1 }),
-    { measured: `attainment ${estimate(own).mean.toFixed(2)} %, ${difference.mean.toFixed(2)} ± ${difference.halfWidth.toFixed(2)} points more`, isMet: difference.mean >= 0 },
-  );
+  return both(judgeRatio(results, { cell, figure: "p99Ms", contender: ours, other: "P9-prequal" }, { atMost: 1 }), {
+    measured: `attainment ${estimate(own).mean.toFixed(2)} %, ${difference.mean.toFixed(2)} ± ${difference.halfWidth.toFixed(2)} points more`,
+    isMet: difference.mean >= 0,
+  });
 }
 
 export const traceReplay: Scenario = {
@@ -72,16 +79,35 @@ export const traceReplay: Scenario = {
   setting:
     "Azure's conversation trace of 2023 (5.5 requests a second, CV 1.09), a seeded window of it ten times as fast, a millisecond for each generated token and 0.05 for each that is read, over 8 servers of four cores " +
     "with the neighbours of S2; where the file is not present, Poisson arrivals of the same rate. Then bursts of CV 13 with three of four seconds idle, 26 requests a second in the mean, exponential work of 150 ms, over 8 servers.",
-  contenders: [ours, "P2-round-robin", "P4-a58-weights", "P5-least-requests", "P7-peak-ewma", "P9-prequal", "P9t-prequal-tuned", "P0-oracle"],
+  contenders: [
+    ours,
+    "P2-round-robin",
+    "P4-a58-weights",
+    "P5-least-requests",
+    "P7-peak-ewma",
+    "P9-prequal",
+    "P9t-prequal-tuned",
+    "P0-oracle",
+  ],
   cells: [
-    worldCell(conversation, contenderNamed, (material, seed) => {
-      const horizonMs = lengthMs * material.scale;
-      return worldOf(8, conversations(material, horizonMs, seed), horizonMs);
-    }, serviceFigures),
-    worldCell(bursts, contenderNamed, (material) => {
-      const horizonMs = lengthMs * material.scale;
-      return worldOf(8, steady(bursty(26), tokens, horizonMs), horizonMs);
-    }, serviceFigures),
+    worldCell(
+      conversation,
+      contenderNamed,
+      (material, seed) => {
+        const horizonMs = lengthMs * material.scale;
+        return worldOf(8, conversations(material, horizonMs, seed), horizonMs);
+      },
+      serviceFigures,
+    ),
+    worldCell(
+      bursts,
+      contenderNamed,
+      (material) => {
+        const horizonMs = lengthMs * material.scale;
+        return worldOf(8, steady(bursty(26), tokens, horizonMs), horizonMs);
+      },
+      serviceFigures,
+    ),
   ],
   columns: [
     { figure: "p50Ms", heading: "p50 ms", digits: 0 },
