@@ -5,7 +5,7 @@ STAMP := node_modules/.installed
 # Room for young objects: events on their way to the store live for a few collections, and copying them is a fifth of the work otherwise.
 NODE := node --max-semi-space-size=64
 
-.PHONY: help run demo test check bench drill faults fuzz weights gen build matrix clean
+.PHONY: help run demo test check bench evaluate drill faults fuzz weights gen build matrix clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ check: build ## Contract, format, types, lint, dead code, unit tests, house rule
 
 bench: build ## Compare with baselines in one run; writes bench/results (LONG=1 for the long rows)
 	npm run --silent bench
+
+evaluate: $(STAMP) ## Routing policies against each other in simulation; writes docs/evaluation.md (QUICK=1: two minutes, writes nothing; SEEDS=, WORKERS=, ONLY=S1,S4)
+	@QUICK=$(QUICK) SEEDS=$(SEEDS) WORKERS=$(WORKERS) SCALE=$(SCALE) ONLY=$(ONLY) npx tsx bench/evaluate.ts
 
 drill: build ## Large fleets against real processes: NAME=rolling, idle or storm (bench/README.md)
 	npm run --silent drill -- $(NAME)

@@ -16,6 +16,7 @@ import { addRoutesCommand } from "./routes.js";
 import { addRoutingConfigCommand } from "./routing-config.js";
 import { addSelectCommand } from "./select.js";
 import { addServeCommand, type ServeDeps } from "./serve.js";
+import { addSimulateCommand } from "./simulate.js";
 import { addVerifyCommand } from "./verify.js";
 import { addVersionCommand } from "./version.js";
 
@@ -63,6 +64,7 @@ export function createProgram(context: CliContext, deps: ProgramDeps): Command {
   addKeysCommand(program, context, deps.clock);
   addMigrateCommand(program, context, deps);
   addDoctorCommand(program, context, deps);
+  addSimulateCommand(program, context);
   addVersionCommand(program, context);
   return program;
 }

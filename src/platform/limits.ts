@@ -162,8 +162,8 @@ export const limits = {
   signalClassesMax: 1_024,
   /** Pairs of MCP and class with signals of their own, about 5 KiB each: 40 MiB. */
   signalCellsMax: 8_192,
-  /** Classes of one MCP with signals of their own: one with many must not make the others forgotten. */
-  signalCellsPerMcpMax: 64,
+  /** Classes and types of one MCP with signals of their own: a hundred types in four sizes each. One with many must not make the others forgotten. */
+  signalCellsPerMcpMax: 512,
   /** Open requests of which the router watches the age: twice what the MCPs that it routes to hold at 10 each, and more. */
   openRequestsMax: 50_000,
   /** Largest digest that a coordinator writes for the others, about once a second; above it, it tells less of each MCP. */

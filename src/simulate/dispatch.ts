@@ -8,6 +8,8 @@ import type { SimulatedServer } from "./server.js";
 /** How a request ended, as the coordinator learns it. */
 export type EndReport = {
   readonly result: Ended["result"];
+  /** Only whoever waited for the answer noticed the end, by giving up: the server hangs and says nothing. */
+  readonly isSilent: boolean;
   readonly durationMs: number | undefined;
   readonly quality: number | undefined;
   readonly auditedQuality: number | undefined;
@@ -52,7 +54,7 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /**
  * A policy with nothing around it: it chooses among all MCPs with a stream, whatever the number in flight, as balancers do that know of no capacity. Its
- * requests in flight are those that it has sent itself.
+ * requests in flight are those that it has sent itself; it stands where the answers come through, so it sees a request given up at once.
  */
 export function policyContender(id: string, create: PolicyFactory): Contender {
   return {
@@ -81,12 +83,12 @@ export function policyContender(id: string, create: PolicyFactory): Contender {
         },
         dispatch: (request, atMs) => {
           if (targets.length === 0) return undefined;
-          const { mcpId } = policy.choose(request, targets, atMs, surroundings.choices);
+          const { mcpId, isExploration } = policy.choose(request, targets, atMs, surroundings.choices);
           const target = known(mcpId);
           const token = String(decisions++);
           const inFlightBefore = target.inFlight++;
           open.set(token, { mcpId, request, atMs, inFlightBefore });
-          policy.assigned({ decisionId: token, mcpId, request, atMs, inFlightBefore });
+          policy.assigned({ decisionId: token, mcpId, request, atMs, inFlightBefore, isExploration });
           return { mcpId, token };
         },
         ended: (token, report, endedAtMs) => {
@@ -95,7 +97,8 @@ export function policyContender(id: string, create: PolicyFactory): Contender {
           open.delete(token);
           known(was.mcpId).inFlight--;
           const { mcpId, request, atMs: startedAtMs, inFlightBefore } = was;
-          policy.ended({ decisionId: token, mcpId, request, startedAtMs, endedAtMs, inFlightBefore, ...report });
+          const { isSilent: _, ...told } = report;
+          policy.ended({ decisionId: token, mcpId, request, startedAtMs, endedAtMs, inFlightBefore, ...told });
         },
         tick: (nowMs) => policy.tick(nowMs),
         inFlight: () => open.size,

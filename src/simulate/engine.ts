@@ -192,11 +192,12 @@ class Run {
     if (open.isEnded) return;
     open.isEnded = true;
     this.#open[open.server]?.delete(open);
+    const isSilent = open.job?.state === "hanging";
     if (open.job !== undefined && open.job.state !== "gone") this.#servers[open.server]?.cancel(open.job, nowMs);
     const { index, arrival, server, coordinator, inFlightBefore, verdict } = open;
     const { quality, trueQuality, cost } = result === "ok" ? verdict : { quality: undefined, trueQuality: undefined, cost: verdict.cost };
     this.#note({ index, arrival, server, endedAtMs: nowMs, result, inFlightBefore, coordinator, quality, trueQuality, cost });
-    const report = reportOf(open, result, nowMs);
+    const report = reportOf(open, isSilent, result, nowMs);
     const tell = (thenMs: number): void => this.#dispatchers[coordinator]?.ended(open.dispatched.token, report, thenMs);
     if (this.#world.reportDelayMs === 0) tell(nowMs);
     else this.#events.schedule(nowMs + this.#world.reportDelayMs, tell);
@@ -227,12 +228,13 @@ class Run {
   }
 }
 
-function reportOf(open: Open, result: "ok" | "error" | "late", nowMs: number): EndReport {
+function reportOf(open: Open, isSilent: boolean, result: "ok" | "error" | "late", nowMs: number): EndReport {
   const { verdict, arrival } = open;
   const answered = result === "ok";
   return {
     // Whoever gave up says so; nobody heard of the request itself.
     result: result === "late" ? "expired" : result,
+    isSilent,
     durationMs: result === "late" ? undefined : nowMs - arrival.atMs,
     quality: answered ? verdict.quality : undefined,
     auditedQuality: answered ? verdict.auditedQuality : undefined,

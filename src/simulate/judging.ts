@@ -54,3 +54,15 @@ export function judgeRatio(
 export function both(...judgements: readonly Judgement[]): Judgement {
   return { measured: judgements.map((one) => one.measured).join("; "), isMet: judgements.every((one) => one.isMet) };
 }
+
+/** Turns a bound on one figure of one cell into a claim's judgement. */
+export function bound(
+  cell: string,
+  contender: string,
+  figure: string,
+  limit: { readonly atMost: number } | { readonly atLeast: number },
+  digits: number,
+  unit: string,
+): (results: Results) => Judgement {
+  return (results) => judgeBound(results, { cell, contender, figure }, limit, { digits, unit });
+}

@@ -53,6 +53,8 @@ export type Scenario = {
   readonly cells: readonly Cell[];
   /** Figures that the tables show, with their headings. */
   readonly columns: readonly { readonly figure: string; readonly heading: string; readonly digits: number }[];
+  /** Which of them the chart shows; the first when left out. */
+  readonly chartFigure?: string;
   readonly claims: readonly Claim[];
 };
 

@@ -1,6 +1,25 @@
 import type { Scenario } from "./scenario.js";
 import { antagonists } from "./scenarios/antagonists.js";
+import { coldJoin } from "./scenarios/cold-join.js";
+import { decisionCost } from "./scenarios/decision-cost.js";
+import { grayHang } from "./scenarios/gray-hang.js";
+import { massFailure } from "./scenarios/mass-failure.js";
+import { loadRamp } from "./scenarios/ramp.js";
+import { sinkhole } from "./scenarios/sinkhole.js";
 import { slowServer } from "./scenarios/slow-server.js";
+import { sparseBroken } from "./scenarios/sparse-broken.js";
+import { traceReplay } from "./scenarios/trace-replay.js";
 
 /** Every scenario, in the order of its number. */
-export const scenarios: readonly Scenario[] = [slowServer, antagonists];
+export const scenarios: readonly Scenario[] = [
+  slowServer,
+  antagonists,
+  loadRamp,
+  sinkhole,
+  grayHang,
+  coldJoin,
+  sparseBroken,
+  massFailure,
+  traceReplay,
+  decisionCost,
+];

@@ -66,6 +66,7 @@ export const antagonists: Scenario = {
     { figure: "inFlightP99", heading: "in flight p99", digits: 0 },
     { figure: "failedShare", heading: "failed", digits: 4 },
   ],
+  chartFigure: "p99Ms",
   claims: sizes.flatMap((count) => [
     ...[0.7, 0.9].map((load) => ({
       text: `${nameOf(count, load)}: p99 at most 1.05 × Prequal, with the paper's parameters and with the best that we found`,

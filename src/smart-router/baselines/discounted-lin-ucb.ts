@@ -12,15 +12,20 @@ export type DiscountedLinUcbSettings = {
   readonly optimism: number;
   /** Request types that have a feature of their own; those that come later share one. */
   readonly typesMax: number;
+  /** What an MCP is priced at, in any unit; absent means 0. The dearest of the targets loses `priceWeight` of its score, others in proportion. */
+  readonly prices: ReadonlyMap<string, number>;
+  readonly priceWeight: number;
 };
 
 /** Half-life and optimism tuned on seed 1 000 of the quality scenarios, which is not evaluated. λ = 1 as in the paper. */
-export const discountedLinUcbDefaults = {
+export const discountedLinUcbDefaults: DiscountedLinUcbSettings = {
   halfLifeEnds: 4_000,
   ridge: 1,
   optimism: 0.3,
   typesMax: 64,
-} as const satisfies DiscountedLinUcbSettings;
+  prices: new Map(),
+  priceWeight: 0,
+};
 
 /**
  * D-LinUCB with a model for each MCP: the highest xᵀV⁻¹b + β√(xᵀV⁻¹ṼV⁻¹x), ties at random. x = [1, log1p(size)/16, one-hot of the request type]. The reward is the quality, 0 for
@@ -49,7 +54,11 @@ export function createDiscountedLinUcb(settings: DiscountedLinUcbSettings = disc
     id: "discounted-lin-ucb/1",
     choose: (request, targets, _nowMs, rng) => {
       const features = featuresOf(request);
-      const bounds = targets.map(({ mcpId }) => modelOf(mcpId).upperBound(features, settings.optimism, ends));
+      const priceMax = targets.reduce((most, { mcpId }) => Math.max(most, settings.prices.get(mcpId) ?? 0), 0);
+      const bounds = targets.map(({ mcpId }) => {
+        const penalty = priceMax > 0 ? (settings.priceWeight * (settings.prices.get(mcpId) ?? 0)) / priceMax : 0;
+        return modelOf(mcpId).upperBound(features, settings.optimism, ends) - penalty;
+      });
       const best = bounds.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
       const ties = targets.filter((_, index) => bounds[index] === best);
       return plainChoice(ties[Math.floor(rng() * ties.length)]?.mcpId ?? "", 1 / ties.length);
@@ -68,5 +77,6 @@ export function createDiscountedLinUcb(settings: DiscountedLinUcbSettings = disc
 }
 
 function rewardOf({ result, quality, auditedQuality }: Ended): number | undefined {
+  if (result === "released") return undefined;
   return result === "ok" ? (auditedQuality ?? quality) : 0;
 }

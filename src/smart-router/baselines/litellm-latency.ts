@@ -77,6 +77,8 @@ function latencyOf({ result, startedAtMs, endedAtMs }: Ended, variant: LiteLlmSe
       return endedAtMs - startedAtMs;
     case "expired":
       return timeoutMs;
+    case "released":
+      return undefined;
     default:
       return variant === "fixed" ? timeoutMs : undefined;
   }

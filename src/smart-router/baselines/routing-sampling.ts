@@ -69,6 +69,7 @@ export function createRoutingSampling(settings: RoutingSamplingSettings = routin
     },
     assigned: () => {},
     ended: (ended) => {
+      if (ended.result === "released") return;
       const key = JSON.stringify([ended.request.requestType, ended.mcpId]);
       const its = experiences.get(key) ?? { ...inexperienced };
       if (!experiences.has(key)) {

@@ -26,6 +26,8 @@ export type Ranking = {
   shareSum: number;
   rho: Float64Array;
   score: Float64Array;
+  /** The score without what follows from load. */
+  worth: Float64Array;
   /** Weight in the draw: free places per ms. */
   share: Float64Array;
   propensity: Float64Array;
@@ -39,10 +41,11 @@ export function createRanking(): Ranking {
   return { regime: "normal", epsilon: 0, tied: [], explored: [], shareSum: 0, ...arraysOf(64) };
 }
 
-function arraysOf(size: number): Pick<Ranking, "rho" | "score" | "share" | "propensity" | "sorted" | "isHot" | "isCandidate"> {
+function arraysOf(size: number): Pick<Ranking, "rho" | "score" | "worth" | "share" | "propensity" | "sorted" | "isHot" | "isCandidate"> {
   return {
     rho: new Float64Array(size),
     score: new Float64Array(size),
+    worth: new Float64Array(size),
     share: new Float64Array(size),
     propensity: new Float64Array(size),
     sorted: new Float64Array(size),
@@ -200,48 +203,88 @@ function loadOf(target: Target | undefined, regime: "all_hot" | "panic"): number
 const panicUnwellShare = 0.25;
 
 function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): void {
-  const { targets, signals, explorable, deadlineMs } = situation;
-  const { isCandidate, isHot, score } = into;
-  let best = -1;
+  const { targets, signals, explorable } = situation;
+  const { isCandidate, isHot } = into;
   let hasSamples = false;
   for (let at = 0; at < targets.length; at += 1) {
     if ((signals[at]?.samples ?? 0) > 0) hasSamples = true;
-    if (isCandidate[at] === 1 && (best < 0 || (score[at] ?? 0) > (score[best] ?? 0))) best = at;
+    if (isCandidate[at] === 1) into.tied.push(at);
   }
   into.regime = hasSamples ? "normal" : "cold_start";
-  const bestScore = score[best] ?? 0;
-  const bestSigma = sigmaOf(signals[best], deadlineMs, settings);
-  for (let at = 0; at < targets.length; at += 1) {
-    const target = targets[at];
-    const known = signals[at];
-    if (target === undefined || known === undefined) continue;
-    if (hasSamples && isHot[at] === 0 && explorable[at] === true) into.explored.push(at);
-    if (isCandidate[at] === 0) continue;
-    if (bestScore - (score[at] ?? 0) > bandOf(bestSigma, sigmaOf(known, deadlineMs, settings), settings)) continue;
-    const health = target.state === "degraded" ? settings.degradedShare : 1;
-    into.tied.push(at);
-    into.share[at] = (health * target.slowStart * (target.weight / 100) * (target.capacity - target.inFlight)) / known.latencyMs;
-  }
+  keepWorthiest(situation, settings, into);
   keepLeastLoaded(into, settings);
-  for (const at of into.tied) into.shareSum += into.share[at] ?? 0;
+  keepBest(situation, settings, into);
+  for (const at of into.tied) {
+    const target = targets[at];
+    if (target === undefined) continue;
+    const health = target.state === "degraded" ? settings.degradedShare : 1;
+    const places = health * target.slowStart * (target.weight / 100) * (target.capacity - target.inFlight);
+    into.share[at] = places / (signals[at]?.latencyMs ?? 1);
+    into.shareSum += into.share[at] ?? 0;
+  }
+  for (let at = 0; at < targets.length; at += 1) if (hasSamples && isHot[at] === 0 && explorable[at] === true) into.explored.push(at);
   if (into.explored.length > 0) into.epsilon = settings.epsilon;
   const { epsilon, tied, explored, shareSum, propensity, share } = into;
   for (const at of tied) propensity[at] = (1 - epsilon) * (shareSum > 0 ? (share[at] ?? 0) / shareSum : 1 / tied.length);
   for (const at of explored) propensity[at] = (propensity[at] ?? 0) + epsilon / explored.length;
 }
 
-/** Among equals load decides: of those that are tied, the least loaded part stays. */
+/** First: of those that are tied, the ones whose answers are worth as much as the best one's, as far as that does not follow from their load. */
+function keepWorthiest(situation: Situation, settings: RuleSettings, into: Ranking): void {
+  const { signals, deadlineMs } = situation;
+  const { tied, worth, score } = into;
+  let best = tied[0] ?? 0;
+  for (const at of tied) {
+    const one = signals[at];
+    if (one === undefined) continue;
+    const pace = -paceOf(one, deadlineMs, settings);
+    worth[at] = (score[at] ?? 0) + pace - Math.max(0, pace - settings.paceSlack);
+    if ((worth[at] ?? 0) > (worth[best] ?? 0)) best = at;
+  }
+  const bestSigma = worthSigmaOf(signals[best], settings);
+  const most = worth[best] ?? 0;
+  keep(tied, (at) => most - (worth[at] ?? 0) <= bandOf(bestSigma, worthSigmaOf(signals[at], settings), settings));
+}
+
+/** Second: among equals load decides. The least loaded part stays. */
 function keepLeastLoaded({ tied, rho, sorted }: Ranking, settings: RuleSettings): void {
   for (let place = 0; place < tied.length; place += 1) sorted[place] = rho[tied[place] ?? 0] ?? 0;
   sorted.subarray(0, tied.length).sort();
   const most = sorted[Math.floor(settings.tieLoadQuantile * (tied.length - 1))] ?? 0;
+  keep(tied, (at) => (rho[at] ?? 0) <= most);
+}
+
+/** Third: of these, the ones whose whole score, pace included, is as good as the best one's. */
+function keepBest({ signals, deadlineMs }: Situation, settings: RuleSettings, { tied, score }: Ranking): void {
+  let best = tied[0] ?? 0;
+  for (const at of tied) if ((score[at] ?? 0) > (score[best] ?? 0)) best = at;
+  const bestSigma = sigmaOf(signals[best], deadlineMs, settings);
+  const most = score[best] ?? 0;
+  keep(tied, (at) => most - (score[at] ?? 0) <= bandOf(bestSigma, sigmaOf(signals[at], deadlineMs, settings), settings));
+}
+
+/** Leaves those in `places` for which `isKept` holds, in their order, without a new array. */
+function keep(places: number[], isKept: (at: number) => boolean): void {
   let kept = 0;
-  for (const at of tied) {
-    if ((rho[at] ?? 0) > most) continue;
-    tied[kept] = at;
+  for (const at of places) {
+    if (!isKept(at)) continue;
+    places[kept] = at;
     kept += 1;
   }
-  tied.length = kept;
+  places.length = kept;
+}
+
+/** What its tail and its latency take from a score, at most 0. */
+function paceOf(signals: TargetSignals, deadlineMs: number, settings: RuleSettings): number {
+  return factorOf("tail", signals, deadlineMs, 0, settings) + factorOf("latency", signals, deadlineMs, 0, settings);
+}
+
+/** Standard error of what an answer is worth: of its quality and of its share of failures. */
+function worthSigmaOf(signals: TargetSignals | undefined, settings: RuleSettings): number {
+  if (signals === undefined) return 0;
+  const { qualitySigma, errorRate, samples } = signals;
+  const ofQuality = settings.usesQuality ? qualitySigma : 0;
+  return Math.sqrt(ofQuality * ofQuality + (errorRate * (1 - errorRate)) / (Math.min(samples, settings.tieSamplesMax) + settings.tieSamples));
 }
 
 /**
@@ -250,12 +293,12 @@ function keepLeastLoaded({ tied, rho, sorted }: Ranking, settings: RuleSettings)
  */
 function sigmaOf(signals: TargetSignals | undefined, deadlineMs: number, settings: RuleSettings): number {
   if (signals === undefined) return 0;
-  const { qualitySigma, tail, errorRate, samples, latencyMs } = signals;
-  const ofQuality = settings.usesQuality ? qualitySigma : 0;
+  const { tail, samples, latencyMs } = signals;
+  const ofWorth = worthSigmaOf(signals, settings);
   const ofLatency = settings.latencyWeight * settings.latencyNoise * Math.min(1, latencyMs / deadlineMs);
   const ofTail = settings.usesTail ? settings.tailWeight * settings.tailWeight * tail * (1 - tail) : 0;
-  const ofShares = (ofTail + errorRate * (1 - errorRate)) / (Math.min(samples, settings.tieSamplesMax) + settings.tieSamples);
-  return Math.sqrt(ofQuality * ofQuality + ofLatency * ofLatency + ofShares);
+  const count = Math.min(samples, settings.tieSamplesMax) + settings.tieSamples;
+  return Math.sqrt(ofWorth * ofWorth + ofLatency * ofLatency + ofTail / count);
 }
 
 /** How far a utility may be below the best one and still count as equal: a point, or half a standard error of the difference. */

@@ -11,6 +11,8 @@ export type RuleSettings = {
   readonly tieSamples: number;
   /** More samples than this make an estimate no surer: the newest weigh most. */
   readonly tieSamplesMax: number;
+  /** What tail and latency may take from a score before it is more than load explains: beyond, it counts against what an answer is worth. */
+  readonly paceSlack: number;
   /** Of those that are tied, those up to this rank of load stay in the draw. */
   readonly tieLoadQuantile: number;
   /** Standard error of an expected latency, as a share of it. */
@@ -51,6 +53,7 @@ export const ruleDefaults = {
   tieSigmas: 0.5,
   tieSamples: 10,
   tieSamplesMax: 32, // the tail that decides stands on the newest 16 answers and as many of the usual ones
+  paceSlack: 0.45, // a machine of which neighbours take 60 % loses 0.5, one that is ten times too slow 0.65
   tieLoadQuantile: 0.25, // p99 under antagonists is least from 0 to 0.25 and grows by half towards 0.84: the numbers in flight are our own and exact
   latencyNoise: 0.2, // the median of nine answers whose standard deviation is half their mean: 1.25 × 0.5 / 3
   epsilon: 0.01, // as in the SLO-headroom tiers of gateway-api-inference-extension 2754

@@ -2,16 +2,25 @@ import type { RouteRequest } from "../request.js";
 import { keptAfter } from "../signals/decay.js";
 import type { QualitySettings } from "../signals/settings.js";
 import { featureCount, writeFeatures } from "./features.js";
+import { blend, type LevelSum, noParticular, type Particular, priorStrength, valueOf } from "./hierarchy.js";
 import { addQuality, noQuality, type QualitySums, residualSum } from "./residuals.js";
 import { Ridge } from "./ridge.js";
 import { addReport, biasOf, isConstant, isUsable, type SelfReports, vouchedShare } from "./self-reports.js";
+import { addShared, effectsOf, type SharedEffect, type SharedEffects } from "./shared-effect.js";
 
 /** Samples of one MCP in one class, or in a coarser one; by source. */
 export type OwnQuality = {
   readonly self: QualitySums;
   readonly audited: QualitySums;
   /** What was last made of these samples and the coarser ones; holds while both versions are the same. */
-  readonly memo: { reportsVersion: number; ridgeVersion: number; residual: number; lnSelfFactor: number; count: number };
+  readonly memo: {
+    reportsVersion: number;
+    ridgeVersion: number;
+    readonly counted: Particular;
+    /** By its own word alone, and how much of that moves its share: 0 when it is counted already, or never. */
+    readonly claimed: Particular;
+    claimedShare: number;
+  };
 };
 
 /** An estimate; one is reused for every reading, so copy what you keep. */
@@ -21,7 +30,7 @@ export function noOwnQuality(): OwnQuality {
   return {
     self: noQuality(),
     audited: noQuality(),
-    memo: { reportsVersion: -1, ridgeVersion: -1, residual: 0, lnSelfFactor: 0, count: 0 },
+    memo: { reportsVersion: -1, ridgeVersion: -1, counted: noParticular(), claimed: noParticular(), claimedShare: 0 },
   };
 }
 
@@ -54,6 +63,7 @@ export class Quality {
   observe(
     reports: SelfReports,
     levels: readonly OwnQuality[],
+    shared: readonly SharedEffect[],
     request: RouteRequest,
     atMs: number,
     self: number | undefined,
@@ -74,9 +84,27 @@ export class Quality {
     this.squaredError.sum = this.squaredError.sum * kept + error * error;
     this.squaredError.count = this.squaredError.count * kept + 1;
     const isTrusted = this.#settings.selfReports === "trusted";
-    this.ridge.add(this.#features, quality, isSelf && !isTrusted ? this.#settings.selfWeight : 1, atMs);
-    for (const level of levels) addQuality(isSelf ? level.self : level.audited, this.#features, quality, atMs, this.#settings);
+    const weight = isSelf && !isTrusted ? this.#settings.selfWeight : 1;
+    this.ridge.add(this.#features, quality, weight, atMs);
+    const effect = this.#share(reports, levels, shared, quality, weight, atMs);
+    for (const level of levels) addQuality(isSelf ? level.self : level.audited, this.#features, quality, effect, atMs, this.#settings);
     return quality;
+  }
+
+  /** Learns what requests like this one have in common, and tells what is known of it now. */
+  #share(
+    reports: SelfReports,
+    [ofAll]: readonly OwnQuality[],
+    [ofType, ofClass]: readonly SharedEffect[],
+    quality: number,
+    weight: number,
+    atMs: number,
+  ): number {
+    const settings = this.#settings;
+    const own = ofAll === undefined ? 0 : this.#overall(ofAll, vouchedShare(reports, ofAll.self.count, settings), biasOf(reports)).mean;
+    const unexplained = quality - this.ridge.predict(this.#features) - own;
+    for (const effect of [ofType, ofClass]) if (effect !== undefined) addShared(effect, unexplained, weight, atMs, settings);
+    return effectsOf(ofClass, ofType, settings).classEffect;
   }
 
   /** What the request alone tells of the quality to expect. Not clamped. */
@@ -86,16 +114,17 @@ export class Quality {
   }
 
   /** Estimate for an MCP of which nothing is known. The answer is overwritten by the next call. */
-  estimateUnknown(expected: number): QualityEstimate {
-    return this.#answer(expected, 0, 0, 0, 0);
+  estimateUnknown(expected: number, { classEffect }: SharedEffects): QualityEstimate {
+    return this.#answer(expected + classEffect, 0, priorStrength(this.#settings), 0);
   }
 
   /**
-   * Estimate for one MCP. `expected` is what the request alone tells; `own` its samples in the finest level there is (`isOfClass` when that is the request's class),
-   * `coarser` and `coarsest` in those above. The answer is overwritten by the next call.
+   * Estimate for one MCP. `expected` is what the request alone tells, `effects` what requests like it have in common; `own` its samples in the finest level there is
+   * (`isOfClass` when that is the request's class), `coarser` and `coarsest` in those above. The answer is overwritten by the next call.
    */
   estimate(
     expected: number,
+    effects: SharedEffects,
     reports: SelfReports,
     own: OwnQuality,
     isOfClass: boolean,
@@ -105,36 +134,46 @@ export class Quality {
   ): QualityEstimate {
     const ofAll = coarsest ?? coarser ?? own;
     const lastMs = Math.max(ofAll.audited.atMs, ofAll.self.atMs);
-    if (lastMs === Number.NEGATIVE_INFINITY) return this.estimateUnknown(expected);
+    if (lastMs === Number.NEGATIVE_INFINITY) return this.estimateUnknown(expected, effects);
     const { memo } = own;
-    if (memo.reportsVersion !== reports.version || memo.ridgeVersion !== this.ridge.version)
-      this.#remember(reports, own, coarser, coarsest);
+    if (memo.reportsVersion !== reports.version || memo.ridgeVersion !== this.ridge.version) {
+      const ofType = isOfClass ? coarser : coarser === undefined ? undefined : own;
+      this.#remember(reports, own, isOfClass ? own : undefined, ofType, ofAll);
+    }
     const silenceMs = Math.max(0, nowMs - lastMs);
     const returned = keptAfter(silenceMs, this.#settings.silenceHalfLifeMs);
-    return this.#answer(expected, memo.residual * returned, memo.lnSelfFactor * returned, isOfClass ? memo.count : 0, silenceMs);
+    const lnSelfFactor =
+      memo.claimedShare === 0 ? 0 : this.#settings.selfFactorSteepness * memo.claimedShare * valueOf(memo.claimed, effects) * returned;
+    const residual = valueOf(memo.counted, effects) * returned;
+    return this.#answer(expected + effects.classEffect + residual, lnSelfFactor, memo.counted.strength, silenceMs);
   }
 
-  #answer(expected: number, residual: number, lnSelfFactor: number, count: number, silenceMs: number): QualityEstimate {
-    const { shrinkage, varianceDriftPerMs, varianceMax } = this.#settings;
+  #answer(quality: number, lnSelfFactor: number, strength: number, silenceMs: number): QualityEstimate {
+    const { varianceDriftPerMs, varianceMax } = this.#settings;
     const answer = this.#estimate;
-    answer.quality = Math.min(1, Math.max(0, expected + residual));
-    answer.sigma = Math.sqrt(Math.min(varianceMax, this.variance() / (shrinkage + count) + varianceDriftPerMs * silenceMs));
+    answer.quality = Math.min(1, Math.max(0, quality));
+    answer.sigma = Math.sqrt(Math.min(varianceMax, this.variance() / strength + varianceDriftPerMs * silenceMs));
     answer.selfFactor = lnSelfFactor === 0 ? 1 : Math.exp(Math.min(this.#lnSelfMax, Math.max(-this.#lnSelfMax, lnSelfFactor)));
     return answer;
   }
 
-  #remember(reports: SelfReports, own: OwnQuality, coarser: OwnQuality | undefined, coarsest: OwnQuality | undefined): void {
+  #remember(
+    reports: SelfReports,
+    { memo }: OwnQuality,
+    ofClass: OwnQuality | undefined,
+    ofType: OwnQuality | undefined,
+    ofAll: OwnQuality,
+  ): void {
     const settings = this.#settings;
-    const { memo } = own;
-    const selfCount = (coarsest ?? coarser ?? own).self.count;
+    const selfCount = ofAll.self.count;
     const vouched = vouchedShare(reports, selfCount, settings);
     memo.reportsVersion = reports.version;
     memo.ridgeVersion = this.ridge.version;
-    memo.residual = this.#chain(own, coarser, coarsest, 1, vouched, biasOf(reports));
-    memo.count = own.audited.count + vouched * own.self.count;
-    memo.lnSelfFactor = 0;
+    this.#blend(ofClass, ofType, ofAll, 1, vouched, biasOf(reports), memo.counted);
+    memo.claimedShare = 0;
     if (vouched >= 1 || selfCount === 0 || isConstant(reports, settings)) return;
-    memo.lnSelfFactor = settings.selfFactorSteepness * this.#chain(own, coarser, coarsest, 0, 1, 0) * (1 - vouched);
+    memo.claimedShare = 1 - vouched;
+    this.#blend(ofClass, ofType, ofAll, 0, 1, 0, memo.claimed);
   }
 
   /**
@@ -151,10 +190,9 @@ export class Quality {
     const believed = isConstant(reports, settings) ? 0 : 1;
     const lastMs = Math.max(ofAll.audited.atMs, ofAll.self.atMs);
     const silenceMs = lastMs === Number.NEGATIVE_INFINITY ? 0 : Math.max(0, nowMs - lastMs);
-    const residual =
-      this.#chain(ofAll, undefined, undefined, 1, believed, biasOf(reports)) * keptAfter(silenceMs, settings.silenceHalfLifeMs);
-    const count = ofAll.audited.count + believed * ofAll.self.count;
-    const variance = this.variance() / (settings.shrinkage + count) + settings.varianceDriftPerMs * silenceMs;
+    const { mean, strength } = this.#overall(ofAll, believed, biasOf(reports));
+    const residual = mean * keptAfter(silenceMs, settings.silenceHalfLifeMs);
+    const variance = this.variance() / strength + settings.varianceDriftPerMs * silenceMs;
     return {
       quality: Math.min(1, Math.max(0, fleetMean + residual)),
       sigma: Math.sqrt(Math.min(settings.varianceMax, variance)),
@@ -164,39 +202,51 @@ export class Quality {
 
   /** Variance of one sample around its prediction, over the fleet. */
   variance(): number {
-    const { shrinkage, variancePrior } = this.#settings;
-    return (this.squaredError.sum + shrinkage * variancePrior) / (this.squaredError.count + shrinkage);
+    const { variancePrior } = this.#settings;
+    return (this.squaredError.sum + variancePriorCount * variancePrior) / (this.squaredError.count + variancePriorCount);
   }
 
-  /**
-   * Mean residual of the class, shrunk to that of the type, shrunk to that of everything, shrunk to 0. A coarser level counts only as far as it knows more than the finer
-   * one: with one class, this is Σ residual / (shrinkage + count).
-   */
-  #chain(
-    own: OwnQuality,
-    coarser: OwnQuality | undefined,
-    coarsest: OwnQuality | undefined,
+  /** What is particular to the MCP with samples in these levels; `auditShare` of its audits and `selfShare` of its self-reports, less their `bias`, are counted. */
+  #blend(
+    ofClass: OwnQuality | undefined,
+    ofType: OwnQuality | undefined,
+    ofAll: OwnQuality,
     auditShare: number,
     selfShare: number,
     bias: number,
-  ): number {
-    const { shrinkage } = this.#settings;
-    let mean = 0;
-    let known = 0;
-    for (const level of [coarsest, coarser, own]) {
-      if (level === undefined) continue;
-      const selfCount = level.self.count * selfShare;
-      const count = level.audited.count * auditShare + selfCount;
-      if (count === 0) continue;
-      const self = selfCount === 0 ? 0 : (residualSum(level.self, this.ridge) - bias * level.self.count) * selfShare;
-      const audited = auditShare === 0 ? 0 : residualSum(level.audited, this.ridge) * auditShare;
-      const more = known === 0 ? 0 : Math.max(0, 1 - count / known);
-      mean = (self + audited + shrinkage * more * mean) / (shrinkage + count);
-      known = count;
-    }
-    return mean;
+    into: Particular,
+  ): void {
+    this.#sum(ofAll, auditShare, selfShare, bias, allSum);
+    allSum.sum -= ofAll.audited.effect * auditShare + ofAll.self.effect * selfShare;
+    this.#sum(ofType, auditShare, selfShare, bias, typeSum);
+    this.#sum(ofClass, auditShare, selfShare, bias, classSum);
+    blend(allSum, typeSum, classSum, this.#settings, into);
+  }
+
+  #sum(level: OwnQuality | undefined, auditShare: number, selfShare: number, bias: number, into: LevelSum): void {
+    into.count = 0;
+    into.sum = 0;
+    if (level === undefined) return;
+    into.count = level.audited.count * auditShare + level.self.count * selfShare;
+    if (auditShare > 0) into.sum += residualSum(level.audited, this.ridge) * auditShare;
+    if (selfShare > 0) into.sum += (residualSum(level.self, this.ridge) - bias * level.self.count) * selfShare;
+  }
+
+  /** What is particular to an MCP over all requests: its mean residual, drawn towards 0. */
+  #overall(ofAll: OwnQuality, selfShare: number, bias: number): { readonly mean: number; readonly strength: number } {
+    this.#sum(ofAll, 1, selfShare, bias, allSum);
+    const strength = allSum.count + priorStrength(this.#settings);
+    return { mean: (allSum.sum - ofAll.audited.effect - ofAll.self.effect * selfShare) / strength, strength };
   }
 }
+
+/** Written by `#sum`, read at once. */
+const allSum: LevelSum = { count: 0, sum: 0 };
+const typeSum: LevelSum = { count: 0, sum: 0 };
+const classSum: LevelSum = { count: 0, sum: 0 };
+
+/** Samples that the prior variance is worth. */
+const variancePriorCount = 20;
 
 /** Samples over which the fleet's squared error is averaged: a few per MCP of a large fleet. */
 const squaredErrorMemory = 1_000;

@@ -11,6 +11,8 @@ export type QualitySums = {
   count: number;
   quality: number;
   readonly features: Float64Array;
+  /** Σ of what was known at the time of what their requests have in common. */
+  effect: number;
   atMs: number;
   /** Σ (quality − prediction) with the coefficients of `solvedWith`. */
   residual: number;
@@ -18,20 +20,36 @@ export type QualitySums = {
 };
 
 export function noQuality(): QualitySums {
-  return { count: 0, quality: 0, features: new Float64Array(featureCount), atMs: Number.NEGATIVE_INFINITY, residual: 0, solvedWith: -1 };
+  return {
+    count: 0,
+    quality: 0,
+    features: new Float64Array(featureCount),
+    effect: 0,
+    atMs: Number.NEGATIVE_INFINITY,
+    residual: 0,
+    solvedWith: -1,
+  };
 }
 
 /**
  * Adds a sample. Older ones lose weight by their age and by the number of samples since (`memorySamples`): the first bounds how long, the second on how many samples
  * an MCP that has changed is judged by what it was.
  */
-export function addQuality(sums: QualitySums, features: Float64Array, quality: number, atMs: number, settings: QualitySettings): void {
+export function addQuality(
+  sums: QualitySums,
+  features: Float64Array,
+  quality: number,
+  effect: number,
+  atMs: number,
+  settings: QualitySettings,
+): void {
   const isNewer = atMs >= sums.atMs;
   const kept =
     (isNewer ? keptAfter(sums.count === 0 ? 0 : atMs - sums.atMs, settings.ownHalfLifeMs) : 1) * (1 - 1 / settings.memorySamples);
   const weight = isNewer ? 1 : keptAfter(sums.atMs - atMs, settings.ownHalfLifeMs);
   sums.count = sums.count * kept + weight;
   sums.quality = sums.quality * kept + weight * quality;
+  sums.effect = sums.effect * kept + weight * effect;
   for (let index = 0; index < featureCount; index += 1) {
     sums.features[index] = (sums.features[index] ?? 0) * kept + weight * (features[index] ?? 0);
   }

@@ -276,7 +276,8 @@ class Book {
     isAfterwards: boolean,
   ): void {
     const levels = cells.map((cell) => cell.quality);
-    const quality = this.#quality.observe(mcp.reports, levels, request, atMs, self, audited, isAfterwards);
+    const shared = cells.slice(1).map((cell) => cell.level.shared);
+    const quality = this.#quality.observe(mcp.reports, levels, shared, request, atMs, self, audited, isAfterwards);
     if (quality === undefined) return;
     const weight = this.#slow.weightAt(atMs);
     for (const cell of cells) {

@@ -130,3 +130,24 @@ function medianOfPicked(completions: Completions, taken: number): number {
   const upper = latencies[middle] ?? 0;
   return taken % 2 === 1 ? upper : (upper + (latencies[middle - 1] ?? 0)) / 2;
 }
+
+const newest = { late: 0, count: 0 };
+
+/** Of the newest `countMax` completions since `sinceMs`: how many there are, and how many took longer than `deadlineMs`. Overwritten by the next call. */
+export function lateOfNewest(
+  completions: Completions,
+  deadlineMs: number,
+  countMax: number,
+  sinceMs: number,
+): { readonly late: number; readonly count: number } {
+  newest.late = 0;
+  newest.count = 0;
+  const kept = Math.min(completions.added, completionsKept, countMax);
+  for (let back = 1; back <= kept; back += 1) {
+    const slot = (completions.added - back) % completionsKept;
+    if ((completions.atMs[slot] ?? 0) < sinceMs) continue;
+    newest.count += 1;
+    if ((completions.latencyMs[slot] ?? 0) > deadlineMs) newest.late += 1;
+  }
+  return newest;
+}

@@ -1,6 +1,7 @@
 import { limits } from "../../platform/limits.js";
 import { noOwnQuality, type OwnQuality } from "../learn/quality.js";
 import { noReports, type SelfReports } from "../learn/self-reports.js";
+import { noSharedEffect, type SharedEffect } from "../learn/shared-effect.js";
 import { type Completions, noCompletions } from "./completions.js";
 import { emptyHistogram, type LogHistogram } from "./log-histogram.js";
 import type { OpenStarts } from "./open-starts.js";
@@ -19,6 +20,8 @@ export type Level = {
   qualityCount: number;
   cost: number;
   costCount: number;
+  /** What its requests have in common in quality. Unused for everything. */
+  readonly shared: SharedEffect;
   readonly cells: Map<string, Cell>;
   movedAtMs: number;
 };
@@ -228,6 +231,7 @@ function emptyLevel(key: string, atMs: number): Level {
     qualityCount: 0,
     cost: 0,
     costCount: 0,
+    shared: noSharedEffect(),
     cells: new Map(),
     movedAtMs: atMs,
   };

@@ -1,6 +1,6 @@
 import type { Quality, QualityEstimate } from "../learn/quality.js";
 import type { TargetSignals } from "../signal-book.js";
-import { nearMedian, peakAt } from "./completions.js";
+import { lateOfNewest, nearMedian, peakAt } from "./completions.js";
 import { type Decay, keptAfter } from "./decay.js";
 import { latencyMinMs, placeThreshold, type Threshold, totalOf, weightAbove } from "./log-histogram.js";
 import { type Cell, loadBucketCount, type Mcp } from "./memory.js";
@@ -115,7 +115,10 @@ function tell(by: Estimators, situation: Situation, cell: Cell, ms: number, from
   return cell;
 }
 
-/** P(later than the deadline) at the present load, shrunk to that at any load, shrunk to the fleet's. What is open beyond the deadline is late already. */
+/**
+ * P(later than the deadline): that of the newest answers, shrunk to that at the present load, to that at any load, to the fleet's. What is open beyond the deadline is
+ * late already.
+ */
 function tailOf(by: Estimators, situation: Situation, finestCell: Cell, inFlight: number, nowMs: number): number {
   const { samplesMin, tailShrinkage } = by.settings;
   const kept = by.slow.keptAt(nowMs);
@@ -134,7 +137,11 @@ function tailOf(by: Estimators, situation: Situation, finestCell: Cell, inFlight
   const above = atLoad === undefined ? 0 : weightAbove(atLoad, threshold) * kept;
   const here = openLonger(finestCell.open, situation.deadlineMs, nowMs);
   const late = isTold(by, finestCell, nowMs) ? Math.max(here, openLonger(finestCell.toldOpen, situation.deadlineMs, nowMs)) : here;
-  return Math.min(1, (above + tailShrinkage * pooled + late) / (count + tailShrinkage + late));
+  const settled = (above + tailShrinkage * pooled) / (count + tailShrinkage);
+  // Minutes of answers say what is usual; the last few, and who waits beyond the deadline, say whether it still is.
+  const { recentTailCount, recentTailShrinkage, nearMaxAgeMs } = by.settings;
+  const recent = lateOfNewest(cell.completions, situation.deadlineMs / scale, recentTailCount, nowMs - nearMaxAgeMs);
+  return Math.min(1, (recent.late + recentTailShrinkage * settled + late) / (recent.count + recentTailShrinkage + late));
 }
 
 const scaledThreshold: Threshold = { bucket: 0, share: 0 };
@@ -162,11 +169,12 @@ function costOf(by: Estimators, situation: Situation, finestCell: Cell, nowMs: n
 }
 
 function qualityOf(by: Estimators, situation: Situation, finestCell: Cell | undefined, nowMs: number): QualityEstimate {
-  if (finestCell === undefined) return by.quality.estimateUnknown(situation.expected);
+  if (finestCell === undefined) return by.quality.estimateUnknown(situation.expected, situation);
   const { mcp, coarser } = finestCell;
   const isOfClass = finestCell.level === situation.ofClass;
   return by.quality.estimate(
     situation.expected,
+    situation,
     mcp.reports,
     finestCell.quality,
     isOfClass,

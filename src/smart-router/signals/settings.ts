@@ -17,6 +17,9 @@ export type SignalBookSettings = {
   readonly histogramHalfLifeMs: number;
   /** Samples that the pooled tail probability weighs against that of one load bucket. */
   readonly tailShrinkage: number;
+  /** Newest answers that tell whether what was usual still is, and what the usual weighs against them, in answers. */
+  readonly recentTailCount: number;
+  readonly recentTailShrinkage: number;
   /** Tail probability where nothing is known: a deadline at the p90 is missed by one in ten. */
   readonly tailPrior: number;
   readonly errorHalfLifeMs: number;
@@ -51,6 +54,12 @@ export type QualitySettings = {
   readonly ownHalfLifeMs: number;
   /** Samples that the shared prediction weighs against an MCP's own. */
   readonly shrinkage: number;
+  /** The same between types and between classes of a type: the less levels differ, the more samples the coarser one is worth. */
+  readonly typeShrinkage: number;
+  readonly classShrinkage: number;
+  /** Samples, of all MCPs together, that "nothing special" weighs against what the requests of a type have in common, and the newest that this can stand on. */
+  readonly sharedShrinkage: number;
+  readonly sharedMemorySamples: number;
   /** Newest samples that a mean can stand on: bounds how long an MCP that changed is judged by what it was. */
   readonly memorySamples: number;
   /** An MCP that tells nothing goes back to the fleet's mean with this half-life. */
@@ -88,6 +97,8 @@ export const signalDefaults: SignalBookSettings = {
   latencyPriorFactor: 1.5, // a newcomer must not look faster than those who are known
   histogramHalfLifeMs: 300_000, // a tail of 1 % needs minutes of samples
   tailShrinkage: 10,
+  recentTailCount: 16, // an MCP that turned slow is known by it as soon as it has answered so often
+  recentTailShrinkage: 16,
   tailPrior: 0.1,
   errorHalfLifeMs: 60_000,
   errorShrinkage: 2,
@@ -105,7 +116,12 @@ export const signalDefaults: SignalBookSettings = {
     ridge: 1,
     solveEvery: 32, // 12 × 12: some microseconds, so below 0.2 µs per sample
     ownHalfLifeMs: 6 * hourMs,
-    shrinkage: 20,
+    // Their inverses sum to 1/20: with one class, 20 samples are half of an estimate.
+    shrinkage: 60,
+    typeShrinkage: 40,
+    classShrinkage: 120,
+    sharedShrinkage: 5,
+    sharedMemorySamples: 1_000,
     memorySamples: 200, // after 300 samples 78 % of a mean are new
     silenceHalfLifeMs: hourMs / 2,
     variancePrior: 1 / 16, // standard deviation 0.25

@@ -1,4 +1,5 @@
 import type { Quality } from "../learn/quality.js";
+import { effectsOf } from "../learn/shared-effect.js";
 import { classOf, type RouteRequest } from "../request.js";
 import type { ClassSignals } from "../signal-book.js";
 import type { Decay } from "./decay.js";
@@ -19,6 +20,9 @@ export type Situation = {
   priorMs: number;
   /** Expected quality by the request alone. */
   expected: number;
+  /** What requests of the type, and of the class, have in common beyond that. */
+  typeEffect: number;
+  classEffect: number;
   /** Mean cost in the class; 0 when nobody tells any. */
   cost: number;
   deadlineMs: number;
@@ -57,6 +61,8 @@ export class Situations {
       signals: noClassSignals,
       priorMs: 0,
       expected: 0,
+      typeEffect: 0,
+      classEffect: 0,
       cost: 0,
       deadlineMs: 0,
       threshold: { bucket: 0, share: 0 },
@@ -103,6 +109,9 @@ export class Situations {
     const { latencyPriorFactor, latencyPriorMs } = this.#settings;
     situation.priorMs = totalOf(timed.latency) * kept > sampleMin ? p50Ms * latencyPriorFactor : latencyPriorMs;
     situation.expected = this.#quality.expect(request, nowMs);
+    const effects = effectsOf(situation.ofClass?.shared, situation.ofType?.shared, this.#settings.quality);
+    situation.typeEffect = effects.typeEffect;
+    situation.classEffect = effects.classEffect;
     const priced = this.#pick(situation, (level) => level.costCount * kept >= samplesMin);
     situation.cost = priced.costCount * kept > sampleMin ? priced.cost / priced.costCount : 0;
     situation.deadlineMs = request.deadlineMs ?? situation.signals.deadlineMs;

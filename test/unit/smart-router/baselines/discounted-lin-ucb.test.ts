@@ -129,6 +129,18 @@ describe("D-LinUCB", () => {
     expect(policy.choose(asking("ocr"), busy, 0, seededRng(1)).mcpId).toBe("a");
   });
 
+  test("a price is worth what the operator says", () => {
+    for (const [priceWeight, expected] of [
+      [0.3, "a"],
+      [0.5, "b"],
+    ] as const) {
+      const policy = createDiscountedLinUcb({ ...discountedLinUcbDefaults, optimism: 0, prices: new Map([["a", 7]]), priceWeight });
+      rates(policy, "a", 0.9, 500);
+      rates(policy, "b", 0.5, 500);
+      expect(choice(policy).mcpId).toBe(expected);
+    }
+  });
+
   test("types beyond the limit share one feature", () => {
     const policy = createDiscountedLinUcb({ ...discountedLinUcbDefaults, typesMax: 1 });
     rates(policy, "a", 0.5, 5, "first");

@@ -1,0 +1,76 @@
+import { fork } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { materialFrom } from "../src/cli/simulation-material.js";
+import { barChart } from "../src/simulate/bar-chart.js";
+import { plan, type RunResult, report, run } from "../src/simulate/evaluation.js";
+import { evaluationTables, placeBetweenMarkers } from "../src/simulate/evaluation-page.js";
+import { scenarios } from "../src/simulate/scenarios.js";
+
+/**
+ * Every scenario with every policy, and what docs/evaluation.md says of it.
+ * Environment: SEEDS (10), SCALE (1), WORKERS (2), ONLY (S1,S4: prints, and writes nothing), QUICK=1 (2 seeds, lengths × 0.2, writes nothing).
+ */
+const root = join(fileURLToPath(new URL(".", import.meta.url)), "..");
+const isQuick = process.env.QUICK === "1";
+const seedCount = Number(process.env.SEEDS || (isQuick ? 2 : 10));
+const scale = Number(process.env.SCALE || (isQuick ? 0.2 : 1));
+const workers = Number(process.env.WORKERS || 2);
+const only = (process.env.ONLY ?? "").split(",").filter((id) => id !== "");
+const chosen = scenarios.filter((scenario) => only.length === 0 || only.includes(scenario.id) || only.includes(scenario.name));
+const seeds = Array.from({ length: seedCount }, (_, index) => index + 1);
+const tasks = plan(chosen, seeds);
+const part = process.env.EVALUATE_PART;
+
+if (part === undefined) await evaluate();
+else work(Number(part));
+
+/** A worker: every `workers`-th task. What code costs is measured by the first worker alone, so that two of them do not share a core. */
+function work(mine: number): void {
+  const material = materialFrom(join(root, "../shared/data"), scale);
+  for (const [index, task] of tasks.entries()) if (index % workers === mine) process.send?.(run(task, chosen, material));
+  process.disconnect?.();
+}
+
+async function evaluate(): Promise<void> {
+  const startedMs = performance.now();
+  const runs: RunResult[] = [];
+  await Promise.all(Array.from({ length: workers }, (_, mine) => collect(mine, runs)));
+  const minutes = (performance.now() - startedMs) / 60_000;
+  const reports = chosen.map((scenario) => report(scenario, runs));
+  for (const { id, claims } of reports)
+    for (const claim of claims) console.log(`${id} ${claim.isMet ? "met   " : "MISSED"} ${claim.text}: ${claim.measured}`);
+  console.log(`${runs.length} runs in ${minutes.toFixed(1)} minutes`);
+  if (isQuick || only.length > 0) return;
+  const command = `make evaluate SEEDS=${seedCount} SCALE=${scale}`;
+  writeFileSync(
+    join(root, "bench/results/evaluation.json"),
+    `${JSON.stringify({ command, seeds, scale, minutes, reports }, undefined, 1)}\n`,
+  );
+  const page = join(root, "docs/evaluation.md");
+  writeFileSync(
+    page,
+    placeBetweenMarkers(readFileSync(page, "utf8"), evaluationTables(reports, chosen, { command, seeds, scale, minutes })),
+  );
+  mkdirSync(join(root, "docs/evaluation"), { recursive: true });
+  for (const [index, scenario] of chosen.entries()) {
+    const told = reports[index];
+    if (told !== undefined) writeFileSync(join(root, "docs/evaluation", `${scenario.name}.svg`), barChart(told, scenario));
+  }
+}
+
+/** Starts one worker and takes its results. Errors: rejects when it ends otherwise than well. */
+function collect(mine: number, runs: RunResult[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = fork(fileURLToPath(import.meta.url), {
+      env: { ...process.env, EVALUATE_PART: String(mine) },
+      execArgv: process.execArgv,
+    });
+    child.on("message", (result: RunResult) => {
+      runs.push(result);
+      if (runs.length % 50 === 0) console.log(`${runs.length} of ${tasks.length} runs`);
+    });
+    child.on("exit", (code) => (code === 0 ? resolve() : reject(new Error(`worker ${mine} ended with ${code}`))));
+  });
+}

@@ -1,0 +1,123 @@
+import { type Arrivals, poisson, replayed, steady, type Work } from "../arrivals.js";
+import { bursty } from "../bursts.js";
+import { contenderNamed } from "../contenders.js";
+import { exponential } from "../draws.js";
+import { type Figures, measured, shareWithin } from "../figures.js";
+import { both, judgeRatio } from "../judging.js";
+import type { RunLog } from "../run-log.js";
+import { type Material, type Results, type Scenario, worldCell } from "../scenario.js";
+import { estimate, pairedDifference } from "../statistics.js";
+import { antagonist, equalServers, plainWorld, type World } from "../world.js";
+
+const ours = "P13-ours";
+const objectiveMs = 1_000;
+const conversation = "conversation trace, 10 times as fast";
+const bursts = "bursts of CV 13, 10 times as fast";
+const speed = 10;
+const lengthMs = 240_000;
+/** What a token costs: one generated, and one read. */
+const generatedMs = 1;
+const readMs = 0.05;
+const traceFile = "azure_llm_2023_conv.csv";
+
+/** Requests of the trace from a seeded place on, faster. A generator with its rate and mean work where the file is not. */
+function conversations(material: Material, horizonMs: number, seed: number): Arrivals {
+  const text = material.text(traceFile);
+  if (text === undefined) return steady(poisson(55), (rng) => exponential(rng, 270), horizonMs);
+  const rows = rowsOf(text);
+  const lastMs = rows.at(-1)?.atMs ?? 0;
+  const fromMs = ((seed * 0.618_033_988_75) % 1) * Math.max(0, lastMs - horizonMs);
+  return replayed(
+    rows.filter((row) => row.atMs >= fromMs && row.atMs < fromMs + horizonMs).map((row) => ({ ...row, atMs: row.atMs - fromMs })),
+  );
+}
+
+/** TIMESTAMP,ContextTokens,GeneratedTokens, a header first; lines that are no request are left out. */
+function rowsOf(text: string): readonly { readonly atMs: number; readonly workMs: number }[] {
+  const rows = text
+    .split("\n")
+    .slice(1)
+    .map((line) => {
+      const [at = "", context = "", generated = ""] = line.split(",");
+      return {
+        wallMs: Date.parse(`${at.slice(0, 23).replace(" ", "T")}Z`),
+        workMs: Number(generated) * generatedMs + Number(context) * readMs,
+      };
+    })
+    .filter((row) => Number.isFinite(row.wallMs) && Number.isFinite(row.workMs));
+  const first = rows[0]?.wallMs ?? 0;
+  return rows.map((row) => ({ atMs: (row.wallMs - first) / speed, workMs: row.workMs })).sort((a, b) => a.atMs - b.atMs);
+}
+
+function worldOf(serverCount: number, arrivals: Arrivals, horizonMs: number): World {
+  const servers = equalServers(serverCount, { cores: 4, capacity: 200 }, (index) => ({
+    contention: antagonist(index, serverCount, horizonMs + 10_000),
+  }));
+  return { ...plainWorld, servers, measureFromMs: 10_000, arrivals };
+}
+
+const tokens: Work = (rng) => exponential(rng, 150);
+
+function serviceFigures(log: RunLog): Figures {
+  return { attainmentPercent: 100 * shareWithin(measured(log), objectiveMs) };
+}
+
+function judgeCell(results: Results, cell: string) {
+  const own = results.values(cell, ours, "attainmentPercent");
+  const theirs = results.values(cell, "P9-prequal", "attainmentPercent");
+  const difference = pairedDifference(own, theirs);
+  return both(judgeRatio(results, { cell, figure: "p99Ms", contender: ours, other: "P9-prequal" }, { atMost: 1 }), {
+    measured: `attainment ${estimate(own).mean.toFixed(2)} %, ${difference.mean.toFixed(2)} ± ${difference.halfWidth.toFixed(2)} points more`,
+    isMet: difference.mean >= 0,
+  });
+}
+
+export const traceReplay: Scenario = {
+  id: "S16",
+  name: "trace-replay",
+  question: "Recorded and very bursty traffic: how long do requests take, and how many are answered within a second?",
+  setting:
+    "Azure's conversation trace of 2023 (5.5 requests a second, CV 1.09), a seeded window of it ten times as fast, a millisecond for each generated token and 0.05 for each that is read, over 8 servers of four cores " +
+    "with the neighbours of S2; where the file is not present, Poisson arrivals of the same rate. Then bursts of CV 13 with three of four seconds idle, 26 requests a second in the mean, exponential work of 150 ms, over 8 servers.",
+  contenders: [
+    ours,
+    "P2-round-robin",
+    "P4-a58-weights",
+    "P5-least-requests",
+    "P7-peak-ewma",
+    "P9-prequal",
+    "P9t-prequal-tuned",
+    "P0-oracle",
+  ],
+  cells: [
+    worldCell(
+      conversation,
+      contenderNamed,
+      (material, seed) => {
+        const horizonMs = lengthMs * material.scale;
+        return worldOf(8, conversations(material, horizonMs, seed), horizonMs);
+      },
+      serviceFigures,
+    ),
+    worldCell(
+      bursts,
+      contenderNamed,
+      (material) => {
+        const horizonMs = lengthMs * material.scale;
+        return worldOf(8, steady(bursty(26), tokens, horizonMs), horizonMs);
+      },
+      serviceFigures,
+    ),
+  ],
+  columns: [
+    { figure: "p50Ms", heading: "p50 ms", digits: 0 },
+    { figure: "p99Ms", heading: "p99 ms", digits: 0 },
+    { figure: "p999Ms", heading: "p99.9 ms", digits: 0 },
+    { figure: "attainmentPercent", heading: "within 1 s, %", digits: 2 },
+  ],
+  chartFigure: "p99Ms",
+  claims: [conversation, bursts].map((cell) => ({
+    text: `${cell}: p99 and attainment no worse than Prequal`,
+    judge: (results: Results) => judgeCell(results, cell),
+  })),
+};

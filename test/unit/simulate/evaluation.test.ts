@@ -1,0 +1,69 @@
+import { describe, expect, test } from "vitest";
+import { barChart } from "../../../src/simulate/bar-chart.js";
+import { contenderNamed, contenders } from "../../../src/simulate/contenders.js";
+import { plan, report, run } from "../../../src/simulate/evaluation.js";
+import { beginMarker, endMarker, evaluationTables, placeBetweenMarkers } from "../../../src/simulate/evaluation-page.js";
+import { sinkhole } from "../../../src/simulate/scenarios/sinkhole.js";
+import { slowServer } from "../../../src/simulate/scenarios/slow-server.js";
+import { scenarios } from "../../../src/simulate/scenarios.js";
+
+/** Ten thousand simulated requests a second and less on a busy machine: the length of these tests is work, not waiting. */
+const longMs = 240_000;
+const material = { text: () => undefined, monotonicMs: () => 0, scale: 1 };
+
+describe("an evaluation", () => {
+  test("every scenario names contenders that there are, and has a target", () => {
+    const ids = new Set(contenders.map(({ id }) => id));
+    for (const { contenders: named, claims, columns, cells } of scenarios) {
+      expect(named.filter((id) => !ids.has(id))).toEqual([]);
+      expect(claims.length).toBeGreaterThan(0);
+      expect(columns.length).toBeGreaterThan(0);
+      expect(new Set(cells.map((cell) => cell.name)).size).toBe(cells.length);
+    }
+    expect(new Set(scenarios.map(({ name }) => name)).size).toBe(scenarios.length);
+    expect(contenderNamed("P9-prequal").id).toBe("P9-prequal");
+  });
+
+  test(
+    "figures of one scenario become judgements, tables and a chart",
+    () => {
+      const own = { ...sinkhole, contenders: ["P13-ours", "P2-round-robin"] };
+      const runs = plan([own], [1, 2]).map((task) => run(task, [own], material));
+      const told = report(own, runs.toReversed());
+      expect(told.seeds).toEqual([1, 2]);
+      const [ours, roundRobin] = told.rows;
+      expect(ours?.figures.errorPercent?.estimate.mean).toBeLessThan(0.5);
+      expect(roundRobin?.figures.errorPercent?.estimate.mean).toBeGreaterThan(8);
+      expect(roundRobin?.figures.errorPercent?.againstFirst.mean).toBeGreaterThan(8);
+      expect(told.claims[0]?.isMet).toBe(true);
+      const tables = evaluationTables([told], [own], { command: "make evaluate", seeds: [1, 2], scale: 1, minutes: 1 });
+      const page = placeBetweenMarkers(`# Page\n${beginMarker}\nold\n${endMarker}\nafter`, tables);
+      expect(page).toContain("| P13-ours |");
+      expect(page).not.toContain("old");
+      expect(page.endsWith("after")).toBe(true);
+      expect(barChart(told, own)).toMatch(/^<svg [\s\S]*P2-round-robin[\s\S]*<\/svg>\n$/);
+    },
+    longMs,
+  );
+
+  test("a target without runs is missed", () => {
+    expect(report(slowServer, []).claims.map((claim) => claim.isMet)).toEqual([false]);
+  });
+
+  test(
+    "the experiment with the slow server gives what was published",
+    () => {
+      const own = { ...slowServer, contenders: ["P2-round-robin", "P5-least-requests", "P7-peak-ewma"] };
+      const share = own.contenders.map((contender) => {
+        const { figures } = run({ scenario: "S1", cell: own.cells[0]?.name ?? "", contender, seed: 4 }, [own], material);
+        return figures.withinASecondPercent ?? 0;
+      });
+      // Published: about 95, 99 and 99.9 %.
+      expect(share[0]).toBeCloseTo(95.5, 0);
+      expect(share[1]).toBeGreaterThan(99);
+      expect(share[1]).toBeLessThan(99.8);
+      expect(share[2]).toBeGreaterThan(99.85);
+    },
+    longMs,
+  );
+});
