@@ -3,10 +3,27 @@ import { antagonists } from "./scenarios/antagonists.js";
 import { coldJoin } from "./scenarios/cold-join.js";
 import { grayHang } from "./scenarios/gray-hang.js";
 import { massFailure } from "./scenarios/mass-failure.js";
+import { offPolicy } from "./scenarios/off-policy.js";
+import { poisonedQuality } from "./scenarios/poisoned-quality.js";
+import { qualityDrift } from "./scenarios/quality-drift.js";
+import { qualityMix } from "./scenarios/quality-mix.js";
 import { loadRamp } from "./scenarios/ramp.js";
 import { sinkhole } from "./scenarios/sinkhole.js";
 import { slowServer } from "./scenarios/slow-server.js";
 import { sparseBroken } from "./scenarios/sparse-broken.js";
 
 /** Every scenario, in the order of its number. */
-export const scenarios: readonly Scenario[] = [slowServer, antagonists, loadRamp, sinkhole, grayHang, coldJoin, sparseBroken, massFailure];
+export const scenarios: readonly Scenario[] = [
+  slowServer,
+  antagonists,
+  loadRamp,
+  sinkhole,
+  grayHang,
+  qualityMix,
+  qualityDrift,
+  coldJoin,
+  sparseBroken,
+  massFailure,
+  offPolicy,
+  poisonedQuality,
+];
