@@ -49,11 +49,12 @@ export function createSimulatedRouter(surroundings: Pick<DispatcherSurroundings,
  * Our own: the router of production behind its own door. It learns of a request by the start event that names the decision, and of its end by the terminal event, or by
  * the end of the lease where an MCP says nothing any more.
  */
-export function routerContender(id: string, changes: RouterChanges = {}): Contender {
+export function routerContender(id: string, changes: RouterChanges = {}, watch: (router: Router) => void = () => {}): Contender {
   return {
     id,
     create: (surroundings) => {
       const router = createSimulatedRouter(surroundings, changes);
+      watch(router);
       const placed = new Map<string, string>();
       let sessions = 0;
       const sessionOf = new Map<string, string>();

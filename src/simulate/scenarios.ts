@@ -4,6 +4,10 @@ import { coldJoin } from "./scenarios/cold-join.js";
 import { decisionCost } from "./scenarios/decision-cost.js";
 import { grayHang } from "./scenarios/gray-hang.js";
 import { massFailure } from "./scenarios/mass-failure.js";
+import { offPolicy } from "./scenarios/off-policy.js";
+import { poisonedQuality } from "./scenarios/poisoned-quality.js";
+import { qualityDrift } from "./scenarios/quality-drift.js";
+import { qualityMix } from "./scenarios/quality-mix.js";
 import { loadRamp } from "./scenarios/ramp.js";
 import { sinkhole } from "./scenarios/sinkhole.js";
 import { slowServer } from "./scenarios/slow-server.js";
@@ -17,9 +21,13 @@ export const scenarios: readonly Scenario[] = [
   loadRamp,
   sinkhole,
   grayHang,
+  qualityMix,
+  qualityDrift,
   coldJoin,
   sparseBroken,
   massFailure,
   traceReplay,
+  offPolicy,
+  poisonedQuality,
   decisionCost,
 ];

@@ -284,7 +284,9 @@ function worthSigmaOf(signals: TargetSignals | undefined, settings: RuleSettings
   if (signals === undefined) return 0;
   const { qualitySigma, errorRate, samples } = signals;
   const ofQuality = settings.usesQuality ? qualitySigma : 0;
-  return Math.sqrt(ofQuality * ofQuality + (errorRate * (1 - errorRate)) / (Math.min(samples, settings.tieSamplesMax) + settings.tieSamples));
+  return Math.sqrt(
+    ofQuality * ofQuality + (errorRate * (1 - errorRate)) / (Math.min(samples, settings.tieSamplesMax) + settings.tieSamples),
+  );
 }
 
 /**

@@ -20,12 +20,24 @@ describe("learnRewards", () => {
     }
   });
 
-  test("of an MCP that was never seen it expects the mean of all, and of an unseen class that of its type", () => {
-    const rows = rewarded(2, 4_000);
-    const model = learnRewards(rows);
-    const mean = rows.reduce((sum, { reward }) => sum + reward, 0) / rows.length;
-    expect(model(row(1), "stranger")).toBeCloseTo(mean, 12);
+  test("of an MCP that was never seen it expects the mean of the type, and of an unseen class that of its pair", () => {
+    const model = learnRewards(rewarded(2, 4_000));
+    expect(Math.abs(model(row(1), "stranger") - 0.6)).toBeLessThan(0.04);
     expect(Math.abs(model(row(1, { requestType: "ocr", requestClass: "ocr/9" }), "a") - 0.9)).toBeLessThan(0.05);
+  });
+
+  test("an MCP that got mostly the easy type is not expected to be good at the hard one", () => {
+    // Both MCPs are equal: 0.9 in "easy", 0.3 in "hard"; "a" got nine tenths of the easy ones and a hundredth of the hard ones.
+    const rng = seededRng(9);
+    const rows = Array.from({ length: 4_000 }, (_, number) => {
+      const requestType = rng() < 0.5 ? "easy" : "hard";
+      const chosen = rng() < (requestType === "easy" ? 0.9 : 0.01) ? "a" : "b";
+      return {
+        row: row(number, { requestType, requestClass: `${requestType}/3`, chosen }),
+        reward: rng() < (requestType === "easy" ? 0.9 : 0.3) ? 1 : 0,
+      };
+    });
+    expect(Math.abs(learnRewards(rows)(row(1, { requestType: "hard", requestClass: "hard/3" }), "a") - 0.3)).toBeLessThan(0.15);
   });
 
   test("without rows it expects nothing", () => {
