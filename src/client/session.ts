@@ -1,5 +1,6 @@
 import { unreachable } from "../platform/assert.js";
 import { type BackoffLimits, backoffMs } from "../platform/backoff.js";
+import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import type { Rng } from "../platform/rng.js";
 
@@ -99,6 +100,11 @@ export function describeClose(why: CloseReason): string {
     default:
       return unreachable(why);
   }
+}
+
+/** What is thrown to whoever reports to a session that is over. */
+export function overError(why: CloseReason): CoordinatorError {
+  return new CoordinatorError("unavailable", `the session is over: ${describeClose(why)}`, { reason: "COORDINATOR_DRAINING" });
 }
 
 const done: CloseReason = { kind: "done" };

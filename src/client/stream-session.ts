@@ -2,13 +2,13 @@ import type { StreamInteractionsResponse } from "../../gen/mcp/coordinator/v1/in
 import { type DrainNotice, DrainReason, type Welcome } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import { unreachable } from "../platform/assert.js";
 import { type Clock, systemClock } from "../platform/clock.js";
-import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import { systemRng } from "../platform/rng.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
 import { type Connection, createConnection, type Endpoint, hasAlternatives, type SessionCall } from "./connect.js";
 import { departureOf } from "./departure.js";
 import { FrameWriter } from "./frame-writer.js";
+import { hearCall } from "./hear-call.js";
 import { KeyRenewal } from "./key-renewal.js";
 import { Ledger } from "./ledger.js";
 import { McpConfigInForce } from "./mcp-config-in-force.js";
@@ -18,8 +18,8 @@ import type { ClientRoutes } from "./routes.js";
 import { RoutesInForce } from "./routes-in-force.js";
 import {
   type CloseReason,
-  describeClose,
   freshSession,
+  overError,
   type SessionEffect,
   type SessionEvent,
   type SessionRules,
@@ -120,11 +120,7 @@ export class StreamSession implements AsyncDisposable {
    * Errors: `invalid` when the encoded event is larger than any coordinator takes; `unavailable` when the session is over.
    */
   report(event: EventInit): string | undefined {
-    if (this.#state.kind === "closed") {
-      throw new CoordinatorError("unavailable", `the session is over: ${describeClose(this.#state.why)}`, {
-        reason: "COORDINATOR_DRAINING",
-      });
-    }
+    if (this.#state.kind === "closed") throw overError(this.#state.why);
     const eventId = this.#ledger.report(event);
     if (eventId !== undefined) this.#schedulePump();
     return eventId;
@@ -223,19 +219,15 @@ export class StreamSession implements AsyncDisposable {
     this.#call = call;
     this.#writer.attach(call);
     this.#terms.forget();
-    // Every listener checks that its call is still the current one: a cancelled call may speak once more.
-    const ifCurrent = (task: () => void) => this.#call === call && task();
-    call.on("metadata", () => ifCurrent(() => this.#apply({ kind: "headers" })));
-    call.on("data", (frame: StreamInteractionsResponse) => ifCurrent(() => this.#receive(frame)));
-    call.on("drain", () =>
-      ifCurrent(() => {
+    hearCall(call, () => this.#call === call, {
+      headers: () => this.#apply({ kind: "headers" }),
+      frame: (frame) => this.#receive(frame),
+      writable: () => {
         this.#writer.writableAgain();
         this.#pump();
-      }),
-    );
-    // The failure becomes state through `status`, which always follows `error`; without a listener it would end the process.
-    call.on("error", () => undefined);
-    call.on("status", (status) => ifCurrent(() => this.#ended(status.code, status.details)));
+      },
+      ended: (code, details) => this.#ended(code, details),
+    });
     this.#writer.write(this.#hello());
     this.#timers.set("overdue", limits.helloMaxMs, () => this.#apply({ kind: "overdue" }));
   }
