@@ -6,7 +6,7 @@ import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
 import type { Rng } from "../platform/rng.js";
 import { StoreFault } from "../store/store.js";
-import { distinctEvents, outcomeBehind, takeItems } from "./batch.js";
+import { distinctEvents, noSpeaker, outcomeBehind, takeItems } from "./batch.js";
 import { type CommitTiming, type Pending, PendingQueue } from "./pending.js";
 
 export type CommitDeps = {
@@ -130,8 +130,8 @@ export class CommitQueue {
 
   /**
    * An outcome for every item. An id that stands more than once goes to the store once; items about which its outcome proves nothing are asked about
-   * after it. Each round decides at least one item of every key, and all that follow from it, so rounds are few: one more for each session or refused
-   * content that shares an id with another.
+   * after it, and before any later event of their producer: see distinctEvents. Each round decides at least one item, and all that follow from it, and
+   * rounds are few: one more for each session or refused content that shares an id with another.
    */
   async #decide(lane: number, items: readonly Pending[]): Promise<ReadonlyMap<Pending, Outcome> | undefined> {
     const decided = new Map<Pending, Outcome>();
@@ -143,8 +143,12 @@ export class CommitQueue {
       const undecided: Pending[] = [];
       let next = 0;
       for (const item of open) {
-        const index = spokenForBy[next] ?? -1;
+        const index = spokenForBy[next] ?? noSpeaker;
         next += 1;
+        if (index === noSpeaker) {
+          undecided.push(item);
+          continue;
+        }
         const speaker = events[index];
         const answer = outcomes[index];
         assert(speaker !== undefined && answer !== undefined, "the store answers every event");

@@ -121,6 +121,39 @@ describe("CommitQueue", () => {
     expect(settled.map(([, kind]) => kind)).toEqual(["fenced", "stored"]);
   });
 
+  it("stores nothing of a producer ahead of an event of it that is not decided yet: its resume point would pass that event", async () => {
+    const { store, settled, offer } = setUp();
+    const late = eventOf({ interactionId: "a", sequence: 7n }, "p-1");
+    const next = eventOf({ interactionId: "b", sequence: 8n }, "p-1");
+    const other = eventOf({ interactionId: "c", sequence: 1n }, "p-2");
+    offer({ ...late, epoch: 1 });
+    offer({ ...late, epoch: 2 });
+    offer({ ...next, epoch: 2 });
+    offer({ ...other, epoch: 5 });
+    await turn();
+    expect(names(store.last.events)).toEqual(["a", "c"]);
+    await store.last.resolve([{ kind: "fenced" }, { kind: "stored", storedAtMs: 1 }]);
+    expect(names(store.last.events)).toEqual(["a", "b"]);
+    expect(store.last.events.map(({ epoch }) => epoch)).toEqual([2, 2]);
+    await store.last.resolve();
+    expect(settled).toEqual([
+      ["a", "fenced"],
+      ["a", "stored"],
+      ["b", "stored"],
+      ["c", "stored"],
+    ]);
+  });
+
+  it("sends the resent events of one session with what is new behind them in one statement", async () => {
+    const { store, offer } = setUp();
+    const event = { ...eventOf({ interactionId: "a", sequence: 7n }, "p-1"), epoch: 2 };
+    offer(event);
+    offer({ ...event });
+    offer({ ...eventOf({ interactionId: "b", sequence: 8n }, "p-1"), epoch: 2 });
+    await turn();
+    expect(names(store.last.events)).toEqual(["a", "b"]);
+  });
+
   it("tries the same batch again through an outage, settles nothing meanwhile, and goes on by itself", async () => {
     const { clock, store, settled, queue, offerNamed } = setUp();
     const changes: boolean[] = [];
