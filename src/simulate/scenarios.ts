@@ -1,4 +1,4 @@
-import type { Scenario } from "./scenario.js";
+import type { Material, Scenario } from "./scenario.js";
 import { antagonists } from "./scenarios/antagonists.js";
 import { coldJoin } from "./scenarios/cold-join.js";
 import { decisionCost } from "./scenarios/decision-cost.js";
@@ -12,10 +12,10 @@ import { loadRamp } from "./scenarios/ramp.js";
 import { sinkhole } from "./scenarios/sinkhole.js";
 import { slowServer } from "./scenarios/slow-server.js";
 import { sparseBroken } from "./scenarios/sparse-broken.js";
-import { traceReplay } from "./scenarios/trace-replay.js";
+import { traceReplayWith } from "./scenarios/trace-replay.js";
 
-/** Every scenario, in the order of its number. */
-export const scenarios: readonly Scenario[] = [
+/** Every scenario, in the order of its number. What data there are decides what the cells of some are, and what they are called. */
+export const scenariosWith = (material: Pick<Material, "text">): readonly Scenario[] => [
   slowServer,
   antagonists,
   loadRamp,
@@ -26,7 +26,7 @@ export const scenarios: readonly Scenario[] = [
   coldJoin,
   sparseBroken,
   massFailure,
-  traceReplay,
+  traceReplayWith(material),
   offPolicy,
   poisonedQuality,
   decisionCost,

@@ -17,7 +17,7 @@ const windowMs = 10_000;
 const cell = "20 servers, 14 fail, 8 of these die";
 const ours = "P13-ours";
 
-function massFailureWorld(): World {
+export function massFailureWorld(): World {
   const servers = equalServers(serverCount, { cores: 4, capacity: 100 }, (index) => {
     const fail: Fault = { kind: "fail", fromMs, untilMs, share: 1 };
     const die: Fault = { kind: "die", fromMs: dieMs, untilMs };
