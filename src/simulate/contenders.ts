@@ -36,6 +36,8 @@ export const contenders: readonly Contender[] = [
   policyContender("P11-routing-sampling", () => createRoutingSampling()),
   policyContender("P12-d-lin-ucb", () => createDiscountedLinUcb()),
   routerContender("P13-ours"),
+  routerContender("P13r-restarted", {}, () => {}, { restart: { atMs: 60_000, memoryAgeMs: 10_000 } }),
+  routerContender("P13f-restarted-empty", {}, () => {}, { restart: { atMs: 60_000, memoryAgeMs: undefined } }),
   routerContender("P13a-no-open-age", { signals: { countsOpenAge: false } }),
   routerContender("P13b-no-quality", { rule: { usesQuality: false } }),
   routerContender("P13c-no-tail", { rule: { usesTail: false } }),

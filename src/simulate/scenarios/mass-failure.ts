@@ -1,3 +1,4 @@
+import { plainRequest } from "../../smart-router/request.js";
 import { normalWorkOf, poisson, steady } from "../arrivals.js";
 import { contenderNamed } from "../contenders.js";
 import { countsByServer, type Figures, measured } from "../figures.js";
@@ -24,7 +25,12 @@ export function massFailureWorld(): World {
     return { faults: [...(index < dyingCount ? [die] : []), ...(index < failingCount ? [fail] : [])] };
   });
   // Six servers of four cores can do 277 a second: what is left is enough for all.
-  return { ...plainWorld, servers, measureFromMs: 10_000, arrivals: steady(poisson(180), normalWorkOf(80), horizonMs) };
+  return {
+    ...plainWorld,
+    servers,
+    measureFromMs: 10_000,
+    arrivals: steady(poisson(180), normalWorkOf(80), horizonMs, { ...plainRequest, isIdempotent: true }),
+  };
 }
 
 function massFigures(log: RunLog): Figures {

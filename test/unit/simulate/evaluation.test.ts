@@ -33,9 +33,9 @@ describe("an evaluation", () => {
       const told = report(own, runs.toReversed());
       expect(told.seeds).toEqual([1, 2]);
       const [ours, roundRobin] = told.rows;
-      expect(ours?.figures.failed?.estimate.mean).toBeLessThan(7);
-      expect(roundRobin?.figures.failed?.estimate.mean).toBeGreaterThan(90);
-      expect(roundRobin?.figures.failed?.againstFirst.mean).toBeGreaterThan(80);
+      expect(ours?.figures.failures?.estimate.mean).toBeLessThan(7);
+      expect(roundRobin?.figures.failures?.estimate.mean).toBeGreaterThan(90);
+      expect(roundRobin?.figures.failures?.againstFirst.mean).toBeGreaterThan(80);
       expect(told.claims[0]?.isMet).toBe(true);
       const tables = evaluationTables([told], [own], { command: "make evaluate", seeds: [1, 2], scale: 1, minutes: 1 });
       const page = placeBetweenMarkers(`# Page\n${beginMarker}\nold\n${endMarker}\nafter`, tables);
