@@ -14,8 +14,12 @@ export type RouterChanges = { readonly rule?: Partial<RuleSettings>; readonly si
 
 /** What happens to the coordinator itself, or to clocks, in a run. */
 export type Course = {
-  /** The coordinator's wall clock is ahead by this much; an MCP tells its durations times this factor, in whole microseconds. */
-  readonly clocks?: { readonly coordinatorAheadMs: number; readonly durationFactor: (mcpId: string) => number };
+  /** The coordinator's wall clock is ahead by this much, and runs faster by this share; an MCP tells its durations times this factor, in whole microseconds. */
+  readonly clocks?: {
+    readonly coordinatorAheadMs: number;
+    readonly coordinatorDrift: number;
+    readonly durationFactor: (mcpId: string) => number;
+  };
   /** The process ends at `atMs`, and a new one begins with the memory that was written `memoryAgeMs` before; undefined: with none. */
   readonly restart?: { readonly atMs: number; readonly memoryAgeMs: number | undefined };
 };
@@ -26,7 +30,7 @@ const capacityDefault = 10;
 
 /** The router as a coordinator has it, with the signals that it decides on. */
 export function createSimulatedRouter(surroundings: Pick<DispatcherSurroundings, "choices">, changes: RouterChanges = {}): Router {
-  return createProcess(surroundings, changes, 0, "decision").router;
+  return createProcess(surroundings, changes, { aheadMs: 0, drift: 0 }, "decision").router;
 }
 
 /** A coordinator's process, as far as it routes. `name` begins the names of its decisions. */
@@ -35,7 +39,7 @@ type Process = { readonly router: Router; readonly book: LocalSignalBook };
 function createProcess(
   surroundings: Pick<DispatcherSurroundings, "choices">,
   changes: RouterChanges,
-  aheadMs: number,
+  wall: { readonly aheadMs: number; readonly drift: number },
   name: string,
 ): Process {
   let minted = 0;
@@ -50,7 +54,7 @@ function createProcess(
       book,
       policies: new Map([[qualityTailLoadId, (read) => createQualityTailLoad(read, changes.rule)]]),
       rng: surroundings.choices,
-      wallMs: () => wallAtStartMs + aheadMs + nowMs,
+      wallMs: () => wallAtStartMs + wall.aheadMs + nowMs * (1 + wall.drift),
       mintDecisionId: () => `${name}-${minted++}`,
     },
     { maxConcurrentDefault: capacityDefault, policyId: qualityTailLoadId, shadowPolicyIds: [] },
@@ -90,7 +94,8 @@ export function routerContender(
   return {
     id,
     create: (surroundings) => {
-      const begin = (name: string): Process => createProcess(surroundings, changes, clocks?.coordinatorAheadMs ?? 0, name);
+      const begin = (name: string): Process =>
+        createProcess(surroundings, changes, { aheadMs: clocks?.coordinatorAheadMs ?? 0, drift: clocks?.coordinatorDrift ?? 0 }, name);
       let { router, book } = begin("decision");
       watch(router);
       const capacityOf = new Map<string, number>();
