@@ -3,6 +3,7 @@ import type { MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
 import { assert } from "../platform/assert.js";
 import type { ErrorReason } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
+import { encodedOf } from "../wire/encoded.js";
 
 /**
  * One received message, or what is known of bytes that are not one. grpc-js turns an exception of a deserializer into INTERNAL without details, and
@@ -67,6 +68,7 @@ function grpcMethod(service: DescService, method: DescMethod): MethodDefinition<
 /** grpc-js copies the result with Buffer's own methods, so a Buffer over the same memory it is. */
 function encode(schema: DescMessage, value: unknown): Buffer {
   assert(typeof value === "object" && value !== null && "$typeName" in value, `a ${schema.typeName} is a message`);
-  const bytes = toBinary(schema, value as MessageShape<DescMessage>); // asserted above; toBinary itself compares $typeName
+  const message = value as MessageShape<DescMessage>; // asserted above; toBinary itself compares $typeName
+  const bytes = encodedOf(message) ?? toBinary(schema, message);
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

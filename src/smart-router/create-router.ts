@@ -7,7 +7,7 @@ import type { Decision, DecisionOutcome, Selection } from "./decision.js";
 import { Flights } from "./flights.js";
 import { FleetHealth, type HealthChange } from "./health/fleet-health.js";
 import { type HealthSettings, healthDefaults } from "./health/settings.js";
-import { dropStream, forgetOldReport, inFlightOf, takeReport } from "./in-flight.js";
+import { addStream, dropStream, forgetOldReport, inFlightOf, suspectStream, takeReport } from "./in-flight.js";
 import { LineUp, type Player } from "./line-up.js";
 import { type Member, maxConcurrentOf, targetOf, viewOf } from "./member.js";
 import { mismatchOf, type Offer, offerOf } from "./offer.js";
@@ -89,8 +89,8 @@ class SelectionDesk {
       streamOpened: (mcpId, sessionId, nowMs) => this.#streamOpened(mcpId, sessionId, nowMs),
       streamClosed: (mcpId, sessionId, how, nowMs) => this.#streamClosed(mcpId, sessionId, how, nowMs),
       suspect: (mcpId, sessionId, isSuspect) => {
-        const stream = this.#roster.get(mcpId)?.load.streams.get(sessionId);
-        if (stream !== undefined) stream.isSuspect = isSuspect;
+        const member = this.#roster.get(mcpId);
+        if (member !== undefined) suspectStream(member.load, sessionId, isSuspect);
       },
       reportLoad: (mcpId, sessionId, { inFlight }, nowMs) => {
         const member = this.#roster.get(mcpId);
@@ -234,7 +234,7 @@ class SelectionDesk {
     if (member === undefined) return;
     member.heardAtMs = nowMs;
     const isFirst = member.load.streams.size === 0;
-    member.load.streams.set(sessionId, { isSuspect: false, reported: undefined, doesCount: false, mismatches: 0 });
+    addStream(member.load, sessionId);
     if (!isFirst) return;
     this.#health.opened(member, nowMs);
     if (member.config.isDraining) this.#health.drained(member, nowMs);

@@ -42,6 +42,8 @@ export type InFlight = {
   readonly byInteraction: Map<string, Flight>;
   readonly earlyEnds: Map<string, EarlyEnd>;
   readonly streams: Map<string, StreamLoad>;
+  /** Streams that miss heartbeats. */
+  suspects: number;
   /** Flights that hold a place. */
   counted: number;
   /** Sum of the latest reports, less what has ended since; undefined without a fresh report. */
@@ -55,6 +57,7 @@ export function createInFlight(): InFlight {
     byInteraction: new Map(),
     earlyEnds: new Map(),
     streams: new Map(),
+    suspects: 0,
     counted: 0,
     reported: undefined,
     reportedAtMs: 0,
@@ -130,10 +133,25 @@ export function forgetOldReport(inFlight: InFlight, nowMs: number): void {
   if (inFlight.reported !== undefined && nowMs - inFlight.reportedAtMs > limits.loadReportMaxAgeMs) inFlight.reported = undefined;
 }
 
+/** A session begins; one of the same name is replaced. */
+export function addStream(inFlight: InFlight, sessionId: string): void {
+  suspectStream(inFlight, sessionId, false);
+  inFlight.streams.set(sessionId, { isSuspect: false, reported: undefined, doesCount: false, mismatches: 0 });
+}
+
+/** A session misses heartbeats, or does no longer. */
+export function suspectStream(inFlight: InFlight, sessionId: string, isSuspect: boolean): void {
+  const stream = inFlight.streams.get(sessionId);
+  if (stream === undefined || stream.isSuspect === isSuspect) return;
+  stream.isSuspect = isSuspect;
+  inFlight.suspects += isSuspect ? 1 : -1;
+}
+
 /** A session is gone, and what it reported with it. */
 export function dropStream(inFlight: InFlight, sessionId: string): void {
   const stream = inFlight.streams.get(sessionId);
   if (stream === undefined) return;
+  suspectStream(inFlight, sessionId, false);
   inFlight.streams.delete(sessionId);
   if (inFlight.streams.size === 0) inFlight.reported = undefined;
   else if (inFlight.reported !== undefined) inFlight.reported = Math.max(0, inFlight.reported - (stream.reported ?? 0));

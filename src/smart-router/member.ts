@@ -64,9 +64,7 @@ export function targetOf(member: Member, concurrentDefault: number, nowMs: numbe
 
 /** Whether every session of it misses heartbeats. */
 export function isSuspect({ load }: Member): boolean {
-  if (load.streams.size === 0) return false;
-  for (const stream of load.streams.values()) if (!stream.isSuspect) return false;
-  return true;
+  return load.suspects > 0 && load.suspects === load.streams.size;
 }
 
 /** What people and the weight rule may see of it. */

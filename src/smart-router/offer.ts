@@ -51,6 +51,8 @@ export function offerOf(
   nowMs: number,
   tierDraw: () => number,
 ): Offer {
+  const everybody = offerEverybody(members, request, settings, nowMs);
+  if (everybody !== undefined) return everybody;
   const sorted = sortMembers(members, request, settings, nowMs);
   const { open, suspect, starting, shutOut, full } = sorted;
   const refuse = (kind: "full" | "nobody"): Offer => ({
@@ -80,9 +82,30 @@ export function offerOf(
   return { kind: "calm", targets, excluded: exclusionsOf(sorted, settings, nowMs, isOffered), tierShare: tier?.share ?? 1 };
 }
 
+/**
+ * The usual case in one pass: all are well, of one tier, fit for the request and have a place. Undefined when that is not so, or when it takes a look at the whole to
+ * decide; the ladder ends the same way then.
+ */
+function offerEverybody(members: readonly Member[], request: RouteRequest, settings: OfferSettings, nowMs: number): Offer | undefined {
+  const first = members[0];
+  if (first === undefined || request.isSheddable) return undefined;
+  const { priority } = first.config;
+  const targets: Target[] = [];
+  for (const member of members) {
+    if (!isChosen(member.standing.state) || member.config.priority !== priority || isSuspect(member)) return undefined;
+    const target = targetOf(member, settings.maxConcurrentDefault, nowMs, settings.health);
+    if (target.inFlight >= target.capacity || target.inFlight >= maxConcurrentOf(member, settings.maxConcurrentDefault)) return undefined;
+    if (mismatchOf(member, request) !== undefined) return undefined;
+    targets.push(target);
+  }
+  return { kind: "calm", targets, excluded: nobody, tierShare: 1 };
+}
+
+const nobody: readonly Exclusion[] = [];
+
 /** Why an MCP cannot serve a request whatever its state, or undefined. */
 export function mismatchOf({ mcpId, config }: Member, request: RouteRequest): string | undefined {
-  if (request.exclude.has(mcpId)) return "excluded by the request";
+  if (request.exclude.size > 0 && request.exclude.has(mcpId)) return "excluded by the request";
   if (config.weight === 0) return "weight 0";
   for (const capability of request.capabilities) if (!config.capabilities.includes(capability)) return "lacks a capability";
   if (request.format !== "" && config.formats.length > 0 && !config.formats.includes(request.format)) return "does not read the format";

@@ -1,3 +1,5 @@
+import { limits } from "../platform/limits.js";
+
 /**
  * What a caller wants done, as far as routing may look at it. Texts and lists were checked at the edge and are within `limits`; empty means unspecified.
  */
@@ -45,7 +47,21 @@ export const plainRequest: RouteRequest = {
 /**
  * Names the class of a request: its type, and the power of four that its input fills ("ocr/7" for 4^6 to 4^7 − 1 bytes; 0 for none).     Source: router.md 1.2.
  */
-export function classOf(request: Pick<RouteRequest, "requestType" | "inputBytes">): string {
-  const bucket = request.inputBytes < 1 ? 0 : Math.floor(Math.log2(request.inputBytes) / 2) + 1;
-  return `${request.requestType}/${bucket}`;
+export function classOf({ requestType, inputBytes }: Pick<RouteRequest, "requestType" | "inputBytes">): string {
+  const bucket = inputBytes < 1 ? 0 : Math.floor(Math.log2(inputBytes) / 2) + 1;
+  let ofType = madeNames.get(requestType);
+  if (ofType === undefined) {
+    if (madeNames.size >= limits.routedClassesMax) madeNames.clear();
+    ofType = new Map();
+    madeNames.set(requestType, ofType);
+  }
+  let name = ofType.get(bucket);
+  if (name === undefined) {
+    name = `${requestType}/${bucket}`;
+    ofType.set(bucket, name);
+  }
+  return name;
 }
+
+/** Names by type and power of four: they are keys of maps, and a text that is made anew must be hashed anew. At most `limits.routedClassesMax` types. */
+const madeNames = new Map<string, Map<number, string>>();

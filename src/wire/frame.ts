@@ -1,5 +1,5 @@
-import { create } from "@bufbuild/protobuf";
-import type { StreamInteractionsRequest } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { type StreamInteractionsRequest, StreamInteractionsResponseSchema } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import type { RoutingUpdate } from "../../gen/mcp/coordinator/v1/routes_pb.js";
 import {
   AckMode,
@@ -12,12 +12,14 @@ import {
   Pressure,
   ResumeStatus,
   type SequenceRange,
+  WelcomeSchema,
 } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import type { Draft } from "../interaction/event.js";
 import type { McpConfigAnswer } from "../interaction/mcp-config.js";
 import { unreachable } from "../platform/assert.js";
 import type { AppliedRoutes, ObservedShare, RoutingAck } from "../smart-router/table.js";
 import { type AckView, ackToProto, statusToProto } from "./ack.js";
+import { encodedOf, messageField, setEncoded } from "./encoded.js";
 import { draftFromProto, draftsFromProto } from "./event.js";
 import { mcpConfigAnswerFromProto } from "./mcp-config.js";
 import { appliedFromProto, observedFromProto, routingAckFromProto } from "./routes.js";
@@ -201,23 +203,29 @@ const drainReasonToProto = {
 } as const satisfies Record<DrainReasonName, DrainReason>;
 
 export function welcomeFrame(welcome: Welcome): ServerFrame {
-  return respond({
-    case: "welcome",
-    value: {
-      protocolVersion: 1,
-      sessionId: welcome.sessionId,
-      coordinatorId: welcome.coordinatorId,
-      producerEpoch: BigInt(welcome.producerEpoch),
-      resumeAfterSequence: welcome.resumeAfterSequence,
-      resumeStatus: resumeStatusToProto[welcome.resumeStatus],
-      capabilities: [...welcome.capabilities].map((name) => capabilitiesToProto[name]),
-      config: settingsToProto(welcome.settings),
-      flowControl: windowToProto(welcome.window),
-      ...(welcome.routing === undefined ? {} : { routing: welcome.routing }),
-      serverTime: timestampFromMs(welcome.serverTimeMs),
-      authenticatedMcpId: welcome.authenticatedMcpId,
-    },
+  const message = create(WelcomeSchema, {
+    protocolVersion: 1,
+    sessionId: welcome.sessionId,
+    coordinatorId: welcome.coordinatorId,
+    producerEpoch: BigInt(welcome.producerEpoch),
+    resumeAfterSequence: welcome.resumeAfterSequence,
+    resumeStatus: resumeStatusToProto[welcome.resumeStatus],
+    capabilities: [...welcome.capabilities].map((name) => capabilitiesToProto[name]),
+    config: settingsToProto(welcome.settings),
+    flowControl: windowToProto(welcome.window),
+    serverTime: timestampFromMs(welcome.serverTimeMs),
+    authenticatedMcpId: welcome.authenticatedMcpId,
   });
+  const frame = respond({ case: "welcome", value: message });
+  if (welcome.routing === undefined) return frame;
+  // A fleet that reconnects gets the same table a thousand times: it is not encoded again.
+  const routing = encodedOf(welcome.routing);
+  if (routing !== undefined) {
+    const parts = [toBinary(WelcomeSchema, message), messageField(WelcomeSchema.field.routing.number, [routing])];
+    setEncoded(frame, messageField(StreamInteractionsResponseSchema.field.welcome.number, parts));
+  }
+  message.routing = welcome.routing;
+  return frame;
 }
 
 export function eventAckFrame(ack: AckView): ServerFrame {
@@ -262,7 +270,10 @@ export function flowControlFrame(window: Window): ServerFrame {
 }
 
 export function routingUpdateFrame(update: RoutingUpdate): ServerFrame {
-  return respond({ case: "routingUpdate", value: update });
+  const frame = respond({ case: "routingUpdate", value: update });
+  const encoded = encodedOf(update);
+  if (encoded !== undefined) setEncoded(frame, messageField(StreamInteractionsResponseSchema.field.routingUpdate.number, [encoded]));
+  return frame;
 }
 
 /** `isConnectionRetired`: the connection takes no more streams, so the client must reconnect on another. */

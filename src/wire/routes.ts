@@ -31,6 +31,7 @@ import type {
   RouteVerdict,
   RoutingAck,
 } from "../smart-router/table.js";
+import { setEncoded } from "./encoded.js";
 import { durationFromMs, timestampFromMs } from "./time.js";
 
 /** A table on its way to one stream. */
@@ -95,10 +96,13 @@ const tableMessages = new WeakMap<PublishedRoutes, RouteTableMessage>();
 /** Deltas already made, by the table they lead to and the one they start from; undefined where the whole table is no larger. */
 const deltaMessages = new WeakMap<PublishedRoutes, WeakMap<PublishedRoutes, { readonly delta: RouteDelta | undefined }>>();
 
+/** Updates without a nonce, encoded: by the table or delta in them, which is that of one publication. */
+const encodedBodies = new WeakMap<RouteTableMessage | RouteDelta, Uint8Array>();
+
 /** A table as it is pushed: as a delta from `base`, which the client is known to have in force, where there is one and it is smaller. */
 export function routingUpdateFromTable(routes: PublishedRoutes, nonce: string, base?: PublishedRoutes): RoutingUpdateMessage {
   const delta = base && smallerDelta(base, routes);
-  return create(RoutingUpdateSchema, {
+  const update = create(RoutingUpdateSchema, {
     nonce,
     term: BigInt(routes.term),
     version: BigInt(routes.version),
@@ -108,6 +112,21 @@ export function routingUpdateFromTable(routes: PublishedRoutes, nonce: string, b
     policyId: routes.policyId,
     reason: routes.reason,
   });
+  setEncoded(update, encodeUpdate(update));
+  return update;
+}
+
+/** The bytes of an update to one stream: its nonce, and what is the same for all streams and encoded once. Ends as `toBinary` would. */
+function encodeUpdate(update: RoutingUpdate): Uint8Array {
+  const body = update.body.value;
+  const known = body && encodedBodies.get(body);
+  const rest = known ?? toBinary(RoutingUpdateSchema, { ...update, nonce: "" });
+  if (body !== undefined && known === undefined) encodedBodies.set(body, rest);
+  const nonce = toBinary(RoutingUpdateSchema, create(RoutingUpdateSchema, { nonce: update.nonce }));
+  const bytes = new Uint8Array(nonce.byteLength + rest.byteLength);
+  bytes.set(nonce);
+  bytes.set(rest, nonce.byteLength);
+  return bytes;
 }
 
 /** The delta from one table to another of the same term, or undefined when it saves nothing. Made once for all streams. */

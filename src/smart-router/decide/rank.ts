@@ -1,5 +1,6 @@
 import type { Regime, Target } from "../policy.js";
 import type { TargetSignals } from "../signal-book.js";
+import { smallest } from "./order-statistic.js";
 import type { RuleSettings } from "./settings.js";
 
 /** All that the rule looks at: the targets, and at the same places what is known of each and whether it may be tried out. */
@@ -133,15 +134,14 @@ function markHot(targets: readonly Target[], settings: RuleSettings, into: Ranki
     rho[at] = inFlight / capacity;
     at += 1;
   }
-  sorted.set(rho.subarray(0, count));
-  sorted.subarray(0, count).sort();
+  for (at = 0; at < count; at += 1) sorted[at] = rho[at] ?? 0;
   const isSmall = count < settings.smallFleet;
   const threshold = isSmall
     ? Math.min(
         settings.hotAlways,
-        Math.max(settings.smallFleetLoadMin, settings.smallFleetFactor * (sorted[Math.floor((count - 1) / 2)] ?? 0)),
+        Math.max(settings.smallFleetLoadMin, settings.smallFleetFactor * smallest(sorted, count, Math.floor((count - 1) / 2))),
       )
-    : (sorted[Math.floor(settings.hotQuantile * (count - 1))] ?? 0);
+    : smallest(sorted, count, Math.floor(settings.hotQuantile * (count - 1)));
   at = 0;
   for (const { inFlight } of targets) {
     const load = rho[at] ?? 0;
@@ -249,8 +249,7 @@ function keepWorthiest(situation: Situation, settings: RuleSettings, into: Ranki
 /** Second: among equals load decides. The least loaded part stays. */
 function keepLeastLoaded({ tied, rho, sorted }: Ranking, settings: RuleSettings): void {
   for (let place = 0; place < tied.length; place += 1) sorted[place] = rho[tied[place] ?? 0] ?? 0;
-  sorted.subarray(0, tied.length).sort();
-  const most = sorted[Math.floor(settings.tieLoadQuantile * (tied.length - 1))] ?? 0;
+  const most = smallest(sorted, tied.length, Math.floor(settings.tieLoadQuantile * (tied.length - 1)));
   keep(tied, (at) => (rho[at] ?? 0) <= most);
 }
 

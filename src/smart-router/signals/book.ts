@@ -137,7 +137,7 @@ class Book {
     } else mcp.recent += keptAfter(mcp.recentAtMs - atMs, recentHalfLifeMs);
     mcp.revision += 1;
     const starts = this.#cellsOf(mcp, request, atMs).map((cell) => cell.open);
-    this.#open.open(decisionId, mcpId, atMs, starts);
+    this.#open.open(decisionId, atMs, starts);
   }
 
   #ended(ended: Ended): void {

@@ -1,3 +1,4 @@
+import { limits } from "../../platform/limits.js";
 import type { Quality } from "../learn/quality.js";
 import { effectsOf } from "../learn/shared-effect.js";
 import { classOf, type RouteRequest } from "../request.js";
@@ -8,8 +9,24 @@ import type { Level, Memory } from "./memory.js";
 import type { SignalBookSettings } from "./settings.js";
 
 /** Names of levels: a class and a type may have the same text. */
-export const classKey = (request: RouteRequest): string => `c${classOf(request)}`;
-export const typeKey = (request: RouteRequest): string => `t${request.requestType}`;
+export const classKey = (request: RouteRequest): string => classKeys(classOf(request));
+export const typeKey = (request: RouteRequest): string => typeKeys(request.requestType);
+
+const classKeys = prefixing("c");
+const typeKeys = prefixing("t");
+
+/** Puts `prefix` before a text: the same text again and again, whose hash is known. Bound: `limits.signalClassesMax`. */
+function prefixing(prefix: string): (text: string) => string {
+  const made = new Map<string, string>();
+  return (text) => {
+    const known = made.get(text);
+    if (known !== undefined) return known;
+    if (made.size >= limits.signalClassesMax) made.clear();
+    const fresh = `${prefix}${text}`;
+    made.set(text, fresh);
+    return fresh;
+  };
+}
 
 /** What is the same for all MCPs of one decision. Mutable: one is reused, and filled anew when request, time or signals differ. */
 export type Situation = {
