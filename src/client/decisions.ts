@@ -49,6 +49,7 @@ type SignalsView = {
   readonly cost: number;
   readonly recent: number;
   readonly samples: number;
+  readonly selfFactor?: number | undefined;
 };
 
 type ClassView = {

@@ -1,7 +1,7 @@
 import type { ForeignEnd } from "./foreign-ends.js";
-import type { RidgeSums } from "./learn/ridge.js";
 import { compareIds } from "./order.js";
 import type { McpDigest } from "./signals/digests.js";
+import type { SharedKnowledge } from "./signals/shared-knowledge.js";
 
 /** What one coordinator has said: of every MCP whose stream it held. `atMs` is when it wrote that, on our monotonic clock. */
 export type Word = {
@@ -11,7 +11,7 @@ export type Word = {
   readonly atMs: number;
   readonly mcps: readonly McpDigest[];
   /** Sums of its shared regression. */
-  readonly shared: RidgeSums;
+  readonly shared: SharedKnowledge;
   /** Ends that it heard of requests that others had decided. */
   readonly ends: readonly ForeignEnd[];
 };

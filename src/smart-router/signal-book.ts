@@ -18,7 +18,7 @@ export type TargetSignals = {
    * By what its share may be multiplied because of what it says of its own quality and nobody has audited, within [0.8, 1.25]; 1 when nothing is left unaudited or the
    * book believes self-reports. It is not part of `quality`: a value in a score can decide everything, a factor on a share cannot. Undefined counts as 1.
    */
-  readonly selfFactor?: number;
+  readonly selfFactor?: number | undefined;
   /** Age of the newest word from the coordinator that holds the MCP's stream; undefined when that is this one. Unit: ms. */
   readonly ageMs?: number | undefined;
   /** Mean cost; 0 when nothing is reported. */

@@ -52,8 +52,7 @@ function cellOf(lie: Lie): Cell {
         ...lying.figures,
         honestPercent: 100 * honest.share,
         lyingPercent: 100 * lying.share,
-        // Over the fair share, which is what honesty gives in the mean over seeds: in one run a learner may have given up on it.
-        gainedPercent: 100 * (lying.share * serverCount - 1),
+        gainedPercent: 100 * (lying.share / honest.share - 1),
       };
     },
   };
@@ -72,7 +71,7 @@ export const poisonedQuality: Scenario = {
   setting:
     "Eight MCPs of whose answers 70 % are right, 40 requests a second for five minutes, the first one not counted. Each reports the quality of its answers, all rightly but one. " +
     "It says 1.0 always, or something between 0.97 and 1.0, which no test for constants can find; in the last setting one answer in twenty is graded by somebody independent. " +
-    "The gain is over an eighth, the fair share of equals; the share of the same MCP in the same run with honest reports is shown beside it.",
+    "The gain is over the share of the same MCP in the same run with honest reports.",
   contenders: ["P13-ours", "P11-routing-sampling", "P12-d-lin-ucb"],
   cells: lies.map(cellOf),
   columns: [
@@ -82,7 +81,7 @@ export const poisonedQuality: Scenario = {
     { figure: "p99Ms", heading: "p99 ms", digits: 0 },
   ],
   claims: lies.map(({ name }) => ({
-    text: `${name}: at most 25 % more than the fair share`,
+    text: `${name}: at most 25 % more than its share when it is honest`,
     judge: (results) => judgeGain(results, name),
   })),
 };

@@ -29,7 +29,7 @@ export type Ranking = {
   score: Float64Array;
   /** The score without what follows from load. */
   worth: Float64Array;
-  /** Weight in the draw: free places per ms. */
+  /** Weight in the draw: free places per ms, times `selfFactor`. */
   share: Float64Array;
   propensity: Float64Array;
   isHot: Uint8Array;
@@ -219,7 +219,7 @@ function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): 
     if (target === undefined) continue;
     const health = target.state === "degraded" ? settings.degradedShare : 1;
     const places = health * target.slowStart * (target.weight / 100) * (target.capacity - target.inFlight);
-    into.share[at] = places / (signals[at]?.latencyMs ?? 1);
+    into.share[at] = (places / (signals[at]?.latencyMs ?? 1)) * selfFactorOf(signals[at], settings);
     into.shareSum += into.share[at] ?? 0;
   }
   for (let at = 0; at < targets.length; at += 1) if (hasSamples && isHot[at] === 0 && explorable[at] === true) into.explored.push(at);
@@ -227,6 +227,11 @@ function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): 
   const { epsilon, tied, explored, shareSum, propensity, share } = into;
   for (const at of tied) propensity[at] = (1 - epsilon) * (shareSum > 0 ? (share[at] ?? 0) / shareSum : 1 / tied.length);
   for (const at of explored) propensity[at] = (propensity[at] ?? 0) + epsilon / explored.length;
+}
+
+/** What its own word does to its share; nothing where quality plays no part. */
+function selfFactorOf(signals: TargetSignals | undefined, settings: RuleSettings): number {
+  return settings.usesQuality ? (signals?.selfFactor ?? 1) : 1;
 }
 
 /** First: of those that are tied, the ones whose answers are worth as much as the best one's, as far as that does not follow from their load. */

@@ -20,7 +20,7 @@ export function noParticular(): Particular {
 }
 
 /** Value for these effects. */
-export function valueOf({ mean, typeSlope, classSlope }: Particular, { typeEffect, classEffect }: SharedEffects): number {
+export function particularAt({ mean, typeSlope, classSlope }: Particular, { typeEffect, classEffect }: SharedEffects): number {
   return mean + typeSlope * typeEffect + classSlope * classEffect;
 }
 

@@ -2,7 +2,7 @@ import type { RouteRequest } from "../request.js";
 import { keptAfter } from "../signals/decay.js";
 import type { QualitySettings } from "../signals/settings.js";
 import { featureCount, writeFeatures } from "./features.js";
-import { blend, type LevelSum, noParticular, type Particular, priorStrength, valueOf } from "./hierarchy.js";
+import { blend, type LevelSum, noParticular, type Particular, particularAt, priorStrength } from "./hierarchy.js";
 import { addQuality, noQuality, type QualitySums, residualSum } from "./residuals.js";
 import { Ridge } from "./ridge.js";
 import { addReport, biasOf, isConstant, isUsable, type SelfReports, vouchedShare } from "./self-reports.js";
@@ -143,8 +143,8 @@ export class Quality {
     const silenceMs = Math.max(0, nowMs - lastMs);
     const returned = keptAfter(silenceMs, this.#settings.silenceHalfLifeMs);
     const lnSelfFactor =
-      memo.claimedShare === 0 ? 0 : this.#settings.selfFactorSteepness * memo.claimedShare * valueOf(memo.claimed, effects) * returned;
-    const residual = valueOf(memo.counted, effects) * returned;
+      memo.claimedShare === 0 ? 0 : this.#settings.selfFactorSteepness * memo.claimedShare * particularAt(memo.claimed, effects) * returned;
+    const residual = particularAt(memo.counted, effects) * returned;
     return this.#answer(expected + effects.classEffect + residual, lnSelfFactor, memo.counted.strength, silenceMs);
   }
 

@@ -1,5 +1,4 @@
 import { Quality } from "../learn/quality.js";
-import type { RidgeSums } from "../learn/ridge.js";
 import { isUsable } from "../learn/self-reports.js";
 import { byMcpId } from "../order.js";
 import type { Assigned, Ended } from "../policy.js";
@@ -14,6 +13,7 @@ import { OpenRequests } from "./open-requests.js";
 import { type Estimators, loadBucketOf, readTarget } from "./read-target.js";
 import { readWeights } from "./read-weights.js";
 import { type SignalBookSettings, signalDefaults } from "./settings.js";
+import { adoptEffects, effectsIn, restoreEffects, type SharedKnowledge } from "./shared-knowledge.js";
 import { classKey, Situations, typeKey } from "./situation.js";
 
 /** An independent judgement of a request that has ended, or is about to. */
@@ -50,10 +50,13 @@ export type LocalSignalBook = SignalBook & {
   readonly claim: (mcpId: string) => void;
   /** MCPs whose signals are folded here, ascending. */
   readonly ownMcpIds: () => readonly string[];
-  /** Sums of the shared regression as folded here, and those of the other coordinators, as of `nowMs`; `restoreShared` replaces our own. */
-  readonly sharedSums: (nowMs: number) => RidgeSums;
-  readonly adoptShared: (others: readonly RidgeSums[], nowMs: number) => void;
-  readonly restoreShared: (sums: RidgeSums, nowMs: number) => void;
+  /**
+   * What is known of requests whoever serves them, as folded here, with the effects of at most `levelsMax` classes and types; and that of the other coordinators, as of
+   * `nowMs`. `restoreShared` replaces our own.
+   */
+  readonly sharedSums: (nowMs: number, levelsMax?: number) => SharedKnowledge;
+  readonly adoptShared: (others: readonly SharedKnowledge[], nowMs: number) => void;
+  readonly restoreShared: (own: SharedKnowledge, nowMs: number) => void;
   /** Reports of quality that were no number in [0, 1], of the MCPs that are remembered. */
   readonly droppedReports: () => number;
 };
@@ -120,9 +123,20 @@ class Book {
       restore: (digest, ageMs, nowMs) => this.#restore(digest, ageMs, nowMs),
       claim: (mcpId) => this.#claim(mcpId),
       ownMcpIds: () => byMcpId([...this.#memory.mcps()].filter(({ told }) => told === undefined)).map(({ mcpId }) => mcpId),
-      sharedSums: (nowMs) => this.#quality.ridge.sums(nowMs),
-      adoptShared: (others, nowMs) => this.#quality.ridge.setOthers(others, nowMs),
-      restoreShared: (sums, nowMs) => this.#quality.ridge.restore(sums, nowMs),
+      sharedSums: (nowMs, levelsMax = Number.POSITIVE_INFINITY) => ({
+        ...this.#quality.ridge.sums(nowMs),
+        effects: effectsIn(this.#memory, nowMs, levelsMax),
+      }),
+      adoptShared: (others, nowMs) => {
+        this.#quality.ridge.setOthers(others, nowMs);
+        adoptEffects(this.#memory, others, nowMs);
+        this.#version += 1;
+      },
+      restoreShared: (own, nowMs) => {
+        this.#quality.ridge.restore(own, nowMs);
+        restoreEffects(this.#memory, own.effects, nowMs);
+        this.#version += 1;
+      },
       droppedReports: () => [...this.#memory.mcps()].reduce((sum, mcp) => sum + mcp.reports.dropped, 0),
     };
   }

@@ -23,7 +23,7 @@ export type CellDigest = {
   readonly peak: readonly number[];
   /** Ages of open requests. */
   readonly open: SparseHistogram;
-  /** Count, Σ quality, age in ms, Σ features; empty without samples. */
+  /** Count, Σ quality, Σ effect, age in ms, Σ features; empty without samples. */
   readonly self: readonly number[];
   readonly audited: readonly number[];
 };
@@ -114,7 +114,7 @@ function digestCell(cell: Cell, { errors, slow }: Decays, nowMs: number): CellDi
 
 function digestQuality(sums: QualitySums, nowMs: number): readonly number[] {
   if (sums.count === 0) return [];
-  return [short(sums.count), short(sums.quality), whole(nowMs - sums.atMs), ...Array.from(sums.features, short)];
+  return [short(sums.count), short(sums.quality), short(sums.effect), whole(nowMs - sums.atMs), ...Array.from(sums.features, short)];
 }
 
 function sparse(histogram: LogHistogram, kept: number): SparseHistogram {
@@ -245,17 +245,19 @@ function clearCompletions(completions: Completions): void {
 }
 
 function fillQuality(sums: QualitySums, digest: readonly number[], atMs: number): void {
-  if (digest.length !== featureCount + 3) return;
+  if (digest.length !== featureCount + 4) return;
   sums.count = digest[0] ?? 0;
   sums.quality = digest[1] ?? 0;
-  sums.atMs = atMs - (digest[2] ?? 0);
-  for (let index = 0; index < featureCount; index += 1) sums.features[index] = digest[index + 3] ?? 0;
+  sums.effect = digest[2] ?? 0;
+  sums.atMs = atMs - (digest[3] ?? 0);
+  for (let index = 0; index < featureCount; index += 1) sums.features[index] = digest[index + 4] ?? 0;
   sums.solvedWith = -1;
 }
 
 function clearQuality(sums: QualitySums): void {
   sums.count = 0;
   sums.quality = 0;
+  sums.effect = 0;
   sums.atMs = Number.NEGATIVE_INFINITY;
   sums.features.fill(0);
   sums.solvedWith = -1;

@@ -1,16 +1,16 @@
 import type { ForeignEnd } from "../foreign-ends.js";
 import { featureCount } from "../learn/features.js";
-import type { RidgeSums } from "../learn/ridge.js";
 import type { LocalSignalBook } from "./book.js";
 import type { McpDigest } from "./digests.js";
+import type { SharedKnowledge } from "./shared-knowledge.js";
 
 /** Version of the text; another one is not read. Grows with every change of `McpDigest` that an older program would misread. */
-export const memoryFormat = 1;
+export const memoryFormat = 2;
 
 /** What a coordinator knows, as text for others and for a restart. */
 export type MemoryText = {
   readonly mcps: readonly McpDigest[];
-  readonly shared: RidgeSums;
+  readonly shared: SharedKnowledge;
   /** Ends of requests that another coordinator had decided; none in a memory for a restart. */
   readonly ends: readonly ForeignEnd[];
 };
@@ -30,7 +30,6 @@ export function renderMemory(
   maxBytes: number,
   ends: readonly ForeignEnd[] = [],
 ): { readonly text: string; readonly nextDetail: Detail } {
-  const shared = book.sharedSums(nowMs);
   for (let tried = detail; ; tried = tried > 0 ? Math.floor(tried / 2) : -1) {
     const known = new Map(
       book
@@ -46,11 +45,15 @@ export function renderMemory(
       const told = { ...digest, inFlight: Math.max(inFlight, digest.inFlight) };
       return tried < 0 ? { ...told, cells: [], reports: [] } : told;
     });
+    const shared = book.sharedSums(nowMs, Math.max(0, tried) * effectsPerDetail);
     const text = JSON.stringify({ mcps, shared, ends } satisfies MemoryText);
     const bytes = Buffer.byteLength(text);
     if (bytes <= maxBytes || tried < 0) return { text, nextDetail: bytes * 4 < maxBytes ? Math.max(1, tried * 2) : tried };
   }
 }
+
+/** MCPs of a fleet serve more or less the same types: so many times the levels that each is told with. */
+const effectsPerDetail = 4;
 
 const unknownMcp: McpDigest = { mcpId: "", revision: 0, inFlight: 0, heardAgeMs: -1, endedAgeMs: -1, reports: [], cells: [] };
 
@@ -68,8 +71,13 @@ export function parseMemory(text: string): MemoryText | undefined {
 function isMemory(value: unknown): value is MemoryText {
   if (!isRecord(value) || !Array.isArray(value.mcps) || !isRecord(value.shared)) return false;
   if (!Array.isArray(value.ends) || !value.ends.every(isEnd)) return false;
-  const { products, targets } = value.shared;
+  const { products, targets, effects } = value.shared;
+  if (!Array.isArray(effects) || !effects.every(isEffect)) return false;
   return isNumbers(products) && isNumbers(targets) && targets.length === featureCount && value.mcps.every(isMcp);
+}
+
+function isEffect(value: unknown): boolean {
+  return isRecord(value) && typeof value.key === "string" && isNumbers([value.sum, value.count, value.ageMs]);
 }
 
 function isMcp(value: unknown): boolean {

@@ -64,6 +64,7 @@ const draftArbitrary: fc.Arbitrary<Draft> = fc
     cost: fc.double({ min: 0, max: 10, noNaN: true }),
     recent: fc.integer({ min: 0, max: 3 }),
     samples: fc.constantFrom(0, 1, 5, 200),
+    selfFactor: fc.double({ min: 0.8, max: 1.25, noNaN: true }),
     isExplorable: fc.boolean(),
   })
   .map(({ state, capacity, load, slowStart, weight, isExplorable, ...signals }) => ({
@@ -171,6 +172,31 @@ describe("the decision rule", () => {
     expect(second).toBeCloseTo(6 / 40, 12);
     expect(heavy).toBeCloseTo(20 / 40, 12);
     expect(starting).toBeCloseTo(5 / 40, 12);
+  });
+
+  it("multiplies the share, and not the score, by what an MCP says of itself without an audit", () => {
+    const drafts = [plain({}, { selfFactor: 1.25 }), plain({}, { selfFactor: 0.8 }), plain()];
+    const scored = explain(situationOf(drafts), ruleDefaults);
+    expect(scored.map((one) => one.propensity)).toEqual([1.25, 0.8, 1].map((factor) => expect.closeTo(factor / 3.05, 12)));
+    expect(new Set(scored.map((one) => one.score)).size).toBe(1);
+    expect(scored.map((one) => one.signals?.selfFactor)).toEqual([1.25, 0.8, undefined]);
+    const blind = explain(situationOf(drafts), { ...ruleDefaults, usesQuality: false });
+    expect(blind.map((one) => one.propensity)).toEqual([1, 1, 1].map((one) => expect.closeTo(one / 3, 12)));
+  });
+
+  it("gives nobody more than a quarter more for its own word, whatever the situation", () => {
+    fc.assert(
+      fc.property(situations, fc.nat(), (situation, pick) => {
+        const at = pick % situation.targets.length;
+        const told = (selfFactor: number): Situation => ({
+          ...situation,
+          signals: situation.signals.map((one, index) => (index === at ? { ...one, selfFactor } : one)),
+        });
+        const [honest, boasting] = [1, 1.25].map((factor) => explain(told(factor), ruleDefaults)[at]?.propensity ?? 0);
+        expect(boasting).toBeGreaterThanOrEqual((honest ?? 0) - 1e-12);
+        expect(boasting).toBeLessThanOrEqual(1.25 * (honest ?? 0) + 1e-12);
+      }),
+    );
   });
 
   it("draws among equals from the least loaded quarter", () => {

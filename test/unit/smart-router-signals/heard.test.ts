@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { forgetSilent, type Heard, mergeHeard, type Word, whereabouts } from "../../../src/smart-router/heard.js";
 import { byMcpId } from "../../../src/smart-router/order.js";
 
-const noSums = { products: [], targets: [] };
+const noSums = { products: [], targets: [], effects: [] };
 
 /** A coordinator says one thing under one number; `read` is when and how often it was read. */
 const word: fc.Arbitrary<Word> = fc
