@@ -1,15 +1,15 @@
 import { fork } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { materialFrom } from "../src/cli/simulation-material.js";
 import { barChart } from "../src/simulate/bar-chart.js";
 import { plan, type RunResult, report, run } from "../src/simulate/evaluation.js";
 import { evaluationTables, placeBetweenMarkers } from "../src/simulate/evaluation-page.js";
-import { scenarios } from "../src/simulate/scenarios.js";
+import { scenariosWith } from "../src/simulate/scenarios.js";
 
 /**
- * Every scenario with every policy, and what docs/evaluation.md says of it.
+ * Every scenario with every policy, and what docs/evaluation.md says of it. `--data <directory>`: recorded traces, ../shared/data seen from the root of the project when left out.
  * Environment: SEEDS (10), SCALE (1), WORKERS (2), ONLY (S1,S4: prints, and writes nothing), QUICK=1 (2 seeds, lengths × 0.2, writes nothing).
  */
 const root = join(fileURLToPath(new URL(".", import.meta.url)), "..");
@@ -18,8 +18,15 @@ const seedCount = Number(process.env.SEEDS || (isQuick ? 2 : 10));
 const scale = Number(process.env.SCALE || (isQuick ? 0.2 : 1));
 const workers = Number(process.env.WORKERS || 2);
 const only = (process.env.ONLY ?? "").split(",").filter((id) => id !== "");
-const chosen = scenarios.filter((scenario) => only.length === 0 || only.includes(scenario.id) || only.includes(scenario.name));
-const seeds = Array.from({ length: seedCount }, (_, index) => index + 1);
+const dataAt = process.argv.indexOf("--data");
+const dataDir = resolve(root, (dataAt < 0 ? undefined : process.argv[dataAt + 1]) || "../shared/data");
+const material = materialFrom(dataDir, scale);
+const chosen = scenariosWith(material).filter(
+  (scenario) => only.length === 0 || only.includes(scenario.id) || only.includes(scenario.name),
+);
+/** Seeds that nobody has looked at while anything was chosen: parameters are chosen on seeds from 5001 on. */
+const firstSeed = 101;
+const seeds = Array.from({ length: seedCount }, (_, index) => firstSeed + index);
 const tasks = plan(chosen, seeds);
 const part = process.env.EVALUATE_PART;
 
@@ -28,7 +35,6 @@ else work(Number(part));
 
 /** A worker: every `workers`-th task. What code costs is measured by the first worker alone, so that two of them do not share a core. */
 function work(mine: number): void {
-  const material = materialFrom(join(root, "../shared/data"), scale);
   for (const [index, task] of tasks.entries()) if (index % workers === mine) process.send?.(run(task, chosen, material));
   process.disconnect?.();
 }
@@ -63,7 +69,7 @@ async function evaluate(): Promise<void> {
 /** Starts one worker and takes its results. Errors: rejects when it ends otherwise than well. */
 function collect(mine: number, runs: RunResult[]): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(import.meta.url), {
+    const child = fork(fileURLToPath(import.meta.url), ["--data", dataDir], {
       env: { ...process.env, EVALUATE_PART: String(mine) },
       execArgv: process.execArgv,
     });

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { type RunResult, report, run, type ScenarioReport } from "../simulate/evaluation.js";
 import type { Scenario } from "../simulate/scenario.js";
-import { scenarios } from "../simulate/scenarios.js";
+import { scenariosWith } from "../simulate/scenarios.js";
 import { CliFailure } from "./exit-code.js";
 import { examples } from "./help.js";
 import { type CliContext, createOutput, type Output, type TalkOptions } from "./output.js";
@@ -17,6 +17,8 @@ type SimulateOptions = TalkOptions & {
 };
 
 const seedsMax = 100;
+/** Where recorded traces are, seen from the root of the project. */
+const dataDefault = "../shared/data";
 
 /** `simulate`: routing policies against each other on simulated fleets. `simulate list` says which there are. */
 export function addSimulateCommand(program: Command, context: CliContext): void {
@@ -29,7 +31,7 @@ export function addSimulateCommand(program: Command, context: CliContext): void 
     .addHelpText("before", examples([["mcp-coordinator simulate list", "scenarios, their questions and who takes part"]]))
     .action((options: TalkOptions) => {
       const output = createOutput(context, options);
-      const listed = scenarios.map(({ id, name, question, contenders, cells }) => ({
+      const listed = scenariosWith(materialFrom(dataDefault, 1)).map(({ id, name, question, contenders, cells }) => ({
         id,
         name,
         question,
@@ -50,7 +52,7 @@ export function addSimulateCommand(program: Command, context: CliContext): void 
     .option(
       "--data <directory>",
       "where recorded traces are; generators with the same statistics stand in for those that are missing",
-      "../shared/data",
+      dataDefault,
     )
     .addHelpText(
       "before",
@@ -65,7 +67,7 @@ export function addSimulateCommand(program: Command, context: CliContext): void 
 function simulateAll(options: SimulateOptions, output: Output): void {
   const seeds = seedsOf(options.seeds);
   const material = materialFrom(options.data, scaleOf(options.scale));
-  for (const scenario of chosen(options)) {
+  for (const scenario of chosen(options, scenariosWith(material))) {
     const runs: RunResult[] = [];
     for (const cell of scenario.cells) {
       for (const contender of scenario.contenders) {
@@ -97,7 +99,7 @@ function tell(told: ScenarioReport, scenario: Scenario, output: Output): void {
 }
 
 /** The scenarios asked for, with only the policies asked for. */
-function chosen({ scenario: wanted, policy }: SimulateOptions): readonly Scenario[] {
+function chosen({ scenario: wanted, policy }: SimulateOptions, scenarios: readonly Scenario[]): readonly Scenario[] {
   const found = scenarios.filter((scenario) => wanted === "all" || scenario.name === wanted || scenario.id === wanted);
   if (found.length === 0)
     throw new CliFailure("not_found", `there is no scenario "${wanted ?? ""}"; "mcp-coordinator simulate list" names all`);

@@ -28,7 +28,7 @@ export const contenders: readonly Contender[] = [
   policyContender("P7-peak-ewma", () => createPeakEwma()),
   policyContender("P8-c3", ({ clientCount }) => createC3(clientCount)),
   policyContender("P9-prequal", (surroundings) => createPrequal(surroundings)),
-  // The best of a grid on seeds that no evaluation uses (tuning.ts): with one client that sees all of its own requests, numbers in flight say more than latencies.
+  // The best of the grid in docs/evaluation.md, "Tuning": with one client that sees all of its own requests, numbers in flight say more than latencies.
   policyContender("P9t-prequal-tuned", (surroundings) =>
     createPrequal(surroundings, { ...prequalDefaults, hotQuantile: 0, probesPerRequest: 5 }),
   ),
@@ -36,6 +36,9 @@ export const contenders: readonly Contender[] = [
   policyContender("P11-routing-sampling", () => createRoutingSampling()),
   policyContender("P12-d-lin-ucb", () => createDiscountedLinUcb()),
   routerContender("P13-ours"),
+  routerContender("P13r-restarted", {}, () => {}, { restart: { atMs: 60_000, memoryAgeMs: 10_000 } }),
+  routerContender("P13f-restarted-empty", {}, () => {}, { restart: { atMs: 60_000, memoryAgeMs: undefined } }),
+  routerContender("P13a-no-open-age", { signals: { countsOpenAge: false } }),
   routerContender("P13b-no-quality", { rule: { usesQuality: false } }),
   routerContender("P13c-no-tail", { rule: { usesTail: false } }),
   routerContender("P13d-no-tie-set", { rule: { usesTieSet: false } }),

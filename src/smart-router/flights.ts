@@ -337,7 +337,7 @@ export class Flights {
     const isSlow = latencyMs > this.#deps.slowFactor * baseline.p50Ms;
     // Where nobody named a deadline it is the p90 of the class, which a tenth of all answers misses by definition: only what is far from the median, too, is late.
     const lateAboveMs = flight.request.deadlineMs ?? Math.max(baseline.deadlineMs, lateFactor * baseline.p50Ms);
-    this.#deps.health.ended(member, { result, isSlow, isLate: latencyMs > lateAboveMs }, ended.endedAtMs);
+    this.#deps.health.ended(member, { result, isSlow, isLate: latencyMs > lateAboveMs, startedAtMs: ended.startedAtMs }, ended.endedAtMs);
   }
 
   #baselineOf(request: RouteRequest, requestClass: string, nowMs: number): Baseline {

@@ -45,11 +45,14 @@ export function targetOf(member: Member, concurrentDefault: number, nowMs: numbe
     const slowStart = slowStartOf(standing, nowMs, settings);
     const whole = maxConcurrentOf(member, concurrentDefault);
     const share = isWhole ? 1 : Math.max(settings.warmingCapacityMin, slowStart);
+    // One failure more ejects it: until it has answered, it gets one request at a time, so that none follows the one that decides.
+    const isOnTheBrink = !isWhole && standing.consecutiveErrors >= settings.consecutiveErrorsMax - 1;
+    const places = standing.state === "warming" ? Math.max(1, Math.ceil(whole * share)) : whole;
     const target = {
       mcpId,
       state: standing.state,
       inFlight: inFlightOf(member.load),
-      capacity: standing.state === "warming" ? Math.max(1, Math.ceil(whole * share)) : whole,
+      capacity: isOnTheBrink ? Math.min(1, whole) : places,
       slowStart,
       weight: config.weight,
     };

@@ -1,3 +1,4 @@
+import { plainRequest } from "../../smart-router/request.js";
 import { normalWorkOf, poisson, steady } from "../arrivals.js";
 import { contenderNamed } from "../contenders.js";
 import { countsByServer, type Figures, measured } from "../figures.js";
@@ -17,14 +18,19 @@ const windowMs = 10_000;
 const cell = "20 servers, 14 fail, 8 of these die";
 const ours = "P13-ours";
 
-function massFailureWorld(): World {
+export function massFailureWorld(): World {
   const servers = equalServers(serverCount, { cores: 4, capacity: 100 }, (index) => {
     const fail: Fault = { kind: "fail", fromMs, untilMs, share: 1 };
     const die: Fault = { kind: "die", fromMs: dieMs, untilMs };
     return { faults: [...(index < dyingCount ? [die] : []), ...(index < failingCount ? [fail] : [])] };
   });
   // Six servers of four cores can do 277 a second: what is left is enough for all.
-  return { ...plainWorld, servers, measureFromMs: 10_000, arrivals: steady(poisson(180), normalWorkOf(80), horizonMs) };
+  return {
+    ...plainWorld,
+    servers,
+    measureFromMs: 10_000,
+    arrivals: steady(poisson(180), normalWorkOf(80), horizonMs, { ...plainRequest, isIdempotent: true }),
+  };
 }
 
 function massFigures(log: RunLog): Figures {

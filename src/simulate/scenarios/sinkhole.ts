@@ -12,7 +12,7 @@ const horizonMs = 60_000;
 const cell = "10 servers, one fails in 1 ms";
 const ours = "P13-ours";
 
-function sinkholeWorld(): World {
+export function sinkholeWorld(): World {
   const fault = { kind: "fail_fast", fromMs, untilMs, share: 1, afterMs: 1 } as const;
   const servers = equalServers(10, { cores: 4, capacity: 100 }, (index) => (index === 0 ? { faults: [fault] } : {}));
   return { ...plainWorld, servers, measureFromMs: 10_000, arrivals: steady(poisson(200), normalWorkOf(80), horizonMs) };

@@ -33,6 +33,8 @@ export type Finding = {
   /** Took longer than `slowFactor` medians of its class; longer than what still is in time. */
   readonly isSlow: boolean;
   readonly isLate: boolean;
+  /** When it was sent; left out, it counts as sent after everything that has ended. */
+  readonly startedAtMs?: number;
 };
 
 /** Shares of errors and of late answers that are assumed of a fleet of which nothing is known. */
@@ -122,13 +124,15 @@ export class FleetHealth {
       addTo(standing.slow, finding.isSlow, nowMs, halfLifeMs);
       addTo(standing.late, finding.isLate, nowMs, halfLifeMs);
       addTo(this.#late, finding.isLate, nowMs, halfLifeMs);
-      standing.consecutiveErrors = 0;
+      // What was sent before the first failure of a row says nothing about what has failed since.
+      if (finding.startedAtMs === undefined || finding.startedAtMs > standing.failingSinceMs) standing.consecutiveErrors = 0;
       if (standing.state === "warming") {
         standing.warmingOks += 1;
         if (standing.warmingOks >= this.#settings.warmingOks) this.#apply(mcp, "warmed", `${standing.warmingOks} successes`, nowMs);
       }
       return;
     }
+    if (standing.consecutiveErrors === 0) standing.failingSinceMs = nowMs;
     standing.consecutiveErrors += 1;
     const why = this.#whyFailing(standing, finding.result === "expired", nowMs);
     if (why !== undefined && this.#canLose(1)) this.#eject(mcp, "failing", why, nowMs);
@@ -235,6 +239,8 @@ export class FleetHealth {
   }
 
   #eject(mcp: Patient, event: "failing" | "probe_failed", why: string, nowMs: number): void {
+    // A failed probe has cost one request: the next one is as far away as the last, not farther.
+    if (event === "probe_failed") mcp.standing.ejectionCount = Math.max(0, mcp.standing.ejectionCount - 1);
     this.#sentence(mcp.standing, nowMs);
     this.#apply(mcp, event, why, nowMs);
   }

@@ -14,6 +14,8 @@ export type Standing = {
   readonly late: Tally;
   readonly slow: Tally;
   consecutiveErrors: number;
+  /** When the first of these errors was seen. */
+  failingSinceMs: number;
   /** Times of the last requests without an end and of the last lost streams, oldest first; at most as many as eject. */
   readonly expiredAtMs: number[];
   readonly lostAtMs: number[];
@@ -40,6 +42,7 @@ export function createStanding(nowMs: number): Standing {
     late: tally(),
     slow: tally(),
     consecutiveErrors: 0,
+    failingSinceMs: 0,
     expiredAtMs: [],
     lostAtMs: [],
     ejectionCount: 0,

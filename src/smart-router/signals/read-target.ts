@@ -68,7 +68,7 @@ const answer: { ms: number; from: TargetSignals["latencyFrom"]; samples: number 
  */
 function answerLatency(by: Estimators, situation: Situation, finestCell: Cell | undefined, inFlight: number, nowMs: number): void {
   const answering = finestCell === undefined ? undefined : answerFrom(by, situation, finestCell, inFlight, nowMs);
-  if (finestCell !== undefined) {
+  if (finestCell !== undefined && by.settings.countsOpenAge) {
     const ownAgeMs = ageOf(by, finestCell, nowMs);
     const ageMs =
       answering === undefined || answering === finestCell
@@ -136,7 +136,8 @@ function tailOf(by: Estimators, situation: Situation, finestCell: Cell, inFlight
   const count = atLoad === undefined ? 0 : totalOf(atLoad) * kept;
   const above = atLoad === undefined ? 0 : weightAbove(atLoad, threshold) * kept;
   const here = openLonger(finestCell.open, situation.deadlineMs, nowMs);
-  const late = isTold(by, finestCell, nowMs) ? Math.max(here, openLonger(finestCell.toldOpen, situation.deadlineMs, nowMs)) : here;
+  const told = isTold(by, finestCell, nowMs) ? Math.max(here, openLonger(finestCell.toldOpen, situation.deadlineMs, nowMs)) : here;
+  const late = by.settings.countsOpenAge ? told : 0;
   const settled = (above + tailShrinkage * pooled) / (count + tailShrinkage);
   // Minutes of answers say what is usual; the last few, and who waits beyond the deadline, say whether it still is.
   const { recentTailCount, recentTailShrinkage, nearMaxAgeMs } = by.settings;

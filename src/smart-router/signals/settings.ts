@@ -13,6 +13,8 @@ export type SignalBookSettings = {
   /** Expected latency where nothing at all is known, and the factor on the class median for an MCP of which nothing is known. */
   readonly latencyPriorMs: number;
   readonly latencyPriorFactor: number;
+  /** Whether a request that is open counts with its age before it has ended. Off only to measure what that is worth. */
+  readonly countsOpenAge: boolean;
   /** Half-life of latency histograms and of costs. */
   readonly histogramHalfLifeMs: number;
   /** Samples that the pooled tail probability weighs against that of one load bucket. */
@@ -95,6 +97,7 @@ export const signalDefaults: SignalBookSettings = {
   peakDecayMs: 10_000, // Finagle's decayTime
   latencyPriorMs: 1_000, // Tower's default RTT; pessimistic for most
   latencyPriorFactor: 1.5, // a newcomer must not look faster than those who are known
+  countsOpenAge: true,
   histogramHalfLifeMs: 300_000, // a tail of 1 % needs minutes of samples
   tailShrinkage: 10,
   recentTailCount: 16, // an MCP that turned slow is known by it as soon as it has answered so often
