@@ -28,7 +28,7 @@ export function startRouter(machine: Machine, ingest: Ingest, ends: Ends): { rea
       wallMs: clock.nowMs,
       mintDecisionId: mintUuidV7,
     },
-    { maxConcurrentDefault, policyId: qualityTailLoadId, shadowPolicyIds: [] },
+    { maxConcurrentDefault, priorityDefault: config.registry.priority, policyId: qualityTailLoadId, shadowPolicyIds: [] },
   );
   ingest.follow((events) => router.observe(events, clock.monotonicMs()));
   let cancel = clock.after(tickMs, tick);

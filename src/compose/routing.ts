@@ -43,7 +43,7 @@ export type RoutingParts = {
 export async function startRouting(machine: Machine, parts: RoutingParts, ends: Ends): Promise<Routing> {
   const { config, log, clock } = machine;
   const { store, ingest, registry } = parts;
-  const settings = { ...routerDefaults, ...config.routing };
+  const settings = { ...routerDefaults, ...config.routing, priorityDefault: config.registry.priority };
   const signals = createSignals(settings);
   ingest.follow((events) => {
     const receivedAtMonoMs = clock.monotonicMs();
@@ -74,7 +74,7 @@ export async function startRouting(machine: Machine, parts: RoutingParts, ends: 
   ends.add(() => publisher.close());
   router.onHealth(() => publisher.wake());
   await followRejections(machine, store, fleet, ends);
-  const targets = createTargets(registry?.routed);
+  const targets = createTargets(registry?.routed, config.registry.priority);
   const decisions = composeDecisions(
     machine,
     {
@@ -133,13 +133,12 @@ function startFleet(
   return fleet;
 }
 
-/** What the router knows of each MCP, as weights need it. An MCP that has never had a stream is left out: what it reports tells whether it is there. */
+/** What the router knows of each MCP, as weights need it. One that left with a good-bye is what it was until it is no longer expected. */
 function standingsOf(router: Router, nowMs: number): ReadonlyMap<string, Standing> {
   const standings = new Map<string, Standing>();
-  for (const { mcpId, state, slowStart, maxConcurrent, config } of router.mcps(nowMs)) {
-    if (state === "joining") continue;
+  for (const { mcpId, state, expectedAs, slowStart, maxConcurrent, config } of router.mcps(nowMs)) {
     const { weight, priority, isDraining } = config;
-    standings.set(mcpId, { state, slowStart, capacity: maxConcurrent, weight, priority, isDraining });
+    standings.set(mcpId, { state: expectedAs ?? state, slowStart, capacity: maxConcurrent, weight, priority, isDraining });
   }
   return standings;
 }

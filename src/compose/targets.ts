@@ -9,13 +9,13 @@ export type Targets = {
   readonly follow: (changed: (mcpId: string) => void) => void;
 };
 
-/** `routed` undefined: there is no registry, and every MCP is plain. */
-export function createTargets(routed: RoutedFleet | undefined): Targets {
+/** `routed` undefined: there is no registry, and every MCP is plain. `priorityDefault`: the tier of those that did not register. */
+export function createTargets(routed: RoutedFleet | undefined, priorityDefault: number): Targets {
   const known = new Map(routed?.current().map((mcp) => [mcp.mcpId, mcp]));
   return {
     baseOf: (mcpId) => {
       const mcp = known.get(mcpId);
-      return mcp === undefined ? plainTarget(mcpId) : targetOf(mcp);
+      return mcp === undefined ? plainTarget(mcpId, priorityDefault) : targetOf(mcp);
     },
     follow: (changed) => {
       for (const mcpId of known.keys()) changed(mcpId);

@@ -66,7 +66,7 @@ class SelectionDesk {
       if (member !== undefined) member.target = undefined;
       this.#healthChanges.tell(change);
     });
-    this.#roster = new Roster((member) => this.#health.forget(member));
+    this.#roster = new Roster((member) => this.#health.forget(member), settings.priorityDefault ?? 0);
     this.#flights = new Flights({
       book: deps.book,
       lineUp: this.#lineUp,

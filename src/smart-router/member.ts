@@ -1,6 +1,6 @@
 import { createPatient, type Patient } from "./health/fleet-health.js";
 import type { HealthSettings } from "./health/settings.js";
-import { slowStartOf } from "./health/standing.js";
+import { leaveOf, slowStartOf } from "./health/standing.js";
 import { healthFactorOf } from "./health/states.js";
 import { createInFlight, type InFlight, inFlightOf } from "./in-flight.js";
 import type { Target } from "./policy.js";
@@ -20,10 +20,10 @@ export type Member = Patient & {
   target: Target | undefined;
 };
 
-export function createMember(mcpId: string, leaseMs: number, nowMs: number): Member {
+export function createMember(mcpId: string, priority: number, leaseMs: number, nowMs: number): Member {
   return {
     ...createPatient(mcpId, nowMs),
-    config: plainTarget(mcpId),
+    config: plainTarget(mcpId, priority),
     isConfigured: false,
     load: createInFlight(),
     heardAtMs: nowMs,
@@ -73,12 +73,14 @@ export function viewOf(member: Member, concurrentDefault: number, nowMs: number,
   const target = targetOf(member, concurrentDefault, nowMs, settings);
   let reserved = 0;
   for (const flight of load.running) if (flight.isCounted && flight.startedAtMs === undefined) reserved += 1;
+  const leave = leaveOf(standing, nowMs);
   const isShutOut = standing.state === "ejected" || standing.state === "probing";
   return {
     mcpId,
     config,
     state: standing.state,
     stateSinceMs: standing.sinceMs,
+    expectedAs: leave?.state,
     stateReason: standing.reason,
     isSuspect: isSuspect(member),
     openStreams: load.streams.size,
@@ -87,7 +89,7 @@ export function viewOf(member: Member, concurrentDefault: number, nowMs: number,
     reportedInFlight: load.reported,
     capacity: target.capacity,
     maxConcurrent: maxConcurrentOf(member, concurrentDefault),
-    slowStart: target.slowStart,
+    slowStart: leave === undefined ? target.slowStart : slowStartOf({ ...leave, warmingMs: standing.warmingMs }, nowMs, settings),
     healthFactor: healthFactorOf(standing.state),
     ejectionCount: standing.ejectionCount,
     ejectedUntilMs: isShutOut ? standing.ejectedUntilMs : undefined,

@@ -24,7 +24,7 @@ export type PublisherDeps = {
   readonly liveMcpIds: () => ReadonlySet<string>;
   readonly signals: Pick<Signals, "read">;
   readonly estimates: Pick<SignalBook, "readWeights">;
-  /** Health and terms of the MCPs that are known; "gone" takes one out of the table. Of others nothing is known but that they are there. */
+  /** Health and terms of the MCPs that are known; "gone" takes one out of the table, "joining" puts none into it. Of others nothing is known but that they are there. */
   readonly standings: (nowMs: number) => ReadonlyMap<string, Standing>;
   /** The rule in force; may be another one each time. */
   readonly rule: () => WeightRule;
@@ -238,9 +238,9 @@ class PublishLoop {
     const { held, heldUntilMs } = this.#plan.smoothing;
     const standings = this.#deps.standings(nowMs);
     const present = new Set(this.#deps.liveMcpIds());
-    for (const [mcpId, { state }] of standings) if (state !== "gone") present.add(mcpId);
+    for (const [mcpId, { state }] of standings) if (state !== "gone" && state !== "joining") present.add(mcpId);
     const members = membersOf(known, present, nowMs < heldUntilMs ? held : new Set(), nowMs, this.#settings);
-    const plain = plainStanding(this.#settings.maxConcurrentDefault);
+    const plain = plainStanding(this.#settings.maxConcurrentDefault, this.#settings.priorityDefault);
     const stayed = members.filter((mcpId) => standings.get(mcpId)?.state !== "gone");
     return seatAll(stayed, (mcpId) => standings.get(mcpId) ?? plain);
   }

@@ -10,10 +10,12 @@ export class Roster {
   readonly #byId = new Map<string, Member>();
   #sorted: readonly Member[] | undefined;
   readonly #left: (member: Member) => void;
+  readonly #priorityDefault: number;
 
   /** `left` is told of every member that is forgotten. */
-  constructor(left: (member: Member) => void) {
+  constructor(left: (member: Member) => void, priorityDefault: number) {
     this.#left = left;
+    this.#priorityDefault = priorityDefault;
   }
 
   get(mcpId: string): Member | undefined {
@@ -34,7 +36,7 @@ export class Roster {
     const known = this.#byId.get(mcpId);
     if (known !== undefined) return known;
     if (this.#byId.size >= limits.routedMcpMax && !(isImportant && this.#forgetOneIdle())) return undefined;
-    const fresh = createMember(mcpId, limits.leaseMinMs, nowMs);
+    const fresh = createMember(mcpId, this.#priorityDefault, limits.leaseMinMs, nowMs);
     this.#byId.set(mcpId, fresh);
     this.#sorted = undefined;
     return fresh;

@@ -22,9 +22,9 @@ export type TargetConfig = {
   readonly isDraining: boolean;
 };
 
-/** An MCP that said nothing of itself and of which no operator said anything. */
-export function plainTarget(mcpId: string): TargetConfig {
-  return { mcpId, priority: 0, weight: 100, maxConcurrent: undefined, capabilities: [], formats: [], isDraining: false };
+/** An MCP that said nothing of itself and of which no operator said anything. `priority`: the tier of those. */
+export function plainTarget(mcpId: string, priority = 0): TargetConfig {
+  return { mcpId, priority, weight: 100, maxConcurrent: undefined, capabilities: [], formats: [], isDraining: false };
 }
 
 /** A stored event as the router sees it. */
@@ -43,6 +43,8 @@ export type RoutedMcp = {
   readonly config: TargetConfig;
   readonly state: HealthState;
   readonly stateSinceMs: number;
+  /** The state that it would be in again if it came back now: its last stream ended in good order, and it is still expected. Otherwise undefined. */
+  readonly expectedAs: HealthState | undefined;
   /** Why it is in its state, for people. */
   readonly stateReason: string;
   /** Heartbeats are missing: no new requests while there is an alternative. */
@@ -57,6 +59,7 @@ export type RoutedMcp = {
   /** Requests that it may have at once in its state, and when it is well. */
   readonly capacity: number;
   readonly maxConcurrent: number;
+  /** Share of its slow start that is behind it, also while it is expected back; 1 when it is not starting. */
   readonly slowStart: number;
   /** Share of its weight that its health leaves it: 1 healthy and warming, 0.25 degraded, 0 otherwise. h of router.md 1.4. */
   readonly healthFactor: number;
@@ -85,6 +88,8 @@ export type RouterFigures = {
 export type SelectionSettings = {
   /** Capacity of an MCP that registered none. */
   readonly maxConcurrentDefault: number;
+  /** Tier of an MCP that is not configured; 0 when missing. One that differs from that of the others takes all of their requests, or none. */
+  readonly priorityDefault?: number;
   /** The policy in force at the start, and the ones that are asked along without effect. */
   readonly policyId: string;
   readonly shadowPolicyIds: readonly string[];

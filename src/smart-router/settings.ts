@@ -13,6 +13,8 @@ export type RouterSettings = {
   readonly errorUtilizationPenalty: number;
   /** Requests that one MCP is taken to serve at once: the denominator of utilization. */
   readonly maxConcurrentDefault: number;
+  /** Tier of an MCP of which nothing is known. */
+  readonly priorityDefault: number;
   /** Events of this age count half as much as new ones. */
   readonly halfLifeMs: number;
   /** Share of the way to its target that ln weight moves in one second, downwards and upwards; in (0, 1]. */
@@ -41,6 +43,7 @@ export const routerDefaults = {
   weightUpdatePeriodMs: 1_000, // A58
   errorUtilizationPenalty: 1.0, // A58
   maxConcurrentDefault: 10, // until an MCP registers its own; A58 has no such number, since its servers report utilization themselves
+  priorityDefault: 0, // served first
   halfLifeMs: 10_000, // as long as A58's out-of-band reporting period: about the last 14 s count
   fallPerSecond: 0.5, // shed fast: 94 % of a step in 4 s
   risePerSecond: 0.1, // recover slowly: time constant about 10 s, Finagle's default decay; far above the loop delay of 2.25 s, hence no oscillation

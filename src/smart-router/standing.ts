@@ -17,15 +17,16 @@ export type Standing = {
 };
 
 /** An MCP of which nothing is known but that it is there. */
-export function plainStanding(capacity: number): Standing {
-  return { state: "healthy", slowStart: 1, capacity, weight: 100, priority: 0, isDraining: false };
+export function plainStanding(capacity: number, priority = 0): Standing {
+  return { state: "healthy", slowStart: 1, capacity, weight: 100, priority, isDraining: false };
 }
 
 /** States in which an MCP has a share. */
 export type SharingState = Extract<RouteState, "active" | "warming" | "degraded">;
 
 const shownAs = {
-  joining: "disconnected",
+  // It has never had a stream. That it is in a table at all is because it reports, or because a table from before a restart names it.
+  joining: "active",
   warming: "warming",
   healthy: "active",
   degraded: "degraded",

@@ -8,6 +8,8 @@ import {
   decay,
   isAboveOthers,
   isTooOften,
+  type Leave,
+  leaveOf,
   type Standing,
   shareOfOthers,
   slowStartOf,
@@ -92,14 +94,32 @@ export class FleetHealth {
       if (!isBarred) standing.lostAtMs.length = 0;
       return;
     }
+    const leave = leaveOf(standing, nowMs);
+    if (leave !== undefined) {
+      this.#returned(mcp, leave, nowMs);
+      return;
+    }
     standing.warmingMs = isNew ? this.#settings.warmingMs : this.#settings.rewarmingMs;
     this.#apply(mcp, "opened", isNew ? "its first stream opened" : "its stream is back", nowMs);
+  }
+
+  /** It is what it was; a slow start goes on. */
+  #returned(mcp: Patient, { state, sinceMs, warmingOks }: Leave, nowMs: number): void {
+    const event = state === "warming" ? "opened" : state === "healthy" ? "returned" : "returned_slow";
+    this.#apply(mcp, event, "its stream is back soon after a good-bye", nowMs);
+    if (state !== "warming") return;
+    mcp.standing.sinceMs = sinceMs;
+    mcp.standing.warmingOks = warmingOks;
   }
 
   /** Its last stream ended. */
   closed(mcp: Patient, how: "orderly" | "lost", nowMs: number): void {
     if (how === "lost") isTooOften(mcp.standing.lostAtMs, nowMs, this.#settings.flapsMax, this.#settings.flapWindowMs);
-    mcp.standing.isProbeOut = false;
+    const { standing } = mcp;
+    standing.isProbeOut = false;
+    const { state, sinceMs, warmingOks } = standing;
+    const isExpected = how === "orderly" && (state === "healthy" || state === "degraded" || state === "warming");
+    standing.leave = isExpected ? { state, sinceMs, warmingOks, untilMs: nowMs + this.#settings.returnMaxMs } : undefined;
     this.#apply(mcp, "closed", how === "lost" ? "its last stream was lost" : "its last stream ended in good order", nowMs);
   }
 

@@ -1,3 +1,5 @@
+import { limits } from "../../platform/limits.js";
+
 /** Every number of the health rules. */
 export type HealthSettings = {
   /** Outcomes of this age count half as much as new ones. */
@@ -39,6 +41,8 @@ export type HealthSettings = {
   readonly slowShareEnd: number;
   /** Slow too: late answers, by the same test as errors, on so many answers. */
   readonly lateOutcomesMin: number;
+  /** Whose last stream ended in good order may come back for so long as if it had never left. */
+  readonly returnMaxMs: number;
   readonly probeEveryMs: number;
   readonly probesMax: number;
   /** When no request that may be repeated comes for so long, an MCP comes back without probes. */
@@ -76,6 +80,7 @@ export const healthDefaults = {
   slowShareBegin: 0.5, // more than half above = median above
   slowShareEnd: 0.35, // lower than where it begins: no flapping at the edge
   lateOutcomesMin: 20,
+  returnMaxMs: limits.returnMaxMs,
   probeEveryMs: 1_000,
   probesMax: 3,
   unprobedMaxMs: 60_000,

@@ -5,6 +5,14 @@ import type { HealthSettings } from "./settings.js";
 /** Two decayed counts as of `atMs`: how many, and how many of them were bad. */
 export type Tally = { atMs: number; count: number; bad: number };
 
+/** What an MCP was when its last stream ended in good order: what it is again if it is back by `untilMs`. */
+export type Leave = {
+  readonly state: Extract<HealthState, "healthy" | "degraded" | "warming">;
+  readonly sinceMs: number;
+  readonly warmingOks: number;
+  readonly untilMs: number;
+};
+
 /** What is known of the health of one MCP. Written in place, once per end of a request. Times monotonic ms. */
 export type Standing = {
   state: HealthState;
@@ -30,6 +38,8 @@ export type Standing = {
   probedAtMs: number;
   isProbeOut: boolean;
   probesPassed: number;
+  /** Undefined while it has a stream, and when it did not leave in good order. */
+  leave: Leave | undefined;
 };
 
 export function createStanding(nowMs: number): Standing {
@@ -53,6 +63,7 @@ export function createStanding(nowMs: number): Standing {
     probedAtMs: Number.NEGATIVE_INFINITY,
     isProbeOut: false,
     probesPassed: 0,
+    leave: undefined,
   };
 }
 
@@ -94,8 +105,17 @@ export function isAboveOthers(own: Tally, others: number, settings: HealthSettin
   );
 }
 
+/** The leave of an MCP that is away with a good-bye and still expected back. */
+export function leaveOf({ state, leave }: Standing, nowMs: number): Leave | undefined {
+  return state === "disconnected" && leave !== undefined && nowMs < leave.untilMs ? leave : undefined;
+}
+
 /** Share of a slow start that an MCP has behind it, in [`slowStartMin`, 1]: by time or by successes, whichever is further. 1 when it is not starting. */
-export function slowStartOf(standing: Standing, nowMs: number, settings: HealthSettings): number {
+export function slowStartOf(
+  standing: Pick<Standing, "state" | "sinceMs" | "warmingMs" | "warmingOks">,
+  nowMs: number,
+  settings: HealthSettings,
+): number {
   if (standing.state !== "warming") return 1;
   const byTime = standing.warmingMs > 0 ? (nowMs - standing.sinceMs) / standing.warmingMs : 1;
   const byCount = standing.warmingOks / settings.warmingOks;

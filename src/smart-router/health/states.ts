@@ -5,6 +5,9 @@ export type HealthEvent =
   /** Its first stream opened; `opened_barred`: the same while an ejection lasts, or after it lost too many streams in a short time. */
   | "opened"
   | "opened_barred"
+  /** Its stream is back soon after one that ended in good order, and all is as it was; `returned_slow`: and it was much slower than the fleet. */
+  | "returned"
+  | "returned_slow"
   /** Its last stream ended. */
   | "closed"
   /** An operator, or the MCP itself, wants nothing new for it; or wants it again. */
@@ -43,7 +46,7 @@ const transitions = {
   ejected: { ...whileConnected, served: "probing" },
   probing: { ...whileConnected, probed: "warming", probe_failed: "ejected", unprobed: "warming" },
   draining: { closed: "disconnected", resumed: "warming" },
-  disconnected: { opened: "warming", opened_barred: "ejected", forgotten: "gone" },
+  disconnected: { opened: "warming", opened_barred: "ejected", returned: "healthy", returned_slow: "degraded", forgotten: "gone" },
   gone: { opened: "warming", opened_barred: "ejected" },
 } as const satisfies Record<HealthState, Row> as Record<HealthState, Row>;
 

@@ -18,6 +18,8 @@ const states = {
 const events = {
   opened: true,
   opened_barred: true,
+  returned: true,
+  returned_slow: true,
   closed: true,
   drained: true,
   resumed: true,
