@@ -19,7 +19,7 @@ type Drawn = {
 };
 
 function memberOf(mcpId: string, drawn: Drawn): Member {
-  const member = createMember(mcpId, 1_000, 0);
+  const member = createMember(mcpId, 0, 1_000, 0);
   const { maxConcurrent, weight, priority } = drawn;
   member.config = { ...plainTarget(mcpId), maxConcurrent, weight, priority };
   member.standing.state = drawn.state;
@@ -48,7 +48,7 @@ test("an MCP that cannot be chosen changes nothing of what the others are offere
       const request = { ...plainRequest, exclude: new Set(excludesOne ? ["mcp-0"] : []) };
       const offer = offerOf(members, request, settings, 500, () => 0.3);
       // One that was never connected: with it, nobody can say at a glance that all are well.
-      const stranger = createMember("never", 1_000, 0);
+      const stranger = createMember("never", 0, 1_000, 0);
       const ladder = offerOf([...members, stranger], request, settings, 500, () => 0.3);
       expect(offer.kind).toBe(ladder.kind);
       expect(offer.targets).toEqual(ladder.targets);
@@ -61,7 +61,7 @@ test("an MCP is suspect while all of its sessions are, whatever comes and goes",
   const steps = fc.array(fc.tuple(fc.constantFrom("open", "close", "suspect", "clear"), fc.constantFrom("s1", "s2", "s3")));
   fc.assert(
     fc.property(steps, (taken) => {
-      const member = createMember("a", 1_000, 0);
+      const member = createMember("a", 0, 1_000, 0);
       for (const [does, session] of taken) {
         if (does === "open") addStream(member.load, session);
         else if (does === "close") dropStream(member.load, session);
