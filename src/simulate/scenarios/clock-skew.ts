@@ -9,13 +9,13 @@ import { antagonist, equalServers, plainWorld, type World } from "../world.js";
 
 const ours = "P13-ours";
 const offsetMs = 300_000;
-const horizonMs = 60_000;
+const lengthMs = 60_000;
 const wall = "wall clocks 5 minutes apart and 100 ppm fast";
 const monotonic = "and monotonic clocks of MCPs 100 ppm fast or slow";
 
-function skewWorld(): World {
+function skewWorld(horizonMs: number): World {
   const servers = equalServers(10, { cores: 4, capacity: 100 }, (index) => ({ contention: antagonist(index, 10, horizonMs) }));
-  return { ...plainWorld, servers, measureFromMs: 10_000, arrivals: steady(poisson(200), normalWorkOf(80), horizonMs) };
+  return { ...plainWorld, servers, measureFromMs: 0, arrivals: steady(poisson(200), normalWorkOf(80), horizonMs) };
 }
 
 /** How far the clock of an MCP runs too fast, as a share: they go both ways. */
@@ -25,8 +25,8 @@ const driftOf = (mcpId: string): number => (Number(mcpId.slice(-3)) % 2 === 0 ? 
 function skewCell(name: string, driftFor: (mcpId: string) => number): Cell {
   return {
     name,
-    run: (contender, seed): Figures => {
-      const world = skewWorld();
+    run: (contender, seed, material): Figures => {
+      const world = skewWorld(lengthMs * material.scale);
       const right = simulate(world, contenderNamed(contender), seed);
       const clocks = {
         coordinatorAheadMs: seed % 2 === 0 ? offsetMs : -offsetMs,

@@ -3,6 +3,8 @@ import { barChart } from "../../../src/simulate/bar-chart.js";
 import { contenderNamed, contenders } from "../../../src/simulate/contenders.js";
 import { plan, report, run } from "../../../src/simulate/evaluation.js";
 import { beginMarker, endMarker, evaluationTables, placeBetweenMarkers } from "../../../src/simulate/evaluation-page.js";
+import { clockSkew } from "../../../src/simulate/scenarios/clock-skew.js";
+import { oscillation } from "../../../src/simulate/scenarios/oscillation.js";
 import { slowServer } from "../../../src/simulate/scenarios/slow-server.js";
 import { sparseBroken } from "../../../src/simulate/scenarios/sparse-broken.js";
 import { scenariosWith } from "../../../src/simulate/scenarios.js";
@@ -67,4 +69,25 @@ describe("an evaluation", () => {
     },
     longMs,
   );
+
+  test(
+    "wrong wall clocks change no decision",
+    () => {
+      const [wall] = clockSkew.cells;
+      const figures = wall?.run("P13-ours", 7, { ...material, scale: 0.1 });
+      expect(figures?.decisions).toBeGreaterThan(1_000);
+      expect(figures?.different).toBe(0);
+    },
+    longMs,
+  );
+
+  test("a published weight goes to its new place without swinging, below the load that fills the MCP", () => {
+    const own = { ...oscillation, cells: oscillation.cells.slice(0, 2), claims: oscillation.claims.slice(0, 2) };
+    const told = report(
+      own,
+      plan([own], [7, 8, 9]).map((task) => run(task, [own], material)),
+    );
+    expect(told.claims.map((claim) => claim.isMet)).toEqual([true, true]);
+    expect(told.rows[0]?.figures.toPercent?.estimate.mean).toBeLessThan(12);
+  });
 });
