@@ -1,5 +1,6 @@
 import { type DecisionView, listDecisions } from "../client/decisions.js";
 import { evaluateLog, type LogEvaluation, type PolicyEvaluation } from "../smart-router/evaluate/evaluate-log.js";
+import { shadowsOf } from "../smart-router/evaluate/evaluated-policies.js";
 import type { EvaluatedPolicy } from "../smart-router/evaluate/logged-decision.js";
 import { policyFactories } from "../smart-router/policies.js";
 import type { HealthState } from "../smart-router/policy.js";
@@ -44,7 +45,9 @@ export async function replayDecisions(context: CliContext, options: DecisionRepl
   const report = replayLog(rows, options.policy, policyFactories.get(options.policy), whatIf);
   const { shares, ...figures } = report;
   const isOther = report.asked > 0;
-  const evaluation = isOther ? evaluateLog(rows.map(loggedDecisionOf), [evaluatedPolicy(options.policy, shares)], { nowMs }) : undefined;
+  const logged = rows.map(loggedDecisionOf);
+  const policies = [...(isOther ? [evaluatedPolicy(options.policy, shares)] : []), ...shadowsOf(logged)];
+  const evaluation = policies.length > 0 ? evaluateLog(logged, policies, { nowMs }) : undefined;
   if (output.isJson) {
     output.json({ policyId: options.policy, ...figures, ...(evaluation === undefined ? {} : { evaluation: plain(evaluation) }) });
   } else {

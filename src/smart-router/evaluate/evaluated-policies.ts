@@ -40,34 +40,6 @@ export function staticWeights(id: string, weights: ReadonlyMap<string, number>):
 }
 
 /**
- * The best by a score over what was known at the time, the first name on ties. NaN is never best.
- * Undefined where no candidate that could have been drawn has signals.
- */
-export function greedy(id: string, score: (candidate: LoggedCandidate) => number): EvaluatedPolicy {
-  return {
-    id,
-    shares: (row) => {
-      let best: { readonly mcpId: string; readonly score: number } | undefined;
-      for (const candidate of drawable(row).toSorted((a, b) => compareIds(a.mcpId, b.mcpId))) {
-        const its = score(candidate);
-        if (Number.isFinite(its) && (best === undefined || its > best.score)) best = { mcpId: candidate.mcpId, score: its };
-      }
-      return best === undefined ? undefined : new Map([[best.mcpId, 1]]);
-    },
-  };
-}
-
-/** The MCP of the highest expected quality, failures counted as none. */
-export function bestQuality(): EvaluatedPolicy {
-  return greedy("best-quality", ({ signals }) => (signals === undefined ? Number.NaN : (1 - signals.errorRate) * signals.quality));
-}
-
-/** The MCP of the lowest expected latency. Its quality and errors can be told, its latency cannot. */
-export function lowestLatency(): EvaluatedPolicy {
-  return greedy("lowest-latency", ({ signals }) => (signals === undefined ? Number.NaN : -signals.latencyMs));
-}
-
-/**
  * A shadow, by what it answered when it was asked. It drew one choice; that it was this one has the right expectation (its share), so the estimate stays unbiased and is only
  * noisier than with all its shares. Undefined where it was not asked.
  */

@@ -42,18 +42,6 @@ export function row(number: number, changes: Partial<LoggedDecision> = {}): Logg
   };
 }
 
-/** Which of `shares` is drawn. */
-export function draw(shares: ReadonlyMap<string, number>, rng: Rng): string {
-  let left = rng();
-  let last = "";
-  for (const [mcpId, share] of shares) {
-    last = mcpId;
-    left -= share;
-    if (left < 0) return mcpId;
-  }
-  return last;
-}
-
 /** A world of two types of request and two MCPs, in which the mean quality of each pair is known. */
 export const meanQuality: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   ocr: { a: 0.9, b: 0.3 },
