@@ -74,8 +74,8 @@ export class Flights {
     nowMs: number,
   ): Flight {
     const { isProbe, isExploration } = how;
-    const of = { decisionId, isDecided: true, request, requestClass, isProbe } as const;
-    const flight = this.#depart(member, { ...of, atMs: nowMs, leaseMs }, isExploration);
+    const made = { decisionId, isDecided: true, request, requestClass, isProbe, atMs: nowMs, leaseMs };
+    const flight = this.#depart(member, made, isExploration);
     this.#decided.set(decisionId, flight);
     return flight;
   }

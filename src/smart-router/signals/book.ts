@@ -7,7 +7,7 @@ import type { SignalBook } from "../signal-book.js";
 import { addCompletion } from "./completions.js";
 import { Decay, keptAfter } from "./decay.js";
 import { adoptDigest, digestMcp, type McpDigest } from "./digests.js";
-import { addToHistogram, emptyHistogram, scaleHistogram } from "./log-histogram.js";
+import { addToBucket, bucketOf, emptyHistogram, scaleHistogram } from "./log-histogram.js";
 import { type Cell, type Level, type Mcp, Memory, type MemoryBounds } from "./memory.js";
 import { OpenRequests } from "./open-requests.js";
 import { type Estimators, loadBucketOf, readTarget } from "./read-target.js";
@@ -267,16 +267,20 @@ class Book {
   #addLatency(cells: readonly Cell[], { mcpId, endedAtMs, inFlightBefore, result }: Ended, latencyMs: number): void {
     const weight = this.#slow.weightAt(endedAtMs);
     const inFlight = Number.isFinite(inFlightBefore) ? Math.max(0, inFlightBefore) : 0;
-    const bucket = loadBucketOf(inFlight, this.#by.capacityOf(mcpId));
+    const loadBucket = loadBucketOf(inFlight, this.#by.capacityOf(mcpId));
+    const bucket = bucketOf(latencyMs);
     for (const cell of cells) {
       addCompletion(cell.completions, latencyMs, inFlight, endedAtMs, this.#settings.peakDecayMs);
-      addToHistogram(cell.latency, latencyMs, weight);
-      const atLoad = cell.latencyByLoad[bucket] ?? emptyHistogram();
-      cell.latencyByLoad[bucket] = atLoad;
-      addToHistogram(atLoad, latencyMs, weight);
+      addToBucket(cell.latency, bucket, weight);
+      let atLoad = cell.latencyByLoad[loadBucket];
+      if (atLoad === undefined) {
+        atLoad = emptyHistogram();
+        cell.latencyByLoad[loadBucket] = atLoad;
+      }
+      addToBucket(atLoad, bucket, weight);
       if (result !== "ok") continue;
-      addToHistogram(cell.ok, latencyMs, weight);
-      addToHistogram(cell.level.latency, latencyMs, weight);
+      addToBucket(cell.ok, bucket, weight);
+      addToBucket(cell.level.latency, bucket, weight);
     }
   }
 

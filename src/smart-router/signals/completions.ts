@@ -78,7 +78,9 @@ export function nearMedian(
   let young = 0;
   let taken = 0;
   let untilMs = Number.POSITIVE_INFINITY;
-  for (let slot = 0; slot < kept; slot += 1) {
+  // The newest first: of equally near ones they stay, and those after them need not be moved.
+  for (let back = 1; back <= kept; back += 1) {
+    const slot = (completions.added - back) % completionsKept;
     const expiresAtMs = (completions.atMs[slot] ?? 0) + rule.nearMaxAgeMs;
     if (expiresAtMs <= nowMs) continue;
     young += 1;

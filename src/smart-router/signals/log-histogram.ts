@@ -26,7 +26,12 @@ export function edgeOf(bucket: number): number {
 }
 
 export function addToHistogram(histogram: LogHistogram, latencyMs: number, weight: number): void {
-  for (let bucket = bucketOf(latencyMs); bucket >= 0; bucket -= 1) histogram[bucket] = (histogram[bucket] ?? 0) + weight;
+  addToBucket(histogram, bucketOf(latencyMs), weight);
+}
+
+/** The same for a latency of which the bucket is known: one latency goes to a dozen histograms. */
+export function addToBucket(histogram: LogHistogram, ofLatency: number, weight: number): void {
+  for (let bucket = ofLatency; bucket >= 0; bucket -= 1) histogram[bucket] = (histogram[bucket] ?? 0) + weight;
 }
 
 export function scaleHistogram(histogram: LogHistogram, factor: number): void {

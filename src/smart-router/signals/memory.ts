@@ -64,6 +64,8 @@ export class Mcp {
   recentAtMs: number;
   heardAtMs: number | undefined = undefined;
   endedAtMs: number | undefined = undefined;
+  /** The cell that was read last; one of `cells`. */
+  lastRead: Cell | undefined = undefined;
   readonly reports: SelfReports = noReports();
   movedAtMs: number;
   /** Grows with everything that is folded. */
@@ -217,6 +219,7 @@ export class Memory {
   #forgetCell(cell: Cell): void {
     cell.level.cells.delete(cell.mcp.mcpId);
     cell.mcp.cells.delete(cell);
+    if (cell.mcp.lastRead === cell) cell.mcp.lastRead = undefined;
     this.#cells.delete(cell);
   }
 }

@@ -51,7 +51,17 @@ export function readTarget(
 
 /** The cell of the class, of the type, or of everything: the first that exists. */
 function finest(situation: Situation, mcp: Mcp): Cell {
-  return situation.ofClass?.cells.get(mcp.mcpId) ?? situation.ofType?.cells.get(mcp.mcpId) ?? mcp.all;
+  const { ofClass } = situation;
+  if (ofClass !== undefined) {
+    // Many decisions in a row are about one class.
+    if (mcp.lastRead?.level === ofClass) return mcp.lastRead;
+    const cell = ofClass.cells.get(mcp.mcpId);
+    if (cell !== undefined) {
+      mcp.lastRead = cell;
+      return cell;
+    }
+  }
+  return situation.ofType?.cells.get(mcp.mcpId) ?? mcp.all;
 }
 
 function scaleOf(situation: Situation, cell: Cell): number {
@@ -132,7 +142,7 @@ function tailOf(by: Estimators, situation: Situation, finestCell: Cell, inFlight
   }
   const all = totalOf(cell.latency) * kept;
   const pooled = (weightAbove(cell.latency, threshold) * kept + tailShrinkage * situation.fleetTail) / (all + tailShrinkage);
-  const atLoad = cell.latencyByLoad[loadBucketOf(inFlight, by.capacityOf(cell.mcp.mcpId))];
+  const atLoad = cell.latencyByLoad[inFlight > 0 ? loadBucketOf(inFlight, by.capacityOf(cell.mcp.mcpId)) : 0];
   const count = atLoad === undefined ? 0 : totalOf(atLoad) * kept;
   const above = atLoad === undefined ? 0 : weightAbove(atLoad, threshold) * kept;
   const here = openLonger(finestCell.open, situation.deadlineMs, nowMs);
