@@ -22,7 +22,7 @@ type Budget = {
   /** Of four MCPs. */
   readonly strongServers: number;
   readonly strongShare: number;
-  /** What the strong arm must be better by to be worth its price, for ours and for D-LinUCB. Tuned on seed 1000 to give the share; routing_sampling has no such setting. */
+  /** What the strong arm must be better by to be worth its price, for ours and for D-LinUCB. Picked by hand to come near the share; routing_sampling has no such setting. */
   readonly rulePriceWeight: number;
   readonly ucbPriceWeight: number;
 };
@@ -106,7 +106,7 @@ export const qualityMix: Scenario = {
     "Two kinds of MCP answer the questions of MMLU, one better and dearer: how well does a router learn which topics are worth the price?",
   setting:
     "20 000 questions of MMLU, 57 topics as request types, answered as Mixtral-8x7B (68.1 % right, costs 0.05) and GPT-4 (80.6 %, costs 1) did; each answer is graded. " +
-    "Four MCPs, one, two or three of them strong; latency is equal and does not depend on load. The price weight of ours and of D-LinUCB is set so that they use that share of strong answers. " +
+    "Four MCPs, one, two or three of them strong; latency is equal and does not depend on load. The price weight of ours and of D-LinUCB is picked by hand to come near that share of strong answers. " +
     "Counted after the first 5 000 requests. Chance and the best order of topics are computed at the share that each router really used; the gain lies between them (0 and 100 %).",
   contenders: ["P13-ours", "P6-two-choices", "P9-prequal", "P11-routing-sampling", "P12-d-lin-ucb", "P0-oracle"],
   cells: budgets.map(cellOf),

@@ -17,7 +17,7 @@ export type DiscountedLinUcbSettings = {
   readonly priceWeight: number;
 };
 
-/** Half-life and optimism tuned on seed 1 000 of the quality scenarios, which is not evaluated. λ = 1 as in the paper. */
+/** Half-life and optimism are choices and not the best of a grid; λ = 1 as in the paper. */
 export const discountedLinUcbDefaults: DiscountedLinUcbSettings = {
   halfLifeEnds: 4_000,
   ridge: 1,

@@ -31,8 +31,11 @@ export type Estimates = {
   readonly clippedShare: number;
 };
 
-/** Weights above this are cut: one row in 20 000 with p = 0.00005 must not decide on its own. router.md 3.3. */
-export const weightMax = 20;
+/**
+ * Weights above this are cut: one row in 20 000 with p = 0.00005 must not decide on its own. It is the weight of a trial among ten with ε = 1 %. Lower, for example the usual 20,
+ * would cut every trial, and trials are all that such a log knows of what its policy would not have done.
+ */
+export const weightMax = 1_000;
 
 /** 97.5 % quantile of the normal distribution. */
 const z95 = 1.959_963_985;
@@ -42,7 +45,8 @@ const z95 = 1.959_963_985;
  * Intervals: central limit theorem over per-row scores; ratios (SNIPS, rows that stand for several) are linearised first (delta method). The bootstrap was
  * refused: with weights of at most 20 it gives the same interval, at a thousand times the cost and with a random number generator in a report that should come out
  * the same twice. A policy that learns while it logs makes rows dependent, but p is exact given the past, so each score minus its mean is a martingale difference and the
- * theorem holds still. Neither works when a handful of rows carries the weight; that is what `ess` and the gate are for.
+ * theorem holds still. Neither works when a handful of rows carries the weight; that is what `ess` and the gate are for. Where weights are cut, an interval is
+ * wider on both sides by as much as that moved the value: the bias of clipping is no noise and would not shrink with more rows.
  * Bound: O(samples). Source: router.md 3.3; Dudík et al. 2011 (DR); Swaminathan and Joachims 2015 (SNIPS).
  */
 export function estimate(samples: readonly Sample[], clipAt: number = weightMax): Estimates | undefined {
@@ -53,16 +57,28 @@ export function estimate(samples: readonly Sample[], clipAt: number = weightMax)
   const weight = sum(samples, (sample, index) => sample.multiplicity * weightOf(index));
   const weightSquares = sum(samples, (sample, index) => (sample.multiplicity * weightOf(index)) ** 2);
   const unclipped = sum(samples, (sample) => sample.multiplicity * sample.ratio);
-  const robust = (sample: Sample, index: number): number => sample.expected + weightOf(index) * (sample.reward - sample.predicted);
+  const robust = (sample: Sample, weightNow: number): number => sample.expected + weightNow * (sample.reward - sample.predicted);
+  const cutMean = (score: (sample: Sample, weightNow: number) => number): Estimate =>
+    widened(
+      meanOf(samples, total, (sample, index) => score(sample, weightOf(index))),
+      meanOf(samples, total, (sample) => score(sample, sample.ratio)),
+    );
+  const ratioOf = (index: number): number => samples[index]?.ratio ?? 0;
   return {
-    ips: meanOf(samples, total, (sample, index) => weightOf(index) * sample.reward),
-    snips: weight === 0 ? undefined : selfNormalised(samples, weightOf, weight),
-    dr: meanOf(samples, total, robust),
+    ips: cutMean((sample, weightNow) => weightNow * sample.reward),
+    snips: weight === 0 ? undefined : widened(selfNormalised(samples, weightOf, weight), selfNormalised(samples, ratioOf, unclipped)),
+    dr: cutMean(robust),
     logged: meanOf(samples, total, (sample) => sample.reward),
-    gain: meanOf(samples, total, (sample, index) => robust(sample, index) - sample.reward),
+    gain: cutMean((sample, weightNow) => robust(sample, weightNow) - sample.reward),
     ess: weightSquares === 0 ? 0 : weight ** 2 / weightSquares,
     clippedShare: unclipped === 0 ? 0 : 1 - weight / unclipped,
   };
+}
+
+/** With an interval that is wider by how far the value is from the one with uncut weights. */
+function widened(cut: Estimate, uncut: Estimate): Estimate {
+  const bias = Math.abs(cut.value - uncut.value);
+  return { ...cut, low: cut.low - bias, high: cut.high + bias };
 }
 
 /** Σ m·score / Σ m; the score of a row deviates from it by m·(score − value), and these sum to 0. */

@@ -1,6 +1,7 @@
 import type { RouteRequest } from "../request.js";
 import { keptAfter } from "../signals/decay.js";
 import type { QualitySettings } from "../signals/settings.js";
+import { addDeviation, type ChangeDetector, noChange } from "./change-detector.js";
 import { featureCount, writeFeatures } from "./features.js";
 import { blend, type LevelSum, noParticular, type Particular, particularAt, priorStrength } from "./hierarchy.js";
 import { addQuality, noQuality, type QualitySums, residualSum } from "./residuals.js";
@@ -12,6 +13,8 @@ import { addShared, effectsOf, type SharedEffect, type SharedEffects } from "./s
 export type OwnQuality = {
   readonly self: QualitySums;
   readonly audited: QualitySums;
+  /** Looked at in the coarsest level only. */
+  readonly change: ChangeDetector;
   /** What was last made of these samples and the coarser ones; holds while both versions are the same. */
   readonly memo: {
     reportsVersion: number;
@@ -23,6 +26,14 @@ export type OwnQuality = {
   };
 };
 
+/** What one end or audit told. */
+export type Observed = {
+  /** The quality that counts. */
+  readonly quality: number;
+  /** The MCP is no longer what it was: what is remembered of qualities should be forgotten but for `changeKept` samples. */
+  readonly isChange: boolean;
+};
+
 /** An estimate; one is reused for every reading, so copy what you keep. */
 export type QualityEstimate = { quality: number; sigma: number; selfFactor: number };
 
@@ -30,6 +41,7 @@ export function noOwnQuality(): OwnQuality {
   return {
     self: noQuality(),
     audited: noQuality(),
+    change: noChange(),
     memo: { reportsVersion: -1, ridgeVersion: -1, counted: noParticular(), claimed: noParticular(), claimedShare: 0 },
   };
 }
@@ -57,7 +69,7 @@ export class Quality {
   }
 
   /**
-   * Learns from one end or audit. `levels` are the MCP's samples in the class, the type and overall. Returns the quality that counts, undefined when there is none
+   * Learns from one end or audit. `levels` are the MCP's samples in the class, the type and overall. Returns undefined when there is no quality
    * that can be used. `isAfterwards`: the self-report was learned from before, and now the audit of the same interaction has come.
    */
   observe(
@@ -69,7 +81,7 @@ export class Quality {
     self: number | undefined,
     audited: number | undefined,
     isAfterwards = false,
-  ): number | undefined {
+  ): Observed | undefined {
     if (self !== undefined && !isUsable(self) && !isAfterwards) reports.dropped += 1;
     if (audited !== undefined && !isUsable(audited)) reports.dropped += 1;
     const usableSelf = isUsable(self) ? self : undefined;
@@ -80,6 +92,7 @@ export class Quality {
     if (quality === undefined) return undefined;
     writeFeatures(request, atMs + this.#wallOffsetMs, this.#features);
     const error = quality - this.ridge.predict(this.#features);
+    const isChange = (!isSelf || this.#settings.selfReports === "trusted") && this.#isChange(reports, levels, shared, quality);
     const kept = 1 - 1 / squaredErrorMemory;
     this.squaredError.sum = this.squaredError.sum * kept + error * error;
     this.squaredError.count = this.squaredError.count * kept + 1;
@@ -88,7 +101,19 @@ export class Quality {
     this.ridge.add(this.#features, quality, weight, atMs);
     const effect = this.#share(reports, levels, shared, quality, weight, atMs);
     for (const level of levels) addQuality(isSelf ? level.self : level.audited, this.#features, quality, effect, atMs, this.#settings);
-    return quality;
+    return { quality, isChange };
+  }
+
+  /** Whether a quality that somebody vouches for, with those before it, says that the MCP has changed. Features are those of the request. */
+  #isChange(reports: SelfReports, [ofAll]: readonly OwnQuality[], [ofType, ofClass]: readonly SharedEffect[], quality: number): boolean {
+    const settings = this.#settings;
+    if (ofAll === undefined || ofAll.audited.count + ofAll.self.count < settings.changeCountMin) return false;
+    const own = this.#overall(ofAll, vouchedShare(reports, ofAll.self.count, settings), biasOf(reports)).mean;
+    const { classEffect } = effectsOf(ofClass, ofType, settings);
+    const expected = Math.min(1, Math.max(0, this.ridge.predict(this.#features) + classEffect + own));
+    // No value in [0, 1] varies more than by m (1 - m), and who is in the middle varies more than the fleet.
+    const variance = Math.max(this.variance(), expected * (1 - expected));
+    return addDeviation(ofAll.change, (quality - expected) / Math.sqrt(variance), settings);
   }
 
   /** Learns what requests like this one have in common, and tells what is known of it now. */

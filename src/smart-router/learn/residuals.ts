@@ -57,6 +57,17 @@ export function addQuality(
   sums.solvedWith = -1;
 }
 
+/** Leaves a mean as it is, and lets it stand on at most `kept` samples. */
+export function forgetQuality(sums: QualitySums, kept: number): void {
+  if (sums.count <= kept) return;
+  const share = kept / sums.count;
+  sums.count = kept;
+  sums.quality *= share;
+  sums.effect *= share;
+  for (let index = 0; index < featureCount; index += 1) sums.features[index] = (sums.features[index] ?? 0) * share;
+  sums.solvedWith = -1;
+}
+
 /** Σ (quality − shared prediction) of the samples. */
 export function residualSum(sums: QualitySums, ridge: Ridge): number {
   if (sums.solvedWith !== ridge.version) {

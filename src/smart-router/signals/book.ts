@@ -1,4 +1,5 @@
 import { Quality } from "../learn/quality.js";
+import { forgetQuality } from "../learn/residuals.js";
 import { isUsable } from "../learn/self-reports.js";
 import { byMcpId } from "../order.js";
 import type { Assigned, Ended } from "../policy.js";
@@ -295,14 +296,29 @@ class Book {
   ): void {
     const levels = cells.map((cell) => cell.quality);
     const shared = cells.slice(1).map((cell) => cell.level.shared);
-    const quality = this.#quality.observe(mcp.reports, levels, shared, request, atMs, self, audited, isAfterwards);
-    if (quality === undefined) return;
+    const observed = this.#quality.observe(mcp.reports, levels, shared, request, atMs, self, audited, isAfterwards);
+    if (observed === undefined) return;
+    const { quality, isChange } = observed;
+    if (isChange) this.#forgetQualities();
     const weight = this.#slow.weightAt(atMs);
     for (const cell of cells) {
       cell.judged += weight * quality;
       cell.judgedCount += weight;
       cell.level.quality += weight * quality;
       cell.level.qualityCount += weight;
+    }
+  }
+
+  /**
+   * One MCP is no longer what it was. Who was compared with it was tried out too seldom to know whether it is the only one: of all, only a hint is kept, and the next
+   * requests tell.
+   */
+  #forgetQualities(): void {
+    const { changeKept } = this.#settings.quality;
+    for (const { mcp, quality } of this.#memory.cells()) {
+      forgetQuality(quality.self, changeKept);
+      forgetQuality(quality.audited, changeKept);
+      mcp.reports.version += 1;
     }
   }
 

@@ -56,7 +56,7 @@ const whole = (value: number): number => Math.round(value);
 export function digestMcp(mcp: Mcp, cellsMax: number, decays: Decays, nowMs: number): McpDigest {
   const { reports } = mcp;
   const used = cellsMax > 0 ? [...mcp.cells].slice(-cellsMax) : [];
-  const reportsAgeMs = reports.version === 0 ? -1 : whole(nowMs - reports.atMs);
+  const reportsAgeMs = reports.atMs === Number.NEGATIVE_INFINITY ? -1 : whole(nowMs - reports.atMs);
   return {
     mcpId: mcp.mcpId,
     revision: mcp.revision,

@@ -64,6 +64,12 @@ export type QualitySettings = {
   readonly sharedMemorySamples: number;
   /** Newest samples that a mean can stand on: bounds how long an MCP that changed is judged by what it was. */
   readonly memorySamples: number;
+  /** Of deviations of judged answers, in standard deviations: what is worn off from each, what sum is an alarm, and how many samples there must be before. */
+  readonly changeSlack: number;
+  readonly changeAlarm: number;
+  readonly changeCountMin: number;
+  /** Samples that a mean still stands on after an alarm. */
+  readonly changeKept: number;
   /** An MCP that tells nothing goes back to the fleet's mean with this half-life. */
   readonly silenceHalfLifeMs: number;
   /** Variance of a sample where nothing is known, and what a variance grows by per ms of silence, up to `varianceMax`. */
@@ -126,6 +132,10 @@ export const signalDefaults: SignalBookSettings = {
     sharedShrinkage: 5,
     sharedMemorySamples: 1_000,
     memorySamples: 200, // after 300 samples 78 % of a mean are new
+    changeSlack: 0.5, // changes of a deviation are found soonest, and those of half a one not at all
+    changeAlarm: 14, // a false alarm in 100 000 samples or more; an MCP that falls from 0.85 to 0.55 is found within 36
+    changeCountMin: 30, // before, a mean is still drawn so much towards the prior that it misses the truth
+    changeKept: 10, // half of the prior: a hint, and no more
     silenceHalfLifeMs: hourMs / 2,
     variancePrior: 1 / 16, // standard deviation 0.25
     varianceDriftPerMs: 0.01 / hourMs, // ± 0.1 after an hour of silence

@@ -89,12 +89,39 @@ describe("estimate", () => {
 
   test("weights above the limit are cut and said to be", () => {
     const some: readonly Sample[] = [
-      { ratio: 60, reward: 1, expected: 0, predicted: 0, multiplicity: 1 },
+      { ratio: 3 * weightMax, reward: 1, expected: 0, predicted: 0, multiplicity: 1 },
       { ratio: 0, reward: 0, expected: 0, predicted: 0, multiplicity: 1 },
     ];
     expect(estimate(some)?.ips.value).toBe(weightMax / 2);
     expect(estimate(some)?.clippedShare).toBeCloseTo(2 / 3, 12);
-    expect(estimate(some, 100)?.clippedShare).toBe(0);
+    expect(estimate(some, 3 * weightMax)?.clippedShare).toBe(0);
+  });
+
+  test("an interval holds the uncut estimate: what clipping takes away is not hidden", () => {
+    fc.assert(
+      fc.property(samples, fc.double({ min: 0.5, max: 50, noNaN: true }), (some, clipAt) => {
+        const [cut, uncut] = [estimate(some, clipAt), estimate(some, 1e9)];
+        for (const name of ["ips", "snips", "dr", "gain"] as const) {
+          const [its, whole] = [cut?.[name], uncut?.[name]];
+          if (its === undefined || whole === undefined) continue;
+          expect(its.low).toBeLessThanOrEqual(whole.value + 1e-9);
+          expect(its.high).toBeGreaterThanOrEqual(whole.value - 1e-9);
+        }
+      }),
+    );
+  });
+
+  test("evidence of rare trials counts: a log that tries one in a hundred tells what it never does", () => {
+    // 20 000 rows; the other of two choices has p = 0.005 and is right in nine of ten, the usual one in half. A model that knows neither.
+    const rows = Array.from({ length: 20_000 }, (_, index): Sample => {
+      const isTrial = index % 200 === 0;
+      const reward = isTrial ? Number((index / 200) % 10 !== 0) : index % 2;
+      return { ratio: isTrial ? 200 : 0, reward, expected: 0.5, predicted: 0.5, multiplicity: 1 };
+    });
+    const dr = estimate(rows)?.dr;
+    expect(dr?.value).toBeCloseTo(0.9, 9);
+    expect(estimate(rows, 20)?.dr.value).toBeLessThan(0.6);
+    expect(estimate(rows, 20)?.dr.high).toBeGreaterThan(0.9);
   });
 
   test("without any weight there is no self-normalised estimate, and one sample is no evidence", () => {
