@@ -23,7 +23,7 @@ A secret can stand in a file of its own: the variable with \`_FILE\` behind its 
 Every fault is reported at once, with its line, variable or flag, and the coordinator does not start. An unknown key is a fault.
 \`mcp-coordinator config check\` reports the same without starting; \`mcp-coordinator config print\` shows every value in force and where it comes from.
 
-All settings are read once, at start; to change one, restart.`;
+Settings are read at start. SIGHUP reads them again, and those that say so change then, without a restart: the times and sizes of \`[session]\`, and \`routing.weight_policy\`.`;
 
 const keys = `### Keys
 

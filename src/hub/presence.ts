@@ -1,5 +1,5 @@
 import type { LoadReport } from "../wire/session-terms.js";
-import type { Session } from "./session.js";
+import type { Session, Step } from "./session.js";
 
 /** Who wants to know which MCPs have a session here, and how they are. Must not throw, must not wait. */
 export type FleetWatch = {
@@ -28,8 +28,8 @@ export class Presence {
     this.#sessionId = sessionId;
   }
 
-  /** Compares two phases of the session, the second as of `nowMs`. `mcpId` is empty while only events say whose it is; then nobody is told. */
-  moved(before: Session, after: Session, mcpId: string, nowMs: number): void {
+  /** Takes one step of the session, away from `before`, as of `nowMs`. `mcpId` is empty while only events say whose it is; then nobody is told. */
+  moved(before: Session, { next: after, effects }: Step, mcpId: string, nowMs: number): void {
     if (after.kind === "live" || after.kind === "draining") {
       if (this.#mcpId === "" && mcpId !== "" && after.kind === "live") {
         this.#mcpId = mcpId;
@@ -40,8 +40,9 @@ export class Presence {
       return;
     }
     if (this.#mcpId === "") return;
-    const how = after.kind === "flushing" || before.kind === "draining" ? "orderly" : "lost";
-    this.#watch.closed(this.#mcpId, this.#sessionId, how);
+    // An idle session that half-closes has nothing to flush, and ends with OK at once.
+    const isOrderly = after.kind === "flushing" || before.kind === "draining" || effects.some(({ kind }) => kind === "finish");
+    this.#watch.closed(this.#mcpId, this.#sessionId, isOrderly ? "orderly" : "lost");
     this.#mcpId = "";
   }
 

@@ -264,7 +264,7 @@ export class StreamSession implements Origin, ControlledSession {
     this.#deps.stepped?.(this.#session, event, taken);
     const before = this.#session;
     this.#session = taken.next;
-    this.#presence?.moved(before, taken.next, this.mcpId, this.#deps.clock.monotonicMs());
+    this.#presence?.moved(before, taken, this.mcpId, this.#deps.clock.monotonicMs());
     for (const effect of taken.effects) this.#perform(effect);
   }
 

@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningCoordinator, startCoordinatorProcess } from "../support/coordinator.js";
+import { openGrpcClient } from "../support/grpc-client.js";
 import { findGrpcurl, runBufCurl, runGrpcurl } from "../support/grpcurl.js";
+import { RawStream } from "../support/raw-stream.js";
 
 const interactionService = "mcp.coordinator.v1.InteractionService";
+const routingService = "mcp.coordinator.v1.RoutingService";
 const hasGrpcurl = (await findGrpcurl()).kind === "found";
 const now = () => new Date().toISOString();
 
@@ -14,7 +17,13 @@ function normalise(text: string): string {
     .replaceAll(/"coordinatorId": "[^"]+"/g, '"coordinatorId": "<coordinator>"')
     .replaceAll(/"(queueWait|commitTime)": "[^"]+"/g, '"$1": "<duration>"')
     .replaceAll(/127\.0\.0\.1:\d+/g, "<target>")
-    .replaceAll(/("?requestId"?: )"[^"]+"/g, '$1"<request>"');
+    .replaceAll(/("?requestId"?: )"[^"]+"/g, '$1"<request>"')
+    .replaceAll(/"(seed|policyHash|weightsTerm|weightsVersion)": ("?)[0-9a-f]+"?/g, '"$1": $2<$1>$2')
+    .replaceAll(/("(?:name|factor)": "[^"]+",\n\s+"(?:value|contribution)": )-?[0-9.e+-]+/g, "$1<number>")
+    .replaceAll(
+      /"(score|slowStart|capacity|latencyMs|tail|errorRate|quality|qualitySigma|p50Ms|p90Ms|p95Ms|deadlineMs)": -?[0-9.e+-]+/g,
+      '"$1": <number>',
+    );
 }
 
 describe("a person with grpcurl and nothing but the port", () => {
@@ -86,6 +95,26 @@ describe("a person with grpcurl and nothing but the port", () => {
     await expect(
       await grpcurl(["-d", '{"mcpId":"demo","interactionId":"nobody"}', coordinator.target, `${interactionService}/GetInteraction`]),
     ).toMatchFileSnapshot("golden/not-found.txt");
+  });
+
+  story("has a request routed, and asks why", async () => {
+    const mcpClient = openGrpcClient(coordinator.target);
+    const mcp = new RawStream(mcpClient);
+    mcp.send({ case: "hello", value: { mcpId: "routed-by-hand", producerId: "p" } });
+    await mcp.first("welcome");
+    const ask = ["-d", '{"request":{"requestType":"search"},"keepCandidates":true}', coordinator.target];
+    const selected = await runGrpcurl(["-plaintext", ...ask, `${routingService}/SelectMcp`]);
+    expect(selected.code).toBe(0);
+    const { decisionId, mcpId } = JSON.parse(selected.stdout) as { decisionId: string; mcpId: string };
+    expect(mcpId).toBe("routed-by-hand");
+    await expect(normalise(`exit ${selected.code}\n${selected.stdout}`)).toMatchFileSnapshot("golden/select-mcp.txt");
+    const explain = ["-d", JSON.stringify({ decisionId }), coordinator.target, `${routingService}/ExplainDecision`];
+    await expect(await grpcurl(explain)).toMatchFileSnapshot("golden/explain-decision.txt");
+    const nobody = ["-d", '{"request":{"requestType":"search","capabilities":["fly"]}}', coordinator.target];
+    await expect(await grpcurl([...nobody, `${routingService}/SelectMcp`])).toMatchFileSnapshot("golden/select-nobody.txt");
+    mcp.halfClose();
+    await mcp.ended;
+    mcpClient.close();
   });
 
   story("asks for health by service", async () => {

@@ -40,6 +40,15 @@ async function untilChosen(client: Client, rowLength: number, isWanted: (row: re
   }
 }
 
+/** Requests that an MCP has in flight as a coordinator sees it: it is asked for one more, which is given back. */
+async function inFlightAt(client: Client, mcpId: string): Promise<number | undefined> {
+  const request = create(SelectMcpRequestSchema, { request: { requestType: "ocr" }, keepCandidates: true });
+  const { response } = await callUnary(client, RoutingService.method.selectMcp, request);
+  const { decisionId = "", candidates = [] } = response ?? {};
+  await callUnary(client, RoutingService.method.releaseDecision, create(ReleaseDecisionRequestSchema, { decisionId }));
+  return candidates.find((one) => one.mcpId === mcpId)?.inFlight;
+}
+
 /** Starts and ends of one interaction as its MCP reports them. */
 function interaction(first: bigint, detail: NonNullable<EventInit["detail"]>): readonly EventInit[] {
   const interactionId = mintUuidV7();
@@ -63,6 +72,33 @@ describe("two coordinators with half of a fleet each", () => {
     await first?.stop();
     await second?.stop();
     await postgres?.[Symbol.asyncDispose]();
+  });
+
+  story("what an MCP reports to one of them settles the decision of the other, and gives its place back", { timeout: 60_000 }, async () => {
+    const [atFirst, atSecond] = [openGrpcClient(first.target), openGrpcClient(second.target)];
+    const stream = await connect(atSecond, "b-lone");
+    try {
+      // Nobody else can take it, and it is known to the first coordinator through the second only.
+      await untilChosen(atFirst, 1, ([mcpId]) => mcpId === "b-lone");
+      const request = create(SelectMcpRequestSchema, { request: { requestType: "ocr" } });
+      const { response } = await callUnary(atFirst, RoutingService.method.selectMcp, request);
+      const decisionId = response?.decisionId ?? "";
+      expect(await inFlightAt(atFirst, "b-lone")).toBe(1);
+      const detail = { case: "complete", value: { qualityScore: 0.75 } } as const;
+      const [start, end] = interaction(1n, detail);
+      const started = { ...start, detail: { case: "start", value: { requestType: "ocr", routingDecisionId: decisionId } } } as const;
+      for (const event of [started, end]) stream.send({ case: "event", value: makeEvent({ ...event, mcpId: "b-lone" }) });
+      expect((await stream.untilAcks(2)).map(({ status }) => status)).toEqual([EventStatus.STORED, EventStatus.STORED]);
+      // Well before its lease of half a minute runs out.
+      await expect.poll(() => inFlightAt(atFirst, "b-lone"), { timeout: 15_000 }).toBe(0);
+      const release = create(ReleaseDecisionRequestSchema, { decisionId });
+      expect((await callUnary(atFirst, RoutingService.method.releaseDecision, release)).response?.released).toBe(false);
+    } finally {
+      stream.halfClose();
+      await stream.ended;
+      atFirst.close();
+      atSecond.close();
+    }
   });
 
   story("both route over the whole fleet by what all of it does, also after one of them is killed", { timeout: 120_000 }, async () => {
