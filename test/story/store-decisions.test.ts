@@ -160,15 +160,17 @@ describe.each(storeKinds)("the decision log of the $kind store", ({ kind, skip }
     ]);
   });
 
-  it.runIf(kind === "postgres" && skip === undefined)("lets nobody rewrite the audit", async () => {
-    const sql = postgres(home.postgres?.url ?? "", { max: 1, onnotice: () => {} });
-    for (const statement of [
-      "UPDATE routing_config_audit SET reason = ''",
-      "DELETE FROM routing_config_audit",
-      "TRUNCATE routing_config_audit",
-    ]) {
-      await expect(sql.unsafe(statement)).rejects.toThrow(/only ever appended to/);
-    }
-    await sql.end();
-  });
+  // The embedded store has no port of its own to try it through.
+  if (kind === "postgres")
+    story("lets nobody rewrite the audit", async () => {
+      const sql = postgres(home.postgres?.url ?? "", { max: 1, onnotice: () => {} });
+      for (const statement of [
+        "UPDATE routing_config_audit SET reason = ''",
+        "DELETE FROM routing_config_audit",
+        "TRUNCATE routing_config_audit",
+      ]) {
+        await expect(sql.unsafe(statement)).rejects.toThrow(/only ever appended to/);
+      }
+      await sql.end();
+    });
 });
