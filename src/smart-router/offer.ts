@@ -175,6 +175,11 @@ function pickTier(
   return shares[shares.length - 1]; // the sum was rounded
 }
 
+/** Whether its capacity counts as the tier's, there or missing. Not before its first stream: what was never there cannot be missed. */
+function isOfTier({ standing }: Member): boolean {
+  return standing.state !== "gone" && standing.state !== "joining";
+}
+
 /** The share of requests that each tier in `offered` gets, ascending by priority; they sum to 1. */
 function tierShares(
   members: readonly Member[],
@@ -184,7 +189,7 @@ function tierShares(
 ): readonly Tier[] {
   const tiers = new Map<number, { available: number; total: number }>();
   for (const member of members) {
-    if (mismatchOf(member, request) !== undefined || member.standing.state === "gone") continue;
+    if (mismatchOf(member, request) !== undefined || !isOfTier(member)) continue;
     const tier = tiers.get(member.config.priority) ?? { available: 0, total: 0 };
     const capacity = maxConcurrentOf(member, settings.maxConcurrentDefault);
     tier.total += capacity;

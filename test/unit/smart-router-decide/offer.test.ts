@@ -54,7 +54,17 @@ test("an MCP that cannot be chosen changes nothing of what the others are offere
       expect(offer.targets).toEqual(ladder.targets);
       expect(offer.excluded).toEqual(ladder.excluded.filter(({ member }) => member !== stranger));
     }),
+    { numRuns: 2_000 },
   );
+});
+
+test("a tier does not miss the capacity of an MCP that has never been there", () => {
+  const well = { state: "healthy", counted: 0, maxConcurrent: 10, weight: 100, priority: 0, isSuspect: false } as const;
+  const fleet = [memberOf("a", well), memberOf("b", well), memberOf("spare", { ...well, priority: 1 })];
+  const idsOf = (members: readonly Member[]) => offerOf(members, plainRequest, settings, 500, () => 0.95).targets.map(({ mcpId }) => mcpId);
+  const joining = [createMember("never-1", 0, 1_000, 0), createMember("never-2", 0, 1_000, 0)];
+  expect(idsOf([...fleet, ...joining])).toEqual(idsOf(fleet));
+  expect(idsOf(fleet)).toEqual(["a", "b"]);
 });
 
 test("an MCP is suspect while all of its sessions are, whatever comes and goes", () => {
