@@ -119,7 +119,14 @@ async function openSeat(name: string, options: CoordinatorOptions, nodeOptions =
   // Whatever ends this process: nothing may stay behind.
   const sweep = (): void => coordinator.signal("SIGKILL");
   process.once("exit", sweep);
-  const ask = (request: Readonly<Record<string, unknown>>): Promise<unknown> => askProbe(socketPath(), request);
+  const ask = async (request: Readonly<Record<string, unknown>>): Promise<unknown> => {
+    try {
+      return await askProbe(socketPath(), request);
+    } catch (thrown) {
+      // Nobody told it to end: what it said last is what there is to know.
+      throw new Error(`${name} does not answer; the end of its log:\n${coordinator.log().slice(-4_000)}`, { cause: thrown });
+    }
+  };
   const seat = {
     name,
     isInService: true,

@@ -174,6 +174,23 @@ describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the Postg
     await patient.close();
   });
 
+  it("a transaction whose connection the server closes is an outage, and nothing else", async () => {
+    const work = (): Promise<unknown> => Promise.all(Array.from({ length: 4 }, () => store.deregisterMcp("nobody", "is not there")));
+    for (let turn = 0; turn < 3; turn += 1) await work(); // every connection has prepared the statement
+    const other = postgres(home.postgres?.url ?? "", { max: 1, onnotice: () => {} });
+    await other.begin(async (transaction) => {
+      await transaction`LOCK TABLE mcp, mcp_lease, mcp_counter IN ACCESS EXCLUSIVE MODE`;
+      const stuck = Array.from({ length: 4 }, () => timed(store.deregisterMcp("nobody", "is not there")));
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      // In good order, in the middle of a statement, while others go on: the driver would send a ROLLBACK to a socket that it has given up, and take the process with it.
+      while (proxy.cut("close", 1) > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+      for (const { fault } of await Promise.all(stuck)) expect(fault).toMatchObject({ kind: "outage" });
+    });
+    await other.end();
+    await untilWorks(append);
+    await untilWorks(() => store.deregisterMcp("nobody", "is not there"));
+  });
+
   it("a database that turns read-only is an outage until it turns back", async () => {
     await append();
     const admin = postgres(home.postgres?.url ?? "", { max: 1, onnotice: () => {} });

@@ -30,8 +30,8 @@ export type TcpProxy = {
   readonly cutAtNextAnswer: () => void;
   /** From now on, for open and new connections. `up` is what clients send. */
   readonly shape: (direction: LinkDirection, shape: LinkShape) => void;
-  /** Ends every open connection: with FIN, or with RST as a router that forgot them. Returns how many. */
-  readonly cut: (how: "close" | "reset") => number;
+  /** Ends open connections, all or the oldest so many: with FIN, or with RST as a router that forgot them. Returns how many. */
+  readonly cut: (how: "close" | "reset", maxCount?: number) => number;
   readonly [Symbol.asyncDispose]: () => Promise<void>;
 };
 
@@ -81,8 +81,8 @@ export async function startTcpProxy(target: number | (() => number | undefined),
       shapes[direction] = shape;
       for (const lane of lanes) lane.reshape();
     },
-    cut: (how) => {
-      const open = [...relay.sockets];
+    cut: (how, maxCount = Number.POSITIVE_INFINITY) => {
+      const open = [...relay.sockets].slice(0, maxCount * 2); // two sockets each, of its client and of its server
       for (const socket of open) how === "reset" ? socket.resetAndDestroy() : socket.destroy();
       return Math.ceil(open.length / 2);
     },
