@@ -1,0 +1,41 @@
+import type { EventInit } from "../wire/frames.js";
+
+export type TransportName = "grpc" | "http" | "redis" | "database";
+
+/** An event that is on its way: the id under which the coordinator knows it, and what it holds. Without a sequence. */
+export type OutgoingEvent = { readonly eventId: string; readonly event: EventInit };
+
+/**
+ * What became of an event. Only `stored`, `duplicate` and `not_collected` resolve it; `rejected` sets it aside for good. `deferred` asks for a later try: the transport does not keep it.
+ */
+export type Settlement = {
+  readonly eventId: string;
+  readonly outcome: "stored" | "duplicate" | "not_collected" | "rejected" | "deferred";
+  /** Why it was rejected or deferred: the verdict's name and its first violation. Empty otherwise. */
+  readonly reason: string;
+};
+
+/** `down`: at the last try it could not be used; `why` is for people. `idle`: not tried yet. */
+export type TransportHealth = { readonly state: "idle" | "connecting" | "up" | "down"; readonly why: string };
+
+/** One way to a coordinator. Nothing here throws or rejects: what fails becomes health, and a settlement that does not come. */
+export type Transport = {
+  readonly name: TransportName;
+  readonly health: () => TransportHealth;
+  /**
+   * Takes events in order, as many as it has room for, from the front; gives their number. Each is settled once, or never when the transport is stopped before: then
+   * it must be offered again, here or elsewhere. Offering the same event twice is harmless: it is a duplicate.
+   */
+  readonly offer: (events: readonly OutgoingEvent[]) => number;
+  /** Checks whether it could be used, without an event: within `transportProbeMaxMs`. What it found is in `health`. */
+  readonly probe: () => Promise<void>;
+  /** Takes nothing more and waits at most `graceMs` for settlements. Idempotent. */
+  readonly stop: (graceMs: number) => Promise<void>;
+};
+
+/** What a transport calls. Must not throw. */
+export type TransportEvents = {
+  readonly onSettled: (settlement: Settlement) => void;
+  /** Health changed, or there is room again. */
+  readonly onChange: () => void;
+};
