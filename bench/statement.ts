@@ -64,6 +64,7 @@ function eventOf(mcpId: McpId, lane: number, sequence: number, nowMs: number): N
     producerId: `bench-${process.pid}-${lane}`,
     epoch: 0,
     sequence: BigInt(sequence),
+    resumeSequence: BigInt(sequence),
     kind: isStart ? "start" : "complete",
     occurredAtUs: nowMs * 1000,
     digest: sequence.toString(16).padStart(32, "0"),

@@ -20,6 +20,7 @@ import {
 import type { SessionSettings } from "../wire/session-terms.js";
 import { AckOutlet } from "./ack-outlet.js";
 import type { ConfigStanding } from "./config-outlet.js";
+import { DeferredSequences } from "./deferred-sequences.js";
 import { FrameOutlet } from "./frame-outlet.js";
 import { anonymousBearer, askForProducer, checkGreeting, greetedBearer, promisesOf, welcomeOf } from "./handshake.js";
 import type { MeasuredLoad } from "./load.js";
@@ -44,6 +45,7 @@ export class StreamSession implements Origin, ControlledSession {
   readonly #ageShare: number;
   #session: Session;
   #bearer: Bearer;
+  readonly #deferred = new DeferredSequences();
   #greeting: Greeting | undefined;
   #acks = new AckOutlet("each");
   #lane: number;
@@ -248,7 +250,7 @@ export class StreamSession implements Origin, ControlledSession {
       return;
     }
     const { ingest, clock } = this.#deps;
-    const by = { bearer: this.#bearer, origin: this, lane: this.#lane };
+    const by = { bearer: this.#bearer, origin: this, lane: this.#lane, deferred: this.#deferred };
     const { count, bytes, hasRefused } = takeEvents(ingest, by, this.#acks, drafts, clock.monotonicMs());
     this.#apply({ kind: "events", count, bytes, hasRoom: this.#hasRoom });
     if (hasRefused) this.#writeAcks();

@@ -1,8 +1,9 @@
 import type { Bearer } from "../ingest/accept.js";
 import type { Ingest } from "../ingest/ingest.js";
 import type { Origin } from "../ingest/pending.js";
-import type { Draft } from "../interaction/event.js";
+import type { Draft, NewEvent } from "../interaction/event.js";
 import type { AckOutlet } from "./ack-outlet.js";
+import type { DeferredSequences } from "./deferred-sequences.js";
 
 /** What one frame of events came to: `count` of them and `bytes` wait for the store, `hasRefused` tells that others did not pass. */
 export type Taken = { readonly count: number; readonly bytes: number; readonly hasRefused: boolean };
@@ -10,7 +11,7 @@ export type Taken = { readonly count: number; readonly bytes: number; readonly h
 /** Judges events one by one: refused ones get their verdict at once, the others go to the queue. Units: `receivedAtMs` is monotonic. */
 export function takeEvents(
   ingest: Ingest,
-  by: { readonly bearer: Bearer; readonly origin: Origin; readonly lane: number },
+  by: { readonly bearer: Bearer; readonly origin: Origin; readonly lane: number; readonly deferred: DeferredSequences },
   acks: AckOutlet,
   drafts: readonly Draft[],
   receivedAtMs: number,
@@ -20,15 +21,22 @@ export function takeEvents(
   let hasRefused = false;
   for (const draft of drafts) {
     const judged = ingest.accept(by.bearer, draft);
+    if (judged.kind === "refused" && judged.verdict.retryable) by.deferred.defer(draft.sequence);
+    else by.deferred.decide(draft.sequence);
     if (judged.kind === "refused") {
       acks.refused(judged.verdict);
       hasRefused = true;
     } else {
-      acks.accepted(judged.event.sequence);
-      ingest.queue.offer(by.lane, { event: judged.event, origin: by.origin, receivedAtMs });
+      const event = withinReach(judged.event, by.deferred.resumeMax);
+      acks.accepted(event.sequence);
+      ingest.queue.offer(by.lane, { event, origin: by.origin, receivedAtMs });
       count += 1;
-      bytes += judged.event.encodedBytes;
+      bytes += event.encodedBytes;
     }
   }
   return { count, bytes, hasRefused };
+}
+
+function withinReach(event: NewEvent, resumeMax: bigint | undefined): NewEvent {
+  return resumeMax === undefined || event.sequence <= resumeMax ? event : { ...event, resumeSequence: resumeMax };
 }

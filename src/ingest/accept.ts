@@ -81,6 +81,7 @@ export function accept(deps: AcceptDeps, bearer: Bearer, draft: Draft, nowMs: nu
     producerId: bearer.producerId,
     epoch: bearer.epoch,
     sequence: draft.sequence,
+    resumeSequence: draft.sequence,
     kind: detail.kind,
     occurredAtUs,
     digest: hash.slice(0, 32),

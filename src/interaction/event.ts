@@ -123,6 +123,8 @@ export type NewEvent = {
   readonly epoch: number;
   /** 0 means unsequenced. */
   readonly sequence: bigint;
+  /** How far the producer's resume point goes when this is stored: to its sequence, or less far while an earlier event was refused for now. */
+  readonly resumeSequence: bigint;
   readonly kind: EventKind;
   /** Microseconds since the Unix epoch. */
   readonly occurredAtUs: number;

@@ -41,6 +41,8 @@ export const limits = {
   pendingMaxBytes: 24 * 1024 * 1024,
   /** Window of one stream. At 30k events/s a window of 1 000 covers 33 ms of commit latency. */
   windowMaxEvents: 1_000,
+  /** Sequences of one session that were refused for now and are waited for: a whole window of them. Above it the resume point stays where it is until the session ends. */
+  deferredSequencesMax: 1_000,
   windowMaxBytes: 4 * 1024 * 1024,
   /** A stream is no longer read above this many windows: a client that ignores its window meets the back-pressure of HTTP/2. */
   windowPauseFactor: 2,

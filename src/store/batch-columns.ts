@@ -39,7 +39,7 @@ export const eventColumns: readonly Column<NewEvent>[] = [
   optional("raw", "bytea", (event) => event.raw && hexOf(event.raw)),
 ];
 
-/** A producer that some of the events are fenced by, with the greatest sequence among them. */
+/** A producer that some of the events are fenced by, with the farthest resume point among them. */
 export type Claim = { readonly producerId: string; readonly epoch: number; lastSequence: bigint };
 
 export const claimColumns: readonly Column<Claim>[] = [
@@ -74,14 +74,14 @@ export const shareColumns: readonly Column<Share>[] = [
 /** The distinct claims of a batch; by producer, so that all batches lock alike. Events of sessions without an epoch claim nothing. */
 export function claimsOf(events: readonly NewEvent[]): readonly Claim[] {
   const claims = new Map<string, Claim[]>();
-  for (const { producerId, epoch, sequence } of events) {
+  for (const { producerId, epoch, resumeSequence } of events) {
     if (epoch === 0) continue;
     const own = claims.get(producerId);
     const claim = own?.find((candidate) => candidate.epoch === epoch);
     if (claim !== undefined) {
-      if (sequence > claim.lastSequence) claim.lastSequence = sequence;
-    } else if (own !== undefined) own.push({ producerId, epoch, lastSequence: sequence });
-    else claims.set(producerId, [{ producerId, epoch, lastSequence: sequence }]);
+      if (resumeSequence > claim.lastSequence) claim.lastSequence = resumeSequence;
+    } else if (own !== undefined) own.push({ producerId, epoch, lastSequence: resumeSequence });
+    else claims.set(producerId, [{ producerId, epoch, lastSequence: resumeSequence }]);
   }
   return [...claims.keys()].sort().flatMap((producerId) => claims.get(producerId) ?? []);
 }

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { status } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EventStatus } from "../../gen/mcp/coordinator/v1/events_pb.js";
@@ -92,6 +93,34 @@ describe.each([
     expect((await second.ended).code).toBe(0);
   });
 
+  story("keeps the resume point before an event that it refused for now, until that one is decided", async () => {
+    const hello = { mcpId: "demo", producerId: `p-${mintUuidV7()}`, ackMode: AckMode.EACH, capabilities: allCapabilities };
+    const open = async () => {
+      const stream = new RawStream(client);
+      stream.send({ case: "hello", value: hello });
+      return { stream, resumeAfter: (await stream.first("welcome")).value.resumeAfterSequence };
+    };
+    const event = (sequence: bigint, aheadMs = 0) =>
+      makeEvent({ interactionId: `s-${sequence}`, sequence, eventId: mintUuidV7(), occurredAt: timestampFromMs(Date.now() + aheadMs) });
+    const first = await open();
+    first.stream.send({ case: "eventBatch", value: { events: [event(1n), event(2n, 3_600_000), event(3n)] } });
+    const acks = await first.stream.untilAcks(3);
+    expect(acks.map(({ sequence, status, retryable }) => [sequence, status, retryable]).sort()).toEqual([
+      [1n, EventStatus.STORED, false],
+      [2n, EventStatus.CLOCK_SKEW, true],
+      [3n, EventStatus.STORED, false],
+    ]);
+    // Its verdict may never have arrived: a client that is told 3 would take it for stored.
+    const second = await open();
+    expect(second.resumeAfter).toBe(1n);
+    second.stream.send({ case: "eventBatch", value: { events: [event(2n), event(4n)] } });
+    await second.stream.untilAcks(2);
+    const third = await open();
+    expect(third.resumeAfter).toBe(4n);
+    third.stream.halfClose();
+    await third.stream.ended;
+  });
+
   story("stores an event without an id once, however often the same bytes come", async () => {
     const event = makeEvent({ interactionId: "again" });
     const stream = new RawStream(client);
@@ -180,7 +209,8 @@ describe.each([
   });
 
   story("merges a shuffled interaction into the right end", async () => {
-    const at = (ms: number) => ({ seconds: BigInt(Math.floor(Date.now() / 1000) - 10), nanos: ms * 1_000_000 });
+    const seconds = BigInt(Math.floor(Date.now() / 1000) - 10);
+    const at = (ms: number) => ({ seconds, nanos: ms * 1_000_000 });
     const events = [
       makeEvent({
         interactionId: "m",

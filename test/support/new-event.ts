@@ -13,6 +13,7 @@ export function newEvent(
     producerId: "",
     epoch: 0,
     sequence: 0n,
+    resumeSequence: more.sequence ?? 0n,
     kind,
     occurredAtUs: nowMs * 1000,
     digest: "00112233445566778899aabbccddeeff",

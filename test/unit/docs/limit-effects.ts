@@ -33,6 +33,10 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   },
   pendingMaxBytes: { unit: bytes, reached: "as pendingMaxEvents" },
   windowMaxEvents: { unit: "events", reached: "a client that honours FlowControl waits for acks" },
+  deferredSequencesMax: {
+    unit: "sequences",
+    reached: "the resume point stays before the first of them for the rest of the session; after a reconnect more is sent again",
+  },
   windowMaxBytes: { unit: bytes, reached: "as windowMaxEvents", why: "One full frame, so that a window never forbids a legal frame." },
   windowPauseFactor: { unit: "windows", reached: "FlowControl BUSY, and the stream is not read until it is back inside its window" },
   exceptionsPerFrameMax: { unit: "acks", reached: "nothing: the rest follows in the next frame" },

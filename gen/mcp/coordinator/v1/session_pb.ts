@@ -143,7 +143,9 @@ export type Welcome = Message<"mcp.coordinator.v1.Welcome"> & {
   producerEpoch: bigint;
 
   /**
-   * Every event of this producer with a sequence up to this is durably resolved. Send again what is above it, and what was refused as retryable.
+   * Every event of this producer with a sequence up to this is durably resolved: stored, or refused for good. It stays before an event that was refused as
+   * retryable until that has come again and is decided. Send again what is above it. A client that has lost verdicts and must know which of these events
+   * were refused may send those again too: what is stored is DUPLICATE, what was refused is refused again.
    *
    * @generated from field: uint64 resume_after_sequence = 5;
    */
