@@ -18,7 +18,6 @@ import type { Bearer } from "../ingest/accept.js";
 import type { Ingest } from "../ingest/ingest.js";
 import { reportOnce } from "../ingest/report.js";
 import { createVerdict, type Verdict } from "../ingest/verdict.js";
-import { checkText } from "../interaction/check.js";
 import type { NewEvent } from "../interaction/event.js";
 import type { Clock } from "../platform/clock.js";
 import { CoordinatorError, type FieldFault } from "../platform/errors.js";
@@ -31,6 +30,7 @@ import { interactionToProto } from "../wire/interaction.js";
 import { storedEventToProto } from "../wire/stored-event.js";
 import type { Handlers } from "./adapt-grpc.js";
 import type { CallContext } from "./context.js";
+import { faultsOfText, fieldsError, refuseFaults } from "./field-faults.js";
 
 export type InteractionDeps = {
   readonly ingest: Ingest;
@@ -55,9 +55,7 @@ async function reportInteractions(
   const count = request.events.length;
   const faults: FieldFault[] = [];
   if (count === 0) faults.push({ field: "events", reason: "REQUIRED", description: "at least one event" });
-  checkText(request.mcpId, "mcp_id", (field, reason, description) => faults.push({ field, reason, description }));
-  checkText(request.producerId, "producer_id", (field, reason, description) => faults.push({ field, reason, description }));
-  if (faults.length > 0) throw invalid(faults);
+  refuseFaults([...faults, ...faultsOfText("mcp_id", request.mcpId), ...faultsOfText("producer_id", request.producerId)]);
   if (count > limits.batchMaxEvents) {
     const message = `${count} events in one call; at most ${limits.batchMaxEvents} are allowed`;
     throw new CoordinatorError("invalid", message, { reason: "TOO_MANY_EVENTS" });
@@ -82,7 +80,7 @@ async function verifyEvents(deps: InteractionDeps, request: VerifyEventsRequest,
   }
   const mcpId = scopeTo(context.principal, request.mcpId) ?? "";
   if (request.eventIds.length + request.interactionIds.length > 0 && mcpId === "") {
-    throw invalid([{ field: "mcp_id", reason: "REQUIRED", description: "must name the MCP of event_ids and interaction_ids" }]);
+    throw fieldsError([{ field: "mcp_id", reason: "REQUIRED", description: "must name the MCP of event_ids and interaction_ids" }]);
   }
   const bearer = bearerOf(context, mcpId, "");
   const judged = request.events.map((event) => deps.ingest.compare(bearer, draftFromProto(event, encodedBytesOf(event))));
@@ -108,11 +106,7 @@ async function tallyInteractions(
   mcpId: string,
   interactionIds: readonly string[],
 ): Promise<MessageInitShape<typeof InteractionTallySchema>[]> {
-  const faults: FieldFault[] = [];
-  for (const id of interactionIds) {
-    checkText(id, "interaction_ids", (field, reason, description) => faults.push({ field, reason, description }));
-    if (faults.length > 0) throw invalid(faults);
-  }
+  for (const id of interactionIds) refuseFaults(faultsOfText("interaction_ids", id));
   const tallies = new Map((await deps.store.tallyInteractions(mcpId, interactionIds)).map((tally) => [tally.interactionId, tally]));
   return interactionIds.map((interactionId) => tallies.get(interactionId) ?? { interactionId });
 }
@@ -161,9 +155,7 @@ async function getInteraction(
   const faults: FieldFault[] = [];
   if (mcpId === "") faults.push({ field: "mcp_id", reason: "REQUIRED", description: "must not be empty" });
   if (request.interactionId === "") faults.push({ field: "interaction_id", reason: "REQUIRED", description: "must not be empty" });
-  checkText(mcpId, "mcp_id", (field, reason, description) => faults.push({ field, reason, description }));
-  checkText(request.interactionId, "interaction_id", (field, reason, description) => faults.push({ field, reason, description }));
-  if (faults.length > 0) throw invalid(faults);
+  refuseFaults([...faults, ...faultsOfText("mcp_id", mcpId), ...faultsOfText("interaction_id", request.interactionId)]);
   const interaction = await deps.store.readInteraction(mcpId, request.interactionId);
   if (interaction === undefined) {
     throw new CoordinatorError("not_found", "no event of this interaction is stored", { reason: "INTERACTION_NOT_FOUND" });
@@ -179,9 +171,4 @@ function bearerOf(context: CallContext, mcpId: string, producerId: string): Bear
 
 function encodedBytesOf(event: InteractionEvent): number {
   return toBinary(InteractionEventSchema, event).byteLength;
-}
-
-function invalid(fields: readonly FieldFault[]): CoordinatorError {
-  const named = fields.map((fault) => fault.field).join(", ");
-  return new CoordinatorError("invalid", `the request breaks a rule: ${named}`, { reason: "FIELD_VIOLATION", fields });
 }

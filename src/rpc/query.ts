@@ -13,9 +13,7 @@ import {
 } from "../../gen/mcp/coordinator/v1/query_service_pb.js";
 import { boundMcpId, type Principal, scopeTo } from "../auth/principal.js";
 import type { FleetFigures } from "../hub/figures.js";
-import { checkText } from "../interaction/check.js";
 import type { Clock } from "../platform/clock.js";
-import { CoordinatorError, type FieldFault } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import type { InteractionCounts, InteractionFilter, PerformanceMetrics, Store } from "../store/store.js";
 import { statusToProto } from "../wire/ack.js";
@@ -23,6 +21,7 @@ import { pressureToProto } from "../wire/frame.js";
 import { interactionToProto, parseState } from "../wire/interaction.js";
 import { durationFromMs, timestampFromMs } from "../wire/time.js";
 import type { Handlers } from "./adapt-grpc.js";
+import { faultsOfText, fieldsError, refuseFaults } from "./field-faults.js";
 import { formatPageToken, parsePageToken } from "./page-token.js";
 import { type RoutingFigures, routingStats } from "./routing-stats.js";
 import { parseTimeRange, type TimeRange } from "./time-range.js";
@@ -105,21 +104,6 @@ function parseFilter(request: ListInteractionsRequest, who: Principal): Interact
     requestType: request.requestType === "" ? undefined : request.requestType,
     sessionId: request.sessionId === "" ? undefined : request.sessionId,
   };
-}
-
-function faultsOfText(field: string, text: string): FieldFault[] {
-  const faults: FieldFault[] = [];
-  checkText(text, field, (faultyField, reason, description) => faults.push({ field: faultyField, reason, description }));
-  return faults;
-}
-
-function refuseFaults(faults: readonly FieldFault[]): void {
-  if (faults.length > 0) throw fieldsError(faults);
-}
-
-function fieldsError(faults: readonly FieldFault[]): CoordinatorError {
-  const sentences = faults.map((fault) => `${fault.field}: ${fault.description}`);
-  return new CoordinatorError("invalid", sentences.join("; "), { reason: "FIELD_VIOLATION", fields: faults });
 }
 
 /** Durations are absent when no interaction reported one: no data is not zero. */

@@ -16,7 +16,6 @@ import {
   WatchMcpsResponseSchema,
 } from "../../gen/mcp/coordinator/v1/registry_service_pb.js";
 import { boundMcpId, mayActFor, type Principal, scopeTo } from "../auth/principal.js";
-import { checkText } from "../interaction/check.js";
 import { checkConfigChange } from "../interaction/mcp-config.js";
 import type { Clock } from "../platform/clock.js";
 import { CoordinatorError, type FieldFault } from "../platform/errors.js";
@@ -31,6 +30,7 @@ import { mcpConfigToProto } from "../wire/mcp-config.js";
 import { durationFromMs, timestampFromMs } from "../wire/time.js";
 import type { Handlers } from "./adapt-grpc.js";
 import type { CallContext } from "./context.js";
+import { faultsOfText, fieldsError, refuseFaults } from "./field-faults.js";
 import { filterFromProto, historyToProto, leaseStateToProto, mcpToProto, standingToProto } from "./registry-messages.js";
 
 export type RegistryServiceDeps = {
@@ -192,21 +192,6 @@ function ownMcpId(principal: Principal, asked: string, faults: readonly FieldFau
 
 function requiredMcpId(mcpId: string): readonly FieldFault[] {
   return mcpId === "" ? [{ field: "mcp_id", reason: "REQUIRED", description: "must not be empty" }] : [];
-}
-
-function faultsOfText(field: string, text: string): readonly FieldFault[] {
-  const faults: FieldFault[] = [];
-  checkText(text, field, (place, reason, description) => faults.push({ field: place, reason, description }));
-  return faults;
-}
-
-function refuseFaults(faults: readonly FieldFault[]): void {
-  if (faults.length > 0) throw fieldsError(faults);
-}
-
-function fieldsError(faults: readonly FieldFault[]): CoordinatorError {
-  const sentences = faults.map((fault) => `${fault.field}: ${fault.description}`);
-  return new CoordinatorError("invalid", sentences.join("; "), { reason: "FIELD_VIOLATION", fields: faults });
 }
 
 function tooManyWatchers(): CoordinatorError {

@@ -19,8 +19,9 @@ import type { ShadowTally } from "../smart-router/log/shadow-tally.js";
 import type { Store } from "../store/store.js";
 import { timestampFromMs } from "../wire/time.js";
 import type { UnaryHandler } from "./context.js";
+import { refuseFaults } from "./field-faults.js";
 import { keyIdOf } from "./routing-select.js";
-import { checkNames, refuseFaults } from "./select-request.js";
+import { checkNames } from "./select-request.js";
 
 export type ConfigDeps = {
   readonly book: Pick<ConfigBook, "current" | "change">;

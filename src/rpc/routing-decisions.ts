@@ -23,8 +23,8 @@ import type { Store } from "../store/store.js";
 import { msFromTimestamp } from "../wire/time.js";
 import type { UnaryHandler } from "./context.js";
 import { loggedDecision } from "./decision-messages.js";
+import { refuseFaults } from "./field-faults.js";
 import { parseDecisionId, refuseForeign, unknownDecision } from "./routing-select.js";
-import { refuseFaults } from "./select-request.js";
 
 export type DecisionDeps = {
   readonly store: Pick<Store, "readDecision" | "listDecisions">;

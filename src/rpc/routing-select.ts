@@ -20,7 +20,8 @@ import type { Router } from "../smart-router/router.js";
 import { durationFromMs } from "../wire/time.js";
 import type { UnaryHandler } from "./context.js";
 import { candidateMessage, regimeNumbers } from "./decision-messages.js";
-import { parseRouteRequest, refuseFaults } from "./select-request.js";
+import { refuseFaults } from "./field-faults.js";
+import { parseRouteRequest } from "./select-request.js";
 
 export type SelectDeps = {
   readonly router: Pick<Router, "select" | "release">;

@@ -1,8 +1,9 @@
 import type { RequestFeatures } from "../../gen/mcp/coordinator/v1/decisions_pb.js";
 import { checkText } from "../interaction/check.js";
-import { CoordinatorError, type FieldFault } from "../platform/errors.js";
+import type { FieldFault } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import { plainRequest, type RouteRequest } from "../smart-router/request.js";
+import { refuseFaults } from "./field-faults.js";
 
 type Report = (field: string, reason: string, description: string) => void;
 
@@ -38,13 +39,6 @@ export function parseRouteRequest(features: RequestFeatures | undefined): RouteR
     isSheddable: features.sheddable,
     noExplore: features.noExplore,
   };
-}
-
-/** Throws one refusal that names every fault; nothing without faults. */
-export function refuseFaults(faults: readonly FieldFault[]): void {
-  if (faults.length === 0) return;
-  const sentences = faults.map((fault) => `${fault.field}: ${fault.description}`);
-  throw new CoordinatorError("invalid", sentences.join("; "), { reason: "FIELD_VIOLATION", fields: faults });
 }
 
 /** Faults of a list of names: too many, an empty one, one that no text may be, one that is there twice. */
