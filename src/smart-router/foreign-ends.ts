@@ -33,12 +33,13 @@ export class ForeignEnds {
 
   observe(events: readonly Event[], nowMs: number): void {
     for (const { mcpId, interactionId, facts } of events) {
-      if (facts.kind === "progress") continue;
-      const key = JSON.stringify([mcpId, interactionId]);
       if (facts.kind === "start") {
-        if (facts.routingDecisionId !== "" && !this.#own.has(facts.routingDecisionId)) this.#run(key, facts.routingDecisionId);
+        const { routingDecisionId } = facts;
+        if (routingDecisionId !== "" && !this.#own.has(routingDecisionId)) this.#run(keyOf(mcpId, interactionId), routingDecisionId);
         continue;
       }
+      if (facts.kind === "progress" || this.#running.size === 0) continue;
+      const key = keyOf(mcpId, interactionId);
       const decisionId = this.#running.get(key);
       if (decisionId === undefined) continue;
       this.#running.delete(key);
@@ -64,6 +65,8 @@ export class ForeignEnds {
     this.#running.set(key, decisionId);
   }
 }
+
+const keyOf = (mcpId: string, interactionId: string): string => JSON.stringify([mcpId, interactionId]);
 
 /** The last `max` names. */
 class Ring {
