@@ -13,6 +13,7 @@ import {
 } from "../../gen/mcp/coordinator/v1/query_service_pb.js";
 import { boundMcpId, type Principal, scopeTo } from "../auth/principal.js";
 import type { FleetFigures } from "../hub/figures.js";
+import type { TimeRange } from "../interaction/time-word.js";
 import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { InteractionCounts, InteractionFilter, PerformanceMetrics, Store } from "../store/store.js";
@@ -24,7 +25,7 @@ import type { Handlers } from "./adapt-grpc.js";
 import { faultsOfText, fieldsError, refuseFaults } from "./field-faults.js";
 import { formatPageToken, parsePageToken } from "./page-token.js";
 import { type RoutingFigures, routingStats } from "./routing-stats.js";
-import { parseTimeRange, type TimeRange } from "./time-range.js";
+import { parseTimeRange } from "./time-range.js";
 
 /** What this process has done since it started; compose reads it from where it is counted. */
 export type CoordinatorFigures = {
