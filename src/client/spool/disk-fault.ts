@@ -1,0 +1,34 @@
+import { CoordinatorError } from "../../platform/errors.js";
+
+/** No room: ENOSPC, EFBIG and EDQUOT as LMDB gives them on Linux and macOS, and MDB_MAP_FULL. */
+const fullCodes = new Set<unknown>(["ENOSPC", "EDQUOT", "EFBIG", 28, 122, 69, 27, -30792]);
+const deniedCodes = new Set<unknown>(["EACCES", "EPERM", "EROFS", 13, 1, 30]);
+
+/** What the file system or LMDB threw, as the refusal that a caller can act on. `path` is named in it. */
+export function diskFault(path: string, thrown: unknown): CoordinatorError {
+  if (thrown instanceof CoordinatorError) return thrown;
+  const code = codeOf(thrown);
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  if (fullCodes.has(code))
+    return new CoordinatorError("unavailable", `the disk under the spool ${path} is full`, { reason: "SPOOL_DISK_FULL", cause: thrown });
+  if (deniedCodes.has(code))
+    return unusable(path, `this process may not write there (${text}); give it the right, or choose another directory`, thrown);
+  return new CoordinatorError("unavailable", `the disk under the spool ${path} refuses: ${text}`, {
+    reason: "SPOOL_DISK_FAILED",
+    cause: thrown,
+  });
+}
+
+/** The path cannot hold a spool, whatever the load or the time. */
+export function unusable(path: string, why: string, cause?: unknown): CoordinatorError {
+  return new CoordinatorError("failed_precondition", `${path} cannot hold a spool: ${why}`, {
+    reason: "SPOOL_UNUSABLE",
+    fields: [{ field: "directory", reason: "UNUSABLE", description: why }],
+    cause,
+  });
+}
+
+/** A system error's name, or LMDB's number. */
+export function codeOf(thrown: unknown): unknown {
+  return thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
+}
