@@ -27,6 +27,8 @@ export class ChangeQueue {
   /** Refused by the disk, and worth another try by themselves. */
   #again: Change[] = [];
   #againAtMs = 0;
+  /** Since the disk refused no put has come through. */
+  #isRefused = false;
   #addedCount = 0;
   #endedCount = 0;
   #waiters: Waiter[] = [];
@@ -98,7 +100,10 @@ export class ChangeQueue {
       const isAgain = this.#again.length > 0 && this.#deps.clock.monotonicMs() >= this.#againAtMs;
       const changes = isAgain ? this.#again.splice(0, limits.spoolCommitMaxEvents) : this.#take();
       if (changes.length === 0) return;
-      const refusal = await this.#deps.commit(changes);
+      // What the last transaction freed may be used by the one after the next: an empty one comes between, or a full disk would stay full.
+      const refusal = (this.#isRefused ? await this.#deps.commit([]) : undefined) ?? (await this.#deps.commit(changes));
+      if (refusal !== undefined) this.#isRefused = true;
+      else if (changes.some(({ type }) => type === "put")) this.#isRefused = false;
       for (const change of changes) this.#countPending(change, -1);
       if (!isAgain) this.#endedCount += changes.length;
       if (refusal === undefined) this.#succeeded(changes);
