@@ -17,6 +17,7 @@ export function diskFault(path: string, thrown: unknown): CoordinatorError {
     return new CoordinatorError("unavailable", `the disk under the spool ${path} is full`, { reason: "SPOOL_DISK_FULL", cause: thrown });
   if (deniedCodes.has(code))
     return unusable(path, `this process may not write there (${text}); give it the right, or choose another directory`, thrown);
+  if (code === "ENOTDIR" || code === "ENAMETOOLONG") return unusable(path, `no directory can be made there (${text})`, thrown);
   const refusal = `the disk under the spool ${path} refuses: ${text}`;
   if (!ioCodes.has(code)) return new CoordinatorError("unavailable", refusal, { reason: "SPOOL_DISK_FAILED", cause: thrown });
   const reason = isNearlyFull(path) ? "SPOOL_DISK_FULL" : "SPOOL_DISK_FAILED";
