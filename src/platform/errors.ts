@@ -91,6 +91,11 @@ export const errorReasons = {
   CONFIG_VERSION_MISMATCH: "the configuration is no longer the version that was expected; metadata has the version in force",
   REVISION_GONE: "what changed since this revision is no longer known; watch from 0",
   REGISTRATIONS_EXHAUSTED: "there are as many registrations as there may be; QuotaFailure says how many",
+  SPOOL_IN_USE: "another process has the spool open; give each process a directory of its own",
+  SPOOL_NEWER: "a newer version wrote the spool; metadata has both formats, and nothing was touched",
+  SPOOL_UNUSABLE: "the path cannot hold a spool: no permission, a file, or a directory of something else; the message says which",
+  SPOOL_DISK_FULL: "the disk under the spool is full; what was not durable yet is lost, what was is not",
+  SPOOL_DISK_FAILED: "the disk under the spool refuses; what was not durable yet is lost",
   INTERNAL: "a bug of the coordinator; its log has the cause",
 } as const satisfies Record<string, string>;
 

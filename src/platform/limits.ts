@@ -222,6 +222,39 @@ export const limits = {
   outboxMaxBytes: 256 * 1024 * 1024,
   /** Largest batch frame a client writes: far below frameMaxBytes, so that one lost stream does not cost megabytes again. */
   clientFrameMaxBytes: 1024 * 1024,
+  /** Encoded events that a spool holds by default: an hour at 700 events of 400 bytes a second. Its file is about a quarter larger. */
+  spoolMaxBytes: 1024 * 1024 * 1024,
+  /** Events that a spool holds by default: twice an outage of a million events. */
+  spoolMaxEvents: 2_000_000,
+  /** Age of an event in a spool by default, as documented for the reporter: 7 days. */
+  spoolMaxAgeMs: 7 * 24 * 60 * 60_000,
+  /** Events, and bytes of them, that wait in memory for the disk under a spool: a second of a disk that hangs. */
+  spoolPendingMaxEvents: 50_000,
+  spoolPendingMaxBytes: 32 * 1024 * 1024,
+  /** Share of that which progress may fill, so that a slow disk costs progress first. */
+  spoolPendingProgressShare: 0.5,
+  /** Events, and bytes of them, in one transaction of a spool: its dirty pages stay far below the number above which LMDB spills them. */
+  spoolCommitMaxEvents: 2_000,
+  spoolCommitMaxBytes: 4 * 1024 * 1024,
+  /** Encoded bytes that one read of a spool hands out, unless the first event alone is larger. */
+  spoolPageMaxBytes: 8 * 1024 * 1024,
+  /** Events, and bytes of them, that are set aside in a spool: enough to see what is refused and why. */
+  spoolSetAsideMaxEvents: 10_000,
+  spoolSetAsideMaxBytes: 64 * 1024 * 1024,
+  /** Longest reason of a set-aside event.     Unit: bytes of UTF-8. */
+  spoolReasonMaxBytes: 512,
+  /** How often a spool looks for events that are too old: of an age of days, a minute is nothing. */
+  spoolSweepIntervalMs: 60_000,
+  /** Events that a spool drops or sets aside for age or room in one transaction: some milliseconds of the caller's thread. */
+  spoolSweepMaxEvents: 1_000,
+  /** How long after a refusal of the disk a spool tries again what may be tried again. */
+  spoolRetryMs: 1_000,
+  /** Lines in the log about one kind of trouble of a spool: one in this time at most, with the number of those in between. */
+  spoolTroubleIntervalMs: 10_000,
+  /** How often the holder of a spool shows that it lives, to processes that cannot see it: those of other hosts or containers. */
+  spoolHolderBeatMs: 5_000,
+  /** A holder on another host that has not shown itself for so long is gone: six missed beats. */
+  spoolHolderGoneMs: 30_000,
   /** How long a closing client session waits for its last acks. */
   clientCloseMaxMs: 30_000,
   /** Longest grpc-message of a refusal, in UTF-16 units; it travels percent-encoded in a header. */
