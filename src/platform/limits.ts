@@ -1,3 +1,5 @@
+import { reporterLimits } from "./reporter-limits.js";
+
 /**
  * Every bound of the system that is not a setting: unit in the name, reason in the comment.
  * What an operator may change is in config/schema.ts instead; both are listed in docs/limits.md.
@@ -381,4 +383,5 @@ export const limits = {
   /** Failed checks in a row that make an MCP unhealthy, and passed ones that make it healthy again. */
   healthFallCount: 3,
   healthRiseCount: 2,
+  ...reporterLimits,
 } as const;
