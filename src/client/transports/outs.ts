@@ -17,6 +17,14 @@ export function outsOf(settings: ReporterSettings, { clock, rng }: { readonly cl
         return createGrpcTransport({ endpoint: { target: grpcTarget, key }, mcpId, maxRetries, clock, rng, ...given(passed) }, events);
       },
     },
+    {
+      name: "http",
+      open: async (events) => {
+        const { createHttpTransport } = await import("./http.js");
+        const { coordinatorUrl: url = "", requestsPerSecond } = settings;
+        return createHttpTransport({ url, key, mcpId, requestsPerSecond, maxRetries, clock }, events);
+      },
+    },
   ];
   return settings.outs.flatMap((name) => outs.filter((out) => out.name === name));
 }
