@@ -1,7 +1,7 @@
 import { unreachable } from "../../platform/assert.js";
 import type { Environment } from "./environment.js";
 import { stateKey } from "./environment.js";
-import { writeRecord } from "./record.js";
+import { sizeBytes, writeRecord } from "./record.js";
 import type { SpoolKind } from "./spool.js";
 import { encodeState } from "./state.js";
 import { countEvent, countSetAside, type Totals } from "./totals.js";
@@ -99,10 +99,4 @@ async function reasonOf(thrown: unknown): Promise<unknown> {
   } catch (reason) {
     return reason;
   }
-}
-
-function sizeBytes(bytes: number): Buffer {
-  const target = Buffer.allocUnsafe(4);
-  target.writeUInt32BE(bytes);
-  return target;
 }

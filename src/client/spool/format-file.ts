@@ -26,6 +26,7 @@ export function makeDirectory(directory: string): void {
  */
 export function checkFormat(directory: string): boolean {
   const found = readFormat(directory);
+  // Nothing but what an opening leaves behind that was killed before it named the format.
   if (found === undefined) {
     const stranger =
       existsSync(directory) && readdirSync(directory).find((name) => !name.startsWith("lock") && !name.startsWith(`${fileName}.`));

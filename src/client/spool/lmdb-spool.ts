@@ -5,8 +5,9 @@ import { decodeEvent } from "../wire/frames.js";
 import { type Change, commitChanges, countChange } from "./change.js";
 import { ChangeQueue } from "./change-queue.js";
 import { diskFault } from "./disk-fault.js";
-import type { Environment } from "./environment.js";
+import { type Environment, rangeAfter } from "./environment.js";
 import { decodeSetAside, encodeSetAside, type RecordHead, readHead, readRecord, recordBytesOf } from "./record.js";
+import type { Repair } from "./repair.js";
 import type { SetAside, Spool, SpooledEvent, SpoolFigures, SpoolKind } from "./spool.js";
 import type { SpoolState } from "./state.js";
 import { countEvent, type Totals } from "./totals.js";
@@ -29,7 +30,7 @@ export type DetailedSpoolFigures = SpoolFigures & {
   /** Records that were not what was written, and are left out. */
   readonly unreadable: number;
   /** Whether a broken file was moved aside when it was opened, and events read out of it. */
-  readonly repair: { readonly movedTo: string; readonly salvagedEvents: number } | undefined;
+  readonly repair: Repair | undefined;
 };
 
 export type LmdbSpoolDeps = {
@@ -61,6 +62,8 @@ export class LmdbSpool implements Spool {
   readonly #leaving = new Set<number>();
   readonly #leavingSetAside = new Set<number>();
   readonly #counts: Counts = { droppedProgress: 0, refusedFull: 0, droppedSetAside: 0, lostToDisk: 0, unreadable: 0 };
+  /** After a refusal of the disk nothing is taken for a while: each try costs a line that lmdb itself writes to stderr. Monotonic. */
+  #refusedUntilMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
   #stopTimers: () => void = () => undefined;
 
@@ -122,7 +125,7 @@ export class LmdbSpool implements Spool {
     const found: SetAside[] = [];
     let bytes = 0;
     if (this.#closing !== undefined || maxCount < 1) return found;
-    for (const { key, value } of this.#env.setAside.getRange({ start: afterPlace, exclusiveStart: true })) {
+    for (const { key, value } of rangeAfter(this.#env.setAside, afterPlace)) {
       if (this.#leavingSetAside.has(key)) continue;
       bytes += value.length;
       if (found.length > 0 && bytes > limits.spoolPageMaxBytes) break;
@@ -161,7 +164,7 @@ export class LmdbSpool implements Spool {
     if (this.#closing !== undefined) return;
     const beforeMs = this.#deps.clock.nowMs() - this.#deps.bounds.maxAgeMs;
     let seen = 0;
-    for (const { key: place, value: record } of this.#env.events.getRange({})) {
+    for (const { key: place, value: record } of rangeAfter(this.#env.events, 0)) {
       if (this.#leaving.has(place)) continue;
       const head = readHead(record);
       // Places are in order of reporting: what comes after is younger, unless the clock went back, and then it is looked at later.
@@ -195,6 +198,7 @@ export class LmdbSpool implements Spool {
 
   /** Constant time: whether progress that could be dropped for this event exists is known from the totals, and it is dropped by the next transaction. */
   #hasRoom(kind: SpoolKind, bytes: number): boolean {
+    if (this.#deps.clock.monotonicMs() < this.#refusedUntilMs) return false;
     const share = kind === "progress" ? limits.spoolPendingProgressShare : 1;
     if (this.#queue.pendingPuts >= share * limits.spoolPendingMaxEvents) return false;
     if (this.#queue.pendingBytes + bytes > share * limits.spoolPendingMaxBytes) return false;
@@ -207,7 +211,8 @@ export class LmdbSpool implements Spool {
     if (kind === "progress") this.#counts.droppedProgress++;
     else this.#counts.refusedFull++;
     const { events, bytes } = this.#live;
-    const message = `the spool takes no more: it holds ${events} events of ${bytes} bytes, of which ${this.#queue.pendingPuts} wait for the disk`;
+    const waiting = `${this.#queue.pendingPuts} of them wait for the disk`;
+    const message = `the spool did not take an event: it holds ${events} events of ${bytes} bytes, ${waiting}`;
     this.#deps.tell("full", message, 1);
     return undefined;
   }
@@ -240,7 +245,7 @@ export class LmdbSpool implements Spool {
   #dropWhile(database: Environment["events"], isNeeded: () => boolean, drop: (place: number, value: Buffer) => number): void {
     if (!isNeeded()) return;
     let dropped = 0;
-    for (const { key, value } of database.getRange({})) {
+    for (const { key, value } of rangeAfter(database, 0)) {
       dropped += drop(key, value);
       if (dropped >= limits.spoolSweepMaxEvents || !isNeeded()) return;
     }
@@ -266,7 +271,7 @@ export class LmdbSpool implements Spool {
 
   *#rangeAfter(place: number, maxCount: number): Iterable<{ readonly key: number; readonly value: Buffer }> {
     if (this.#closing !== undefined || maxCount < 1) return;
-    yield* this.#env.events.getRange({ start: place, exclusiveStart: true });
+    yield* rangeAfter(this.#env.events, place);
   }
 
   #decode(place: number, record: Buffer): SpooledEvent | undefined {
@@ -288,7 +293,7 @@ export class LmdbSpool implements Spool {
 
   #oldestMs(): number {
     if (this.#closing !== undefined) return 0;
-    for (const { key, value } of this.#env.events.getRange({})) {
+    for (const { key, value } of rangeAfter(this.#env.events, 0)) {
       if (this.#leaving.has(key)) continue;
       return Math.max(0, this.#deps.clock.nowMs() - (readHead(value)?.atMs ?? 0));
     }
@@ -317,6 +322,7 @@ export class LmdbSpool implements Spool {
 
   #refused(changes: readonly Change[], error: CoordinatorError): void {
     let lost = 0;
+    this.#refusedUntilMs = this.#deps.clock.monotonicMs() + limits.spoolRetryMs;
     for (const change of changes) {
       if (change.type !== "put") continue;
       lost++;

@@ -4,11 +4,13 @@ import { limits } from "../../platform/limits.js";
 import type { Logger } from "../../platform/log.js";
 import { diskFault } from "./disk-fault.js";
 import { type Environment, openEnvironment, stateKey } from "./environment.js";
+import { examineFile } from "./examine-file.js";
 import { checkFormat, makeDirectory, writeFormat } from "./format-file.js";
 import { holdSpool } from "./holder.js";
 import { LmdbSpool } from "./lmdb-spool.js";
+import { type Repair, repairFile } from "./repair.js";
 import { decodeState, type SpoolState } from "./state.js";
-import { createTroubleOutlet, type SpoolTrouble } from "./trouble.js";
+import { createTroubleOutlet, type SpoolTrouble, type TroubleOutlet } from "./trouble.js";
 
 /** Everything optional has its default in its comment. */
 export type SpoolOptions = {
@@ -44,6 +46,8 @@ function open(options: SpoolOptions, clock: Clock): LmdbSpool {
   const hold = holdSpool(directory, clock);
   try {
     if (!checkFormat(directory)) writeFormat(directory);
+    const tell = createTroubleOutlet(clock, options.log, options.onTrouble);
+    const repair = mend(directory, hold.wasAbandoned, clock, tell);
     const env = openEnvironment(directory);
     const spool = new LmdbSpool({
       directory,
@@ -55,8 +59,8 @@ function open(options: SpoolOptions, clock: Clock): LmdbSpool {
         maxAgeMs: maxAgeMs ?? limits.spoolMaxAgeMs,
       },
       clock,
-      tell: createTroubleOutlet(clock, options.log, options.onTrouble),
-      repair: undefined,
+      tell,
+      repair,
       beat: hold.beat,
       release: hold.release,
     });
@@ -66,6 +70,16 @@ function open(options: SpoolOptions, clock: Clock): LmdbSpool {
     hold.release();
     throw thrown;
   }
+}
+
+/** Looks at the file before LMDB does, and puts a sound one in the place of a broken one. */
+function mend(directory: string, isSuspect: boolean, clock: Clock, tell: TroubleOutlet): Repair | undefined {
+  const why = examineFile(directory, isSuspect);
+  if (why === undefined) return undefined;
+  const repair = repairFile(directory, why, clock);
+  const saved = `${repair.salvagedEvents} events and ${repair.salvagedSetAside} set-aside ones were read out of it`;
+  tell("repaired", `the file of the spool ${directory} is broken (${why}): it is now ${repair.movedTo}, and ${saved}`, 1);
+  return repair;
 }
 
 function readState(env: Environment): SpoolState {

@@ -75,6 +75,13 @@ export function decodeSetAside(bytes: Buffer): SetAsideRecord | undefined {
   return event && { reason: bytes.toString("utf8", 10, reasonEnd), atMs: bytes.readDoubleBE(0), event };
 }
 
+/** The value under a place of progress: the size of its record. */
+export function sizeBytes(bytes: number): Buffer {
+  const target = Buffer.allocUnsafe(4);
+  target.writeUInt32BE(bytes);
+  return target;
+}
+
 /** At most `maxBytes` of UTF-8, without half a character at the end. */
 function cutUtf8(text: string, maxBytes: number): Buffer {
   const bytes = Buffer.from(text, "utf8");
