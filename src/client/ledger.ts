@@ -7,7 +7,7 @@ import type { Rng } from "../platform/rng.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
 import type { SessionCounters, Settled } from "./options.js";
 import type { FrameBounds, Outbox, OutboxEntry, Window } from "./outbox.js";
-import { type EventInit, encodeEvent } from "./wire/frames.js";
+import { type EncodedEvent, type EventInit, encodeEvent, withSequence } from "./wire/frames.js";
 import { msOf } from "./wire/time.js";
 
 /** What a ledger needs from its session. `onSettled` is called once for every event. */
@@ -35,10 +35,12 @@ export class Ledger {
   }
 
   /** Takes an event and returns its id; undefined when the outbox is full. Errors: `invalid` when it is larger than any coordinator takes. */
-  report(event: EventInit): string | undefined {
+  report(event: EventInit | EncodedEvent): string | undefined {
     if (!this.outbox.hasRoom) return undefined;
+    const sequence = this.outbox.nextSequence;
     const eventId = event.eventId === undefined || event.eventId === "" ? mintUuidV7() : event.eventId;
-    const encoded = encodeEvent({ ...event, eventId, sequence: BigInt(this.outbox.nextSequence) });
+    const isEncoded = "encoded" in event;
+    const encoded = isEncoded ? withSequence(event.encoded, sequence) : encodeEvent({ ...event, eventId, sequence: BigInt(sequence) });
     if (encoded.length > limits.eventMaxBytes) {
       const message = `event ${eventId} has ${encoded.length} bytes, more than ${limits.eventMaxBytes}`;
       throw new CoordinatorError("invalid", message, { reason: "MESSAGE_TOO_LARGE" });

@@ -31,7 +31,7 @@ import { Terms } from "./terms.js";
 import { Timers } from "./timers.js";
 import { Waiters } from "./waiters.js";
 import { credentialRefreshFrame, heartbeatFrame, helloFrame, loadReportFrame } from "./wire/control.js";
-import { type EncodedFrame, type EventInit, encodeEventFrame } from "./wire/frames.js";
+import { type EncodedEvent, type EncodedFrame, type EventInit, encodeEventFrame } from "./wire/frames.js";
 
 /** Starts a session that connects, resumes and reconnects by itself until it is closed or refused. */
 export function createStreamSession(options: StreamSessionOptions): StreamSession {
@@ -116,10 +116,10 @@ export class StreamSession implements AsyncDisposable {
 
   /**
    * Takes an event and returns its id; undefined when the outbox is full: then await `whenWritable` and report again.
-   * The event must not carry a sequence. An absent event_id is minted.
+   * The event must not carry a sequence. An absent event_id is minted; an encoded event has one.
    * Errors: `invalid` when the encoded event is larger than any coordinator takes; `unavailable` when the session is over.
    */
-  report(event: EventInit): string | undefined {
+  report(event: EventInit | EncodedEvent): string | undefined {
     if (this.#state.kind === "closed") throw overError(this.#state.why);
     const eventId = this.#ledger.report(event);
     if (eventId !== undefined) this.#schedulePump();

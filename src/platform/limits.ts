@@ -1,3 +1,5 @@
+import { reporterLimits } from "./reporter-limits.js";
+
 /**
  * Every bound of the system that is not a setting: unit in the name, reason in the comment.
  * What an operator may change is in config/schema.ts instead; both are listed in docs/limits.md.
@@ -442,4 +444,5 @@ export const limits = {
   redisWindowMaxEvents: 5_000,
   /** A client that has had no verdict for so long sends the event again. Above half of a takeover from a dead coordinator. */
   redisVerdictMaxMs: 30_000,
+  ...reporterLimits,
 } as const;

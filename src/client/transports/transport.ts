@@ -3,7 +3,12 @@ import type { EventInit } from "../wire/frames.js";
 export type TransportName = "grpc" | "http" | "redis" | "database";
 
 /** An event that is on its way: the id under which the coordinator knows it, and what it holds. Without a sequence. */
-export type OutgoingEvent = { readonly eventId: string; readonly event: EventInit };
+export type OutgoingEvent = {
+  readonly eventId: string;
+  readonly event: EventInit;
+  /** The same event as it was encoded, where it is at hand: whoever sends bytes need not make them again. */
+  readonly encoded?: Uint8Array;
+};
 
 /**
  * What became of an event. Only `stored`, `duplicate` and `not_collected` resolve it; `rejected` sets it aside for good. `deferred` asks for a later try: the transport does not keep it.
@@ -13,6 +18,8 @@ export type Settlement = {
   readonly outcome: "stored" | "duplicate" | "not_collected" | "rejected" | "deferred";
   /** Why it was rejected or deferred: the verdict's name and its first violation. Empty otherwise. */
   readonly reason: string;
+  /** How long a deferred event should wait, where the coordinator said so.     Units: ms. */
+  readonly retryAfterMs?: number;
 };
 
 /** `down`: at the last try it could not be used; `why` is for people. `idle`: not tried yet. */

@@ -10,6 +10,9 @@ import {
 /** An event as a caller gives it; `event_id` and `sequence` may be left out, the session fills them. */
 export type EventInit = MessageInitShape<typeof InteractionEventSchema>;
 
+/** An event that is encoded already, with this id and without a sequence. */
+export type EncodedEvent = { readonly eventId: string; readonly encoded: Uint8Array };
+
 /** One encoded StreamInteractionsRequest, ready for the transport. */
 export type EncodedFrame = Uint8Array;
 
@@ -22,6 +25,30 @@ const batchedEventTag = (1 << 3) | lengthDelimited;
 /** Encodes an event once; the same bytes are sent on every attempt. */
 export function encodeEvent(event: EventInit): Uint8Array {
   return toBinary(InteractionEventSchema, create(InteractionEventSchema, event));
+}
+
+/** Tag of InteractionEvent.sequence, a varint. */
+const sequenceTag = 2 << 3;
+
+/** What `withSequence` adds at most: a tag, and the varint of 2^53. */
+export const sequenceMaxBytes = 9;
+
+/**
+ * The same event with a sequence, without decoding it: of a field that comes twice the last one counts.
+ * Shape: `encoded` carries no sequence; `sequence` is a positive safe integer.     Source: the protobuf encoding guide, "Last One Wins".
+ */
+export function withSequence(encoded: Uint8Array, sequence: number): Uint8Array {
+  const tail: number[] = [sequenceTag];
+  let rest = sequence;
+  while (rest >= 0x80) {
+    tail.push((rest % 0x80) | 0x80);
+    rest = Math.floor(rest / 0x80);
+  }
+  tail.push(rest);
+  const sequenced = new Uint8Array(encoded.length + tail.length);
+  sequenced.set(encoded);
+  sequenced.set(tail, encoded.length);
+  return sequenced;
 }
 
 /** Reads back what `encodeEvent` wrote. */

@@ -1,16 +1,15 @@
-import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { settings } from "../../../src/config/settings.js";
 import { limits } from "../../../src/platform/limits.js";
 import { limitEffects, settingEffects } from "./limit-effects.js";
-import { readBounds, renderLimitsDoc } from "./render-limits.js";
+import { limitsSource, readBounds, renderLimitsDoc } from "./render-limits.js";
 
 test("docs/limits.md has every bound with its value and reason; after a change, run vitest with -u", async () => {
   await expect(renderLimitsDoc()).toMatchFileSnapshot("../../../docs/limits.md");
 });
 
 test("the comments that are read out of the source stand above their own bounds", () => {
-  const bounds = new Map(readBounds(readFileSync("src/platform/limits.ts", "utf8")).map(({ name, comment }) => [name, comment]));
+  const bounds = new Map(readBounds(limitsSource()).map(({ name, comment }) => [name, comment]));
   expect(bounds.size).toBe(Object.keys(limits).length);
   expect(bounds.get("keyMaxBytes")).toBe("Longest bearer key.");
   expect(bounds.get("frameMaxBytes")).toMatch(/^Largest gRPC message; .*setting\.$/);
@@ -18,7 +17,7 @@ test("the comments that are read out of the source stand above their own bounds"
 });
 
 test("every bound has a unit, one reason, and what the peer sees when it is reached", () => {
-  const bounds = readBounds(readFileSync("src/platform/limits.ts", "utf8"));
+  const bounds = readBounds(limitsSource());
   expect(Object.keys(limitEffects).sort()).toEqual(bounds.map(({ name }) => name as string).sort());
   const wrong = bounds.flatMap(({ name, comment }) => {
     const { unit, reached, why } = limitEffects[name];

@@ -6,8 +6,12 @@ import { limitEffects, settingEffects } from "./limit-effects.js";
 /** One bound with what its source says about it. */
 type Bound = { readonly name: keyof typeof limits; readonly value: unknown; readonly comment: string };
 
+/** The files in which bounds stand. */
+export const limitsSource = (): string =>
+  ["src/platform/limits.ts", "src/platform/reporter-limits.ts"].map((path) => readFileSync(path, "utf8")).join("\n");
+
 /** docs/limits.md. Values come from the running code, reasons from the comments of its source, the rest from limit-effects.ts. */
-export function renderLimitsDoc(source: string = readFileSync("src/platform/limits.ts", "utf8")): string {
+export function renderLimitsDoc(source: string = limitsSource()): string {
   const rows = readBounds(source).map(({ name, value, comment }) => {
     const { unit, reached, why } = limitEffects[name];
     return `| \`${name}\` | ${showValue(unit, value)} | ${cell(why ?? comment)} | ${cell(reached)} |`;
@@ -21,7 +25,7 @@ export function renderLimitsDoc(source: string = readFileSync("src/platform/limi
   return `${[
     "# Limits",
     "",
-    "Written by the tests from `src/platform/limits.ts`, `src/config/schema.ts` and `test/unit/docs/limit-effects.ts`; change it there.",
+    "Written by the tests from `src/platform/limits.ts`, `src/platform/reporter-limits.ts`, `src/config/schema.ts` and `test/unit/docs/limit-effects.ts`; change it there.",
     "",
     "Everything that grows with what others send has a bound. Reaching one never loses what was acknowledged.",
     "",

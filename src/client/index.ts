@@ -1,0 +1,13 @@
+export { type LocalPick, LocalRouter, type LocalRouterOptions, type ObservedShare } from "./local-router.js";
+export type { Resolved } from "./pump.js";
+export type { CompleteReport, ErrorReport, ProgressReport, ReportContext, ReportedContent, ReportedUsage, StartReport } from "./report.js";
+export { createReporter, type Reporter } from "./reporter.js";
+export type { ReporterOptions } from "./reporter-options.js";
+export type { ReporterCounters, ReporterState } from "./reporter-state.js";
+export type { ClientRoute, ClientRoutes } from "./routes.js";
+export { type Interaction, type InteractionStart, newInteractionId } from "./scope.js";
+export type { SetAside } from "./spool/spool.js";
+export type { TransportHealth, TransportName } from "./transports/transport.js";
+export type { Trouble, TroubleKind } from "./troubles.js";
+export type { WayState } from "./ways.js";
+export type { ClientLoad, ClientMcpConfig } from "./wire/control.js";

@@ -1,0 +1,114 @@
+import type { Clock } from "../platform/clock.js";
+import { limits } from "../platform/limits.js";
+import type { SetAside, Spool, SpooledEvent, SpoolFigures, SpoolKind } from "./spool/spool.js";
+import { decodeEvent, type EventInit } from "./wire/frames.js";
+
+/** Events wait here and are gone with the process: for `localCachePath: ":memory:"`, and where the disk takes none. */
+export type MemorySpoolBounds = { readonly maxEvents: number; readonly maxBytes: number };
+
+type Held = { readonly event: SpooledEvent; readonly kind: SpoolKind; readonly bytes: number; readonly atMs: number };
+
+/** An event of which the bytes are at hand, and the fields only when somebody asks. */
+class HeldEvent implements SpooledEvent {
+  readonly eventId: string;
+  readonly encoded: Uint8Array;
+  readonly place: number;
+  #event: EventInit | undefined;
+
+  constructor(eventId: string, encoded: Uint8Array, place: number) {
+    this.eventId = eventId;
+    this.encoded = encoded;
+    this.place = place;
+  }
+
+  get event(): EventInit {
+    this.#event ??= decodeEvent(this.encoded);
+    return this.#event;
+  }
+}
+
+/** A spool without a disk. Bound: `bounds`; when it is full the oldest progress makes room, and where there is none nothing more is taken. */
+export function createMemorySpool(
+  clock: Pick<Clock, "nowMs">,
+  bounds: MemorySpoolBounds = { maxEvents: limits.outboxMaxEvents, maxBytes: limits.outboxMaxBytes },
+): Spool {
+  const held = new Map<number, Held>();
+  const progress = new Set<number>();
+  const aside: SetAside[] = [];
+  const figures = { bytes: 0, setAside: 0, droppedProgress: 0, refusedFull: 0 };
+  let lastPlace = 0;
+  const remove = (place: number): Held | undefined => {
+    const one = held.get(place);
+    if (one === undefined) return undefined;
+    held.delete(place);
+    progress.delete(place);
+    figures.bytes -= one.bytes;
+    return one;
+  };
+  const hasRoom = (bytes: number): boolean => held.size < bounds.maxEvents && figures.bytes + bytes <= bounds.maxBytes;
+  const makeRoom = (bytes: number): boolean => {
+    while (!hasRoom(bytes)) {
+      const [oldest] = progress;
+      if (oldest === undefined) return false;
+      remove(oldest);
+      figures.droppedProgress += 1;
+    }
+    return true;
+  };
+  return {
+    put: (eventId, kind, encoded) => {
+      if (!makeRoom(encoded.length)) {
+        figures.refusedFull += 1;
+        return undefined;
+      }
+      lastPlace += 1;
+      const bytes = encoded.length;
+      held.set(lastPlace, { event: new HeldEvent(eventId, encoded, lastPlace), kind, bytes, atMs: clock.nowMs() });
+      figures.bytes += bytes;
+      if (kind === "progress") progress.add(lastPlace);
+      return lastPlace;
+    },
+    flushed: async () => undefined,
+    readAfter: (place, maxCount) => readAfter(held, lastPlace, place, maxCount),
+    forget: (places) => {
+      for (const place of places) remove(place);
+    },
+    setAside: (place, reason) => {
+      const one = remove(place);
+      if (one === undefined) return;
+      const { eventId, encoded = new Uint8Array() } = one.event;
+      aside.push(Object.assign(new HeldEvent(eventId, encoded, place), { reason, atMs: clock.nowMs() }));
+      figures.setAside += 1;
+      if (aside.length > limits.setAsideInMemoryMax) aside.shift();
+    },
+    listSetAside: (afterPlace, maxCount) => aside.filter(({ place }) => place > afterPlace).slice(0, maxCount),
+    figures: () => figuresOf(held, figures, clock.nowMs()),
+    close: async () => undefined,
+  };
+}
+
+function readAfter(held: ReadonlyMap<number, Held>, lastPlace: number, place: number, maxCount: number): readonly SpooledEvent[] {
+  const found: SpooledEvent[] = [];
+  // By place where that is short, and over what is held where places were given up in between.
+  if (lastPlace - place <= held.size * 2) {
+    for (let next = place + 1; next <= lastPlace && found.length < maxCount; next += 1) {
+      const one = held.get(next);
+      if (one !== undefined) found.push(one.event);
+    }
+    return found;
+  }
+  for (const { event } of held.values()) {
+    if (event.place > place) found.push(event);
+    if (found.length >= maxCount) break;
+  }
+  return found;
+}
+
+function figuresOf(
+  held: ReadonlyMap<number, Held>,
+  counted: Pick<SpoolFigures, "bytes" | "setAside" | "droppedProgress" | "refusedFull">,
+  nowMs: number,
+): SpoolFigures {
+  const [oldest] = held.values();
+  return { ...counted, events: held.size, oldestMs: oldest === undefined ? 0 : Math.max(0, nowMs - oldest.atMs) };
+}

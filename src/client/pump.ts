@@ -1,0 +1,238 @@
+import { backoffMs } from "../platform/backoff.js";
+import type { Cancel, Clock } from "../platform/clock.js";
+import { limits } from "../platform/limits.js";
+import type { Rng } from "../platform/rng.js";
+import { Lanes } from "./lanes.js";
+import type { Spool, SpooledEvent } from "./spool/spool.js";
+import type { Settlement, Transport, TransportName } from "./transports/transport.js";
+import { isFinalRefusal } from "./wire/verdict.js";
+
+export type PumpRules = {
+  /** Refusals of an event that may pass before it is set aside. */
+  readonly maxRetries: number;
+  /** First delay before an event is offered again.     Units: ms. */
+  readonly retryDelayMs: number;
+};
+
+/** What became of an event in the end. */
+export type Resolved = {
+  readonly eventId: string;
+  readonly outcome: "stored" | "duplicate" | "not_collected" | "set_aside";
+  readonly reason: string;
+  readonly transport: TransportName;
+};
+
+export type PumpDeps = {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly rules: PumpRules;
+  /** The transport to use now; undefined while none is up. */
+  readonly current: () => Transport | undefined;
+  /** Called once for each event that is resolved, and once for each time that one has to wait. Must not throw. */
+  readonly onResolved: (resolved: Resolved) => void;
+  readonly onDeferred: () => void;
+  /** Spools have been told what they may forget. */
+  readonly onForgotten: () => void;
+};
+
+/** A spool that is emptied, and how far what is in it is durable. */
+type Source = { readonly spool: Spool; readonly lanes: Lanes; newestPlace: number; forgotten: number[] };
+
+/** An event that has left the order of its spool, and is not resolved. */
+type Flight = {
+  readonly source: Source;
+  readonly event: SpooledEvent;
+  transport: TransportName | undefined;
+  sinceMs: number;
+  tries: number;
+  refusals: number;
+};
+
+/**
+ * Brings events from spools to the transport in use until they are resolved. An event is forgotten only when it is stored, or was, or is left out by a rule; one that is refused
+ * for good is set aside; all else is offered again, for ever.     Bound: `limits.pumpHeldMaxEvents` events out of the spools at once.
+ */
+export class Pump {
+  readonly #deps: PumpDeps;
+  readonly #sources: Source[] = [];
+  readonly #flights = new Map<string, Flight>();
+  /** Flights that no transport has now, in the order in which they are offered. */
+  #waiting: Flight[] = [];
+  readonly #resting = new Map<Flight, number>();
+  #cancelRest: Cancel | undefined;
+  #settledMs: number;
+  #isScheduled = false;
+  #isStopped = false;
+
+  constructor(deps: PumpDeps) {
+    this.#deps = deps;
+    this.#settledMs = deps.clock.monotonicMs();
+  }
+
+  /** Reads this spool too. Gives what is called when events up to a place are durable. */
+  addSource(spool: Spool): (newestPlace: number) => void {
+    const source: Source = { spool, lanes: new Lanes(spool), newestPlace: 0, forgotten: [] };
+    this.#sources.push(source);
+    this.schedule();
+    return (newestPlace) => {
+      source.newestPlace = Math.max(source.newestPlace, newestPlace);
+      this.schedule();
+    };
+  }
+
+  /** Events that are with a transport, or on their way to one. */
+  get heldCount(): number {
+    return this.#flights.size;
+  }
+
+  /** How long a transport has said nothing although it has events; 0 when it has none. Units: ms. */
+  silentMs(name: TransportName): number {
+    let oldestMs: number | undefined;
+    for (const flight of this.#flights.values()) {
+      if (flight.transport !== name) continue;
+      oldestMs = flight.sinceMs;
+      break; // in the order of offering, nearly: a later one cannot be much older
+    }
+    return oldestMs === undefined ? 0 : Math.max(0, this.#deps.clock.monotonicMs() - Math.max(oldestMs, this.#settledMs));
+  }
+
+  /** Offers what there is, in this turn of the loop and not in the caller's. */
+  schedule(): void {
+    if (this.#isScheduled || this.#isStopped) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#pump();
+    });
+  }
+
+  /** What was given to this transport is offered to the next one as well: whoever stores it first has it. */
+  recall(name: TransportName): void {
+    const recalled = [...this.#flights.values()].filter((flight) => flight.transport === name);
+    for (const flight of recalled) flight.transport = undefined;
+    this.#waiting = [...recalled, ...this.#waiting];
+    this.schedule();
+  }
+
+  /** What a transport says about one event. What is not held any more was settled by another, or before. */
+  settle(name: TransportName, { eventId, outcome, reason, retryAfterMs }: Settlement): void {
+    const flight = this.#flights.get(eventId);
+    if (flight === undefined) return;
+    this.#settledMs = this.#deps.clock.monotonicMs();
+    switch (outcome) {
+      case "deferred":
+        if (flight.transport === name) this.#rest(flight, retryAfterMs ?? 0);
+        return;
+      case "rejected":
+        if (!isFinalRefusal(reason) && flight.refusals < this.#deps.rules.maxRetries) {
+          flight.refusals += 1;
+          if (flight.transport === name) this.#rest(flight, 0);
+          return;
+        }
+        this.#resolve(flight);
+        flight.source.spool.setAside(flight.event.place, reason);
+        this.#deps.onResolved({ eventId, outcome: "set_aside", reason, transport: name });
+        return;
+      default:
+        this.#resolve(flight);
+        flight.source.forgotten.push(flight.event.place);
+        this.#deps.onResolved({ eventId, outcome, reason, transport: name });
+    }
+  }
+
+  /** Offers nothing more, and tells the spools what was settled. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#cancelRest?.();
+    this.#forget();
+  }
+
+  #resolve(flight: Flight): void {
+    this.#flights.delete(flight.event.eventId);
+    this.#resting.delete(flight);
+    this.schedule();
+  }
+
+  #rest(flight: Flight, retryAfterMs: number): void {
+    const { clock, rng, rules } = this.#deps;
+    const backoff = { firstMs: rules.retryDelayMs, maxMs: Math.max(rules.retryDelayMs, limits.reconnectBackoff.maxMs) };
+    const delayMs = Math.max(Math.min(retryAfterMs, limits.retryAfterMaxMs), backoffMs(backoff, flight.tries, rng));
+    flight.transport = undefined;
+    flight.tries += 1;
+    this.#resting.set(flight, clock.monotonicMs() + delayMs);
+    this.#deps.onDeferred();
+    this.#restUntilDue();
+  }
+
+  #restUntilDue(): void {
+    this.#cancelRest?.();
+    this.#cancelRest = undefined;
+    if (this.#resting.size === 0 || this.#isStopped) return;
+    const dueMs = Math.min(...this.#resting.values());
+    this.#cancelRest = this.#deps.clock.after(Math.max(1, dueMs - this.#deps.clock.monotonicMs()), () => this.#wake());
+  }
+
+  #wake(): void {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const due = [...this.#resting].filter(([, dueMs]) => dueMs <= nowMs).map(([flight]) => flight);
+    for (const flight of due) this.#resting.delete(flight);
+    this.#waiting = [...due, ...this.#waiting];
+    this.#restUntilDue();
+    this.schedule();
+  }
+
+  #pump(): void {
+    this.#forget();
+    const transport = this.#isStopped ? undefined : this.#deps.current();
+    if (transport === undefined) return;
+    for (;;) {
+      const batch = this.#nextBatch();
+      if (batch.length === 0) return;
+      const taken = transport.offer(batch.map(({ event }) => event));
+      const nowMs = this.#deps.clock.monotonicMs();
+      for (const flight of batch.slice(0, taken)) {
+        flight.transport = transport.name;
+        flight.sinceMs = nowMs;
+      }
+      if (taken < batch.length) {
+        this.#waiting = [...batch.slice(taken), ...this.#waiting];
+        return;
+      }
+    }
+  }
+
+  /** What waits, and the next of the spools when nothing does. */
+  #nextBatch(): readonly Flight[] {
+    if (this.#waiting.length === 0) this.#readOn();
+    const batch: Flight[] = [];
+    let index = 0;
+    for (; index < this.#waiting.length && batch.length < limits.batchMaxEvents; index += 1) {
+      const flight = this.#waiting[index];
+      // It may have been settled while it waited, by the transport that had it before.
+      if (flight !== undefined && this.#flights.get(flight.event.eventId) === flight) batch.push(flight);
+    }
+    this.#waiting = this.#waiting.slice(index);
+    return batch;
+  }
+
+  #readOn(): void {
+    for (const source of this.#sources) {
+      const room = Math.min(limits.batchMaxEvents, limits.pumpHeldMaxEvents - this.#flights.size);
+      if (room <= 0) return;
+      for (const event of source.lanes.read(room, source.newestPlace)) {
+        const flight: Flight = { source, event, transport: undefined, sinceMs: 0, tries: 0, refusals: 0 };
+        this.#flights.set(event.eventId, flight);
+        this.#waiting.push(flight);
+      }
+    }
+  }
+
+  #forget(): void {
+    for (const source of this.#sources) {
+      if (source.forgotten.length === 0) continue;
+      source.spool.forget(source.forgotten);
+      source.forgotten = [];
+    }
+    this.#deps.onForgotten();
+  }
+}

@@ -1,0 +1,153 @@
+import type { Logger } from "pino";
+import type { FieldFault } from "../platform/errors.js";
+import { limits } from "../platform/limits.js";
+import type { StreamSessionOptions } from "./options.js";
+import type { Resolved } from "./pump.js";
+import type { ReporterState } from "./reporter-state.js";
+import type { TransportName } from "./transports/transport.js";
+import type { Trouble } from "./troubles.js";
+
+/**
+ * Options of a reporter. Documented ones have their documented names, in camelCase here and in snake_case in mcp_config.toml. Source: docs/reporter.md, which a test compares.
+ */
+export type ReporterOptions = {
+  /** Web address of the coordinator, for example "http://mcp-coordinator:8080". A slash at its end is ignored. */
+  readonly coordinatorUrl?: string;
+  /** Bearer key of this MCP. Without one no key is sent. */
+  readonly apiKey?: string;
+  /** The MCP that reports. */
+  readonly mcpId: string;
+  /** The off switch: false reads, writes and connects nothing, and every call says true. */
+  readonly enableReporting?: boolean;
+  /** Refusals of one event that may pass before it is set aside. Outages do not count: an event waits for a coordinator as long as the spool keeps it. */
+  readonly maxRetries?: number;
+  /** First pause before an event is offered again; doubles, with jitter, up to 30 s.     Unit: seconds. */
+  readonly retryDelay?: number;
+  /** File of the spool; one process may use it at a time. ":memory:" keeps events in memory only. */
+  readonly localCachePath?: string;
+  /** "auto" uses the best that is up: gRPC, Redis, HTTP, the shared table, of those that have an address. */
+  readonly transport?: "auto" | TransportName;
+  /** gRPC port of the coordinator, "host:port"; several with commas between. Default: port 50051 of the host in coordinatorUrl. */
+  readonly grpcTarget?: string;
+  /** Redis that the coordinator reads from. */
+  readonly redisUrl?: string;
+  /** Postgres with the shared table. */
+  readonly databaseUrl?: string;
+  /** Requests a second over HTTP, each with up to 500 events. */
+  readonly requestsPerSecond?: number;
+  /** How long `close` waits for verdicts.     Unit: ms. */
+  readonly closeMaxMs?: number;
+  /** Version of this MCP, for the coordinator's registry. */
+  readonly instanceVersion?: string;
+  /** Labels of every event. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** A pino logger; the reporter logs through a child of it. Default: silent. */
+  readonly log?: Logger;
+  /** Called when something is wrong that the caller of a report does not see. Must not throw. */
+  readonly onTrouble?: (trouble: Trouble) => void;
+  /** Called when the transport in use, or the state of the spool, has changed. Must not throw. */
+  readonly onState?: (state: ReporterState) => void;
+  /** Called once for each event when it is stored, or set aside. Must not throw. */
+  readonly onResolved?: (resolved: Resolved) => void;
+  /** What reading mcp_config.toml had to say; told as trouble. */
+  readonly remarks?: readonly string[];
+} & Pick<StreamSessionOptions, "renewKey" | "load" | "router" | "judgeTarget" | "onRoutes" | "onMcpConfig">;
+
+/** Defaults. Those of the documents where they give any. */
+export const reporterDefaults = {
+  enableReporting: true,
+  maxRetries: 3,
+  retryDelay: 1,
+  localCachePath: "./interaction_cache.db",
+  transport: "auto",
+  requestsPerSecond: 10,
+  closeMaxMs: limits.reporterCloseMaxMs,
+} as const satisfies Partial<ReporterOptions>;
+
+const grpcDefaultPort = 50_051;
+
+/** Options that can be worked with. */
+export type ReporterSettings = Omit<ReporterOptions, "labels"> &
+  Required<Pick<ReporterOptions, keyof typeof reporterDefaults>> & {
+    readonly labels: Readonly<Record<string, string>>;
+    /** What may be used, best first. */
+    readonly outs: readonly TransportName[];
+  };
+
+const preference = ["grpc", "redis", "http", "database"] as const satisfies readonly TransportName[];
+
+/** Reads options, also those of callers without types. Faults name what is wrong; then nothing can be reported. */
+export function readOptions(options: ReporterOptions): { readonly settings: ReporterSettings; readonly faults: readonly FieldFault[] } {
+  const faults: FieldFault[] = [];
+  const fault = (field: string, description: string, reason = "MALFORMED") => faults.push({ field, reason, description });
+  const given = { ...reporterDefaults, ...withoutUndefined(options) };
+  for (const [name, isRight, what] of shapes) {
+    const value: unknown = given[name];
+    if (value !== undefined && !isRight(value)) fault(name, `must be ${what}`);
+  }
+  if (typeof given.mcpId !== "string" || given.mcpId === "") fault("mcpId", "must name the MCP that reports", "REQUIRED");
+  const coordinatorUrl = typeof given.coordinatorUrl === "string" ? given.coordinatorUrl.trim().replace(/\/+$/, "") : undefined;
+  const url = coordinatorUrl === undefined ? undefined : parseUrl(coordinatorUrl);
+  if (coordinatorUrl !== undefined && url === undefined) fault("coordinatorUrl", 'must be a URL such as "http://mcp-coordinator:8080"');
+  const grpcTarget = given.grpcTarget ?? (url === undefined ? undefined : `${url.hostname}:${grpcDefaultPort}`);
+  const addresses = { grpc: grpcTarget, redis: given.redisUrl, http: url && coordinatorUrl, database: given.databaseUrl };
+  const wanted = given.transport === "auto" ? preference : preference.filter((name) => name === given.transport);
+  const outs = wanted.filter((name) => addresses[name] !== undefined);
+  if (outs.length === 0 && given.enableReporting)
+    fault(addressNames[given.transport] ?? "coordinatorUrl", "must be given for this transport", "REQUIRED");
+  const settings: ReporterSettings = {
+    ...given,
+    ...(coordinatorUrl === undefined ? {} : { coordinatorUrl }),
+    ...(grpcTarget === undefined ? {} : { grpcTarget }),
+    ...{ labels: given.labels ?? {}, outs },
+  };
+  return { settings, faults };
+}
+
+const addressNames: Readonly<Record<string, string>> = {
+  grpc: "grpcTarget",
+  redis: "redisUrl",
+  http: "coordinatorUrl",
+  database: "databaseUrl",
+};
+
+const isText = (value: unknown): boolean => typeof value === "string" && value !== "";
+const isWithin =
+  (min: number, max: number) =>
+  (value: unknown): boolean =>
+    typeof value === "number" && value >= min && value <= max;
+const isFunction = (value: unknown): boolean => typeof value === "function";
+const isTextMap = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && Object.values(value).every((one) => typeof one === "string");
+
+/** What each option must be. */
+const shapes: readonly (readonly [keyof ReporterOptions, (value: unknown) => boolean, string])[] = [
+  ["coordinatorUrl", isText, "a URL"],
+  ["apiKey", (value) => typeof value === "string", "a string"],
+  ["enableReporting", (value) => typeof value === "boolean", "true or false"],
+  ["maxRetries", (value) => Number.isInteger(value) && isWithin(0, 1_000)(value), "a whole number, 0 to 1000"],
+  ["retryDelay", isWithin(0.001, 3_600), "seconds, 0.001 to 3600"],
+  ["localCachePath", isText, "a path"],
+  ["transport", (value) => value === "auto" || preference.some((name) => name === value), '"auto", "grpc", "http", "redis" or "database"'],
+  ["grpcTarget", isText, "host:port"],
+  ["redisUrl", isText, "a URL"],
+  ["databaseUrl", isText, "a URL"],
+  ["requestsPerSecond", isWithin(0.1, 10_000), "a number, 0.1 to 10000"],
+  ["closeMaxMs", isWithin(0, 3_600_000), "milliseconds, up to an hour"],
+  ["instanceVersion", (value) => typeof value === "string", "a string"],
+  ["labels", isTextMap, "an object of strings"],
+  ["onTrouble", isFunction, "a function"],
+  ["onState", isFunction, "a function"],
+  ["onResolved", isFunction, "a function"],
+];
+
+function parseUrl(text: string): URL | undefined {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  return url?.protocol === "http:" || url?.protocol === "https:" ? url : undefined;
+}
+
+/** An option that is undefined is one that was not given. */
+function withoutUndefined(options: ReporterOptions): ReporterOptions {
+  // The cast: nothing was taken away but what is undefined.
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as unknown as ReporterOptions;
+}

@@ -1,0 +1,165 @@
+import type { Clock } from "../platform/clock.js";
+import { limits } from "../platform/limits.js";
+import { createMemorySpool } from "./memory-spool.js";
+import type { Spool, SpoolFigures, SpoolKind } from "./spool/spool.js";
+import type { Troubles } from "./troubles.js";
+
+/** An event that was taken, and is not yet known to be on disk. */
+type Fresh = { readonly eventId: string; readonly kind: SpoolKind; readonly encoded: Uint8Array };
+
+export type ShelfDeps = {
+  readonly clock: Clock;
+  readonly troubles: Troubles;
+  /** Opens the spool on disk; undefined when there is to be none. Rejects when it cannot be opened. */
+  readonly openDisk: (() => Promise<Spool>) | undefined;
+  /** A spool to be emptied; gives what is called when events up to a place may be read. */
+  readonly onSpool: (spool: Spool) => (newestPlace: number) => void;
+  /** The spool on disk is there, or will not be. */
+  readonly onOpened: () => void;
+};
+
+/**
+ * Where events go first. On disk when that is possible; in memory until it is open, and when it takes none: then the events are sent as long as the process lives, and that is
+ * said. Nothing here waits, throws or rejects.
+ */
+export class Shelf {
+  readonly #deps: ShelfDeps;
+  readonly #memory: Spool;
+  readonly #readableInMemory: (newestPlace: number) => void;
+  readonly #opened: Promise<void>;
+  #disk: Spool | undefined;
+  #readableOnDisk: (newestPlace: number) => void = () => undefined;
+  #early: Fresh[] = [];
+  /** Put since the flush that is under way began. */
+  #unflushed: Fresh[] = [];
+  #newestPlace = 0;
+  #flushing: Promise<void> | undefined;
+  #kind: "opening" | "disk" | "memory";
+  #isClosed = false;
+
+  constructor(deps: ShelfDeps) {
+    this.#deps = deps;
+    this.#memory = createMemorySpool(deps.clock);
+    this.#readableInMemory = deps.onSpool(this.#memory);
+    this.#kind = deps.openDisk === undefined ? "memory" : "opening";
+    this.#opened = deps.openDisk === undefined ? Promise.resolve() : this.#open(deps.openDisk);
+  }
+
+  get kind(): "opening" | "disk" | "memory" {
+    return this.#kind;
+  }
+
+  /** Events without a verdict, also those that are on their way to the disk. */
+  get unresolvedCount(): number {
+    return this.#early.length + this.#memory.figures().events + (this.#disk?.figures().events ?? 0);
+  }
+
+  get figures(): SpoolFigures {
+    const memory = this.#memory.figures();
+    const disk = this.#isClosed ? undefined : this.#disk?.figures();
+    const early = { events: this.#early.length, bytes: this.#early.reduce((sum, { encoded }) => sum + encoded.length, 0) };
+    return {
+      events: early.events + memory.events + (disk?.events ?? 0),
+      bytes: early.bytes + memory.bytes + (disk?.bytes ?? 0),
+      oldestMs: Math.max(memory.oldestMs, disk?.oldestMs ?? 0),
+      setAside: memory.setAside + (disk?.setAside ?? 0),
+      droppedProgress: memory.droppedProgress + (disk?.droppedProgress ?? 0),
+      refusedFull: memory.refusedFull + (disk?.refusedFull ?? 0),
+    };
+  }
+
+  /** Events that were refused for good, oldest first. */
+  get spools(): readonly Spool[] {
+    return this.#disk === undefined ? [this.#memory] : [this.#disk, this.#memory];
+  }
+
+  /** Takes an event; false when there is no room. */
+  take(eventId: string, kind: SpoolKind, encoded: Uint8Array): boolean {
+    if (this.#kind === "memory") return this.#takeInMemory({ eventId, kind, encoded });
+    if (this.#disk === undefined) {
+      if (this.#early.length >= limits.spoolWaitMaxEvents) return false;
+      this.#early.push({ eventId, kind, encoded });
+      return true;
+    }
+    return this.#takeOnDisk(this.#disk, { eventId, kind, encoded });
+  }
+
+  /** Resolves when everything that was taken is on disk, or in memory for good. */
+  async durable(): Promise<void> {
+    await this.#opened;
+    while (this.#flushing !== undefined) await this.#flushing;
+  }
+
+  /** Writes what there is, and gives the disk free. */
+  async close(): Promise<void> {
+    await this.durable();
+    this.#isClosed = true;
+    try {
+      await this.#disk?.close();
+    } catch (thrown) {
+      // The loop's edge: what the disk refuses at the end is told.
+      this.#deps.troubles.tell("spool", `the spool could not be closed in good order: ${messageOf(thrown)}`);
+    }
+  }
+
+  async #open(openDisk: () => Promise<Spool>): Promise<void> {
+    try {
+      this.#disk = await openDisk();
+      this.#kind = "disk";
+      this.#readableOnDisk = this.#deps.onSpool(this.#disk);
+    } catch (thrown) {
+      // The loop's edge: reporting goes on without the disk, and says so.
+      this.#kind = "memory";
+      const message = `events are kept in memory only, and are lost with the process: ${messageOf(thrown)}; give each process a localCachePath of its own that it can write`;
+      this.#deps.troubles.tell("spool", message);
+    }
+    for (const { eventId, kind, encoded } of this.#early.splice(0)) {
+      if (!this.take(eventId, kind, encoded))
+        this.#deps.troubles.tell("full", "there was no room for an event that was reported before the spool was open");
+    }
+    this.#deps.onOpened();
+  }
+
+  #takeInMemory({ eventId, kind, encoded }: Fresh): boolean {
+    const place = this.#memory.put(eventId, kind, encoded);
+    if (place !== undefined) this.#readableInMemory(place);
+    return place !== undefined;
+  }
+
+  #takeOnDisk(disk: Spool, fresh: Fresh): boolean {
+    const place = disk.put(fresh.eventId, fresh.kind, fresh.encoded);
+    if (place === undefined) return false;
+    this.#newestPlace = place;
+    this.#unflushed.push(fresh);
+    this.#flushing ??= this.#flush(disk);
+    return true;
+  }
+
+  /** Follows the disk until all that was put is on it. One at a time. */
+  async #flush(disk: Spool): Promise<void> {
+    // What is reported in one turn of the loop is written together.
+    await undefined;
+    while (this.#unflushed.length > 0) {
+      const batch = this.#unflushed;
+      const place = this.#newestPlace;
+      this.#unflushed = [];
+      try {
+        await disk.flushed();
+        this.#readableOnDisk(place);
+      } catch (thrown) {
+        this.#rescue(batch, thrown);
+      }
+    }
+    this.#flushing = undefined;
+  }
+
+  /** The loop's edge: what the disk has refused is sent from memory. */
+  #rescue(batch: readonly Fresh[], thrown: unknown): void {
+    const lost = batch.filter((fresh) => !this.#takeInMemory(fresh)).length;
+    const rescued = `${batch.length - lost} events are sent from memory instead`;
+    const message = `the disk under the spool refuses: ${messageOf(thrown)}; ${rescued}${lost === 0 ? "" : `, ${lost} are lost`}; make room, or choose another localCachePath`;
+    this.#deps.troubles.tell("spool", message);
+  }
+}
+
+const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));

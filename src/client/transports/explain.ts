@@ -1,0 +1,35 @@
+import type { StreamFailure } from "../options.js";
+
+/** gRPC statuses as this side meets them. Source: google.rpc.Code; the numbers are the contract's, so that nothing of gRPC is loaded for a sentence. */
+const invalidArgument = 3;
+const permissionDenied = 7;
+const failedPrecondition = 9;
+const unimplemented = 12;
+const unavailable = 14;
+const unauthenticated = 16;
+
+/** Words in which HTTP/2 stacks say that what answers speaks HTTP/1, or nothing they know. */
+const otherProtocol = /protocol error|HTTP\/1|HTTP status code|ERR_HTTP2_ERROR|Parse Error|frame size|unexpected content-type/i;
+
+/** One sentence about a stream that failed, with what to do about it. For people. */
+export function explainStreamFailure({ code, details }: StreamFailure): string {
+  const said = details === "" ? `gRPC status ${code}` : `${details} (gRPC status ${code})`;
+  if (otherProtocol.test(details)) {
+    return `what answers does not speak HTTP/2: ${said}; use the coordinator's gRPC port, or a proxy that passes HTTP/2 on`;
+  }
+  switch (code) {
+    case unauthenticated:
+      return `the key was refused: ${said}; give api_key a valid one`;
+    case permissionDenied:
+      return `the key may not act for this mcp_id: ${said}; use the key of this MCP`;
+    case unimplemented:
+      return `what answers is no coordinator: ${said}; check the target`;
+    case failedPrecondition:
+    case invalidArgument:
+      return `the coordinator refuses the session: ${said}`;
+    case unavailable:
+      return `cannot be reached: ${said}`;
+    default:
+      return `the stream ended: ${said}`;
+  }
+}

@@ -1,0 +1,38 @@
+import type { Clock } from "../../platform/clock.js";
+import type { Rng } from "../../platform/rng.js";
+import type { ReporterSettings } from "../reporter-options.js";
+import type { WayOut } from "../ways.js";
+
+/** The transports that the settings name, best first. Each is loaded when it is opened, and never otherwise. */
+export function outsOf(settings: ReporterSettings, { clock, rng }: { readonly clock: Clock; readonly rng: Rng }): readonly WayOut[] {
+  const { mcpId, apiKey, maxRetries } = settings;
+  const key = apiKey === "" ? undefined : apiKey;
+  const outs: readonly WayOut[] = [
+    {
+      name: "grpc",
+      open: async (events) => {
+        const { createGrpcTransport } = await import("./grpc.js");
+        const { renewKey, load, router, judgeTarget, onRoutes, onMcpConfig, instanceVersion, grpcTarget = "" } = settings;
+        const passed = { renewKey, load, router, judgeTarget, onRoutes, onMcpConfig, instanceVersion };
+        return createGrpcTransport({ endpoint: { target: grpcTarget, key }, mcpId, maxRetries, clock, rng, ...given(passed) }, events);
+      },
+    },
+    {
+      name: "http",
+      open: async (events) => {
+        const { createHttpTransport } = await import("./http.js");
+        const { coordinatorUrl: url = "", requestsPerSecond } = settings;
+        return createHttpTransport({ url, key, mcpId, requestsPerSecond, maxRetries, clock }, events);
+      },
+    },
+  ];
+  return settings.outs.flatMap((name) => outs.filter((out) => out.name === name));
+}
+
+type Given<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** Without the members that are undefined. */
+function given<T extends object>(members: T): Given<T> {
+  // The cast: what is left has no undefined in it.
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Given<T>;
+}

@@ -1,0 +1,45 @@
+/** Bounds of the reporter, part of `limits`: a file of their own because they meet only inside of an MCP. Unit in the name, reason in the comment. */
+export const reporterLimits = {
+  /** Events that the reporter has out of its spool at once: with a transport, waiting for one, or waiting to be offered again. */
+  pumpHeldMaxEvents: 8_192,
+  /** Events that the gRPC transport of the reporter has taken and not settled: two full windows, so that the stream never waits for the spool. */
+  grpcHeldMaxEvents: 2_000,
+  /** How long a stream that is given up may take to end. */
+  grpcCloseMaxMs: 500,
+  /** A live stretch of the spool that is longer than this is read as a backlog, beside what is reported from then on: a fifth of a second of replay. */
+  replayLaneMinEvents: 4_096,
+  /** Backlogs that are read one after another beside the live stretch: one for each outage that follows too soon on the last. */
+  replayLanesMax: 8,
+  /** Refused events that are kept where the spool is in memory; the oldest is forgotten first. */
+  setAsideInMemoryMax: 1_000,
+  /** Resident memory is asked for at most this often. */
+  usageSampleMs: 100,
+  /** A transport with events that says nothing for so long is left for another, where there is one. */
+  transportSilenceMaxMs: 3_000,
+  /** How often the reporter looks whether another of several transports is the better one. */
+  transportLookMs: 500,
+  /** Longest probe of a transport. */
+  transportProbeMaxMs: 2_000,
+  /** Pause between two probes of a transport that is down. */
+  transportProbeBackoff: { firstMs: 500, maxMs: 30_000 },
+  /** Pause before a session that was refused is tried again: a key is replaced by people. */
+  refusedBackoff: { firstMs: 1_000, maxMs: 60_000 },
+  /** Longest wait that a coordinator may ask of an event of the reporter. */
+  retryAfterMaxMs: 300_000,
+  /** Deadline of a report over HTTP; the documents say 5 s. */
+  httpReportMaxMs: 5_000,
+  /** Requests with reports that the HTTP transport has under way at once. */
+  httpRequestsAtOnce: 2,
+  /** Largest body that the HTTP transport sends. Source: clientFrameMaxBytes. */
+  httpBodyMaxBytes: 1024 * 1024,
+  /** Bytes of an answer over HTTP that are read: verdicts on batchMaxEvents events, each with violationMaxCount faults, stay below. */
+  httpAnswerMaxBytes: 4 * 1024 * 1024,
+  /** Events reported before the spool is open. It opens within milliseconds. */
+  spoolWaitMaxEvents: 10_000,
+  /** Troubles of the reporter that are kept to be looked at. */
+  recentTroublesMax: 16,
+  /** A trouble of one kind is told at most this often; the count says how many there were. */
+  troubleLogMs: 10_000,
+  /** How long a reporter that closes waits for its last verdicts. With a spool on disk nothing is lost when it waits no longer. */
+  reporterCloseMaxMs: 5_000,
+} as const;
