@@ -48,8 +48,7 @@ function checkAcks({ seen }: RunFacts, wanted: "applied" | "rejected"): Finding 
       if (expected.rejection === "content" && !ack.rejected.some(({ reason }) => reason !== ""))
         faults.push(`${name}: rejected without a reason`);
     }
-    if (!isNamed(ack.applied, expected.inForce))
-      faults.push(`${name}: the ack names another table as in force than it should`);
+    if (!isNamed(ack.applied, expected.inForce)) faults.push(`${name}: the ack names another table as in force than it should`);
   }
   return { occasions, faults };
 }

@@ -162,15 +162,15 @@ export function checkHttp({ seen, key }: RunFacts): Finding {
   const lost = seenOf(seen, "fault").find(({ fault }) => fault === "lose_grpc");
   if (lost === undefined) return { occasions: 0, faults };
   const posts = seenOf(seen, "posted").filter(({ atMs }) => atMs > lost.atMs);
+  const progress = new Progress();
+  for (const one of seen) progress.add(one);
   const answered = new Set(posts.flatMap(({ events, verdicts }) => (verdicts === undefined ? [] : events.map(({ eventId }) => eventId))));
   for (const post of posts) {
     if (post.authorization !== `Bearer ${key}`) faults.push('a post without "authorization: Bearer <key>"');
     if (post.mcpId === "" && post.events.some((event) => event.mcpId === "")) faults.push("a post that names no mcp_id");
     if (post.verdicts !== undefined) continue;
-    const again = (eventId: string) =>
-      answered.has(eventId) || seenOf(seen, "events").some((one) => one.atMs > post.atMs && one.events.some((e) => e.eventId === eventId));
-    const forgotten = post.events.filter(({ eventId }) => !again(eventId));
-    if (forgotten.length > 0) faults.push(`${forgotten.length} events of a post without an answer were not sent again`);
+    const forgotten = post.events.filter(({ eventId }) => progress.events.get(eventId)?.isResolved !== true);
+    if (forgotten.length > 0) faults.push(`${forgotten.length} events of a post without an answer never got a verdict`);
   }
   const healedMs = seenOf(seen, "healed").find(({ atMs }) => atMs > lost.atMs)?.atMs ?? Number.POSITIVE_INFINITY;
   if (!seenOf(seen, "welcome").some(({ atMs }) => atMs > healedMs)) faults.push("no stream after gRPC came back");

@@ -170,8 +170,8 @@ class Player implements AsyncDisposable {
 
   async #mute(): Promise<string | undefined> {
     const { record, witness } = this.#stage;
-    const hasWelcome = () => seenOf(record.seen, "welcome").some(({ stream }) => stream === witness.newest?.index);
-    const missing = await this.#await("a stream with a Welcome", hasWelcome);
+    const beats = () => seenOf(record.seen, "heartbeat").filter(({ stream }) => stream === witness.newest?.index).length;
+    const missing = await this.#await("two heartbeats on one stream", () => beats() >= 2);
     if (missing !== undefined) return missing;
     const stream = witness.newest?.index ?? 0;
     record.add({ kind: "fault", fault: "mute", stream });

@@ -92,3 +92,9 @@ export type SeenInit = WithoutTime<Seen>;
 export function seenOf<K extends Seen["kind"]>(seen: readonly Seen[], kind: K): readonly Extract<Seen, { kind: K }>[] {
   return seen.filter((one): one is Extract<Seen, { kind: K }> => one.kind === kind);
 }
+
+/** One line for people who look for what went wrong: events by id and sequence, 64-bit numbers as text. */
+export function lineOfSeen(seen: Seen): string {
+  const short = "events" in seen ? { ...seen, events: seen.events.map(({ eventId, sequence }) => `${sequence}:${eventId}`) } : seen;
+  return `${JSON.stringify(short, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value))}\n`;
+}

@@ -18,8 +18,9 @@ import { decodeEvent, encodeEvent } from "../../src/client/wire/frames.js";
 const flags = { target: text(), web: text(), "mcp-id": text(), "producer-id": text(), ledger: text() };
 const { target, web, "mcp-id": mcpId, "producer-id": producerId, ledger: path } = parseArgs({ options: flags }).values;
 const key = process.env.MCPC_KEY;
-/** Failed attempts in a row after which events go over HTTP. */
-const attemptsMax = 3;
+/** So long without a session, and events go over HTTP. */
+const patienceMs = 2_000;
+const lookEveryMs = 500;
 const postMaxEvents = 100;
 
 using ledger = openLedgerFile(path);
@@ -27,6 +28,8 @@ using ledger = openLedgerFile(path);
 const held = new Map<string, Uint8Array>();
 /** Answered over HTTP. The session sends them again, and gets DUPLICATE. */
 let isPosting = false;
+/** When a session was last known to be up. */
+let upAtMs = performance.now();
 
 await using session = createStreamSession({
   ...{ endpoint: { target, key }, mcpId, producerId, batchEvents: 64 },
@@ -34,10 +37,15 @@ await using session = createStreamSession({
     held.delete(settled.eventId);
     ledger.settled(settled);
   },
-  onState: (state) => {
-    if ("attempt" in state && state.attempt >= attemptsMax) void post();
+  onState: ({ kind }) => {
+    if (kind === "active" || kind === "draining") upAtMs = performance.now();
   },
 });
+
+const look = setInterval(() => {
+  if (session.state.kind === "active") upAtMs = performance.now();
+  if (performance.now() - upAtMs >= patienceMs) void post();
+}, lookEveryMs);
 
 for await (const line of createInterface({ input: process.stdin })) {
   const event = fromJsonString(InteractionEventSchema, line);
@@ -47,6 +55,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   while (session.report(event) === undefined) await session.whenWritable();
 }
 const why = await session.close();
+clearInterval(look);
 ledger.flush();
 process.exitCode = why.kind === "done" ? 0 : 1;
 

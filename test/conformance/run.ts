@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createConnection } from "../../src/client/connect.js";
@@ -13,7 +13,7 @@ import { type Behaviour, type Judgement, judgeRun } from "./judge.js";
 import { LedgerWatch } from "./ledger-watch.js";
 import { Material, mcpId, type Told } from "./material.js";
 import { playScenario, type StepFault } from "./play.js";
-import { RunRecord } from "./record.js";
+import { lineOfSeen, RunRecord } from "./record.js";
 import { type Bend, startRelay } from "./relay.js";
 import type { Scenario } from "./scenario.js";
 import { openSite, type Site } from "./site.js";
@@ -26,6 +26,8 @@ export type Candidate = {
   readonly command: ClientCommand;
   /** What its owner says that it does not do. */
   readonly without: ReadonlySet<Behaviour>;
+  /** Where to write what was seen, one JSON object a line; nowhere when undefined. */
+  readonly recordPath?: string | undefined;
 };
 
 /** The machine-readable result of one run. */
@@ -89,6 +91,7 @@ async function runCandidate(
     const exit = client.isRunning() ? "killed" : await client.exited;
     await client.kill();
     await record.until(() => record.seen.at(-1)?.kind === "ended", 2_000);
+    if (candidate.recordPath !== undefined) await writeFile(candidate.recordPath, record.seen.map(lineOfSeen).join(""));
     ledger.read();
     if (site.coordinator() === undefined) await site.start();
     const appliedAtCoordinator = await readApplied(site);

@@ -90,7 +90,7 @@ type Answer = { readonly code: number; readonly type: string; readonly body: Buf
 
 function forward(upstream: string, incoming: IncomingMessage, body: Buffer): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const { host: _, connection: __, ...headers } = incoming.headers;
+    const { host: _, connection: __, "accept-encoding": ___, ...headers } = incoming.headers; // answers come as they are, to be read on their way
     const outgoing = request(new URL(incoming.url ?? "/", upstream), { method: incoming.method, headers, agent: false }, (response) => {
       bodyOf(response).then(
         (answer) => resolve({ code: response.statusCode ?? 502, type: response.headers["content-type"] ?? "", body: answer }),
