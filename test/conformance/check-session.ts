@@ -72,7 +72,8 @@ export function checkResume({ seen }: RunFacts): Finding {
       }
     }
     progress.add(one);
-    for (const [id, { isResolved }] of progress.events) if (isResolved && !resolvedAtMs.has(id)) resolvedAtMs.set(id, one.atMs);
+    if (one.kind !== "verdicts") continue;
+    for (const { eventId, isRetryable } of one.verdicts) if (!isRetryable) resolvedAtMs.set(eventId, one.atMs);
   }
   return { occasions, faults };
 }

@@ -26,10 +26,9 @@ export type Stage = {
 /** A step that did not come to its end, and what was awaited in vain. */
 export type StepFault = { readonly step: string; readonly awaited: string };
 
-/** Longest wait of a step for the client. Generous: timing on a busy machine is no fault. */
-const stepMaxMs = 30_000;
 const exitMaxMs = 20_000;
 const tableMaxMs = 5_000;
+const pollMs = 10;
 
 /** Plays the steps in order, and stops at the first that the client does not see through. Returns that one, or undefined. */
 export async function playScenario(stage: Stage, scenario: Scenario): Promise<StepFault | undefined> {
@@ -97,7 +96,7 @@ class Player implements AsyncDisposable {
     this.#stage.client.tell(events);
   }
 
-  async #await(what: string, holds: () => boolean, maxMs = stepMaxMs): Promise<string | undefined> {
+  async #await(what: string, holds: () => boolean, maxMs = this.#scenario.terms.patience_ms): Promise<string | undefined> {
     const { record, client } = this.#stage;
     const held = await record.until(() => holds() || !client.isRunning(), maxMs);
     if (held && holds()) return undefined;
@@ -138,15 +137,22 @@ class Player implements AsyncDisposable {
     return spoilt ?? this.#await("the whole table after it, applied", () => acked(ApplyStatus.APPLIED, from), 10_000).then(() => undefined);
   }
 
-  /** Waits until the store has events whose acks have not reached the client, then kill -9, and a new process once the client has tried `attempts` times. */
+  /**
+   * Kill -9 at the worst time: some events are stored and their acks have not reached the client, some were sent and have not reached the coordinator.
+   * A new process comes once the client has tried `attempts` times.
+   */
   async #kill(attempts: number): Promise<string | undefined> {
     const { record, witness, site, front } = this.#stage;
     const stream = witness.newest?.index ?? 0;
-    record.add({ kind: "fault", fault: "kill", stream });
+    const { max_unacked_events, max_batch_events } = this.#scenario.terms;
     const before = witness.withheldAcks;
     witness.mute(stream);
-    const pollMs = 10;
-    for (let waitedMs = 0; witness.withheldAcks === before && waitedMs < 3_000; waitedMs += pollMs) await sleep(pollMs);
+    witness.lose(stream);
+    witness.setWindow(max_unacked_events + max_batch_events); // a client with a full window sends on
+    for (let waitedMs = 0; (witness.withheldAcks === before || witness.lostEvents === 0) && waitedMs < 3_000; waitedMs += pollMs)
+      await sleep(pollMs);
+    record.add({ kind: "fault", fault: "kill", stream });
+    witness.setWindow(max_unacked_events, false);
     await site.kill();
     front.cut("reset");
     const from = record.seen.length;
@@ -207,6 +213,10 @@ class Player implements AsyncDisposable {
     const { record, witness } = this.#stage;
     const isAcked = (nonce: string, from: number) =>
       seenOf(record.seen.slice(from), "routing_ack").some(({ ack }) => ack.nonce === nonce && ack.status !== ApplyStatus.RECEIVED);
+    // Everything may have been settled over HTTP before the stream is back.
+    const isUp = () => seenOf(record.seen, "welcome").some(({ stream }) => stream === witness.newest?.index);
+    const missing = await this.#await("a stream with a Welcome", isUp);
+    if (missing !== undefined) return missing;
     witness.isWithholdingTables = true;
     const last = seenOf(record.seen, "table").at(-1);
     if (last !== undefined) await this.#await("the ack before", () => isAcked(last.update.nonce, 0), tableMaxMs);

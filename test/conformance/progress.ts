@@ -86,9 +86,11 @@ export class Progress {
     } else progress.isResolved = true;
   }
 
+  /** A client that has settled an event over HTTP may as well learn from the resume point that it is stored. */
   #resumed(after: bigint): void {
     for (const progress of this.events.values()) {
-      if (progress.isResolved || progress.sends === 0 || progress.wasDeferred || progress.sequence > after) continue;
+      if (progress.sends === 0 || progress.wasDeferred || progress.sequence > after) continue;
+      if (!progress.verdicts.every((status) => success.has(status))) continue;
       progress.isResolved = true;
       progress.verdicts.push("RESUME");
     }

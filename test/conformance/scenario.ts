@@ -27,6 +27,8 @@ const terms = z.strictObject({
   max_batch_events: count,
   ack_delay_ms: ms,
   heartbeat_seconds: z.int().min(1).max(60),
+  /** Longest wait of a step for the client. The default is generous: the timing of a busy machine is no fault. */
+  patience_ms: ms.default(40_000),
 });
 
 const scenario = z.strictObject({ name: z.string().min(1), terms, steps: z.array(step).min(1).max(100) });

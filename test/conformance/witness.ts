@@ -26,11 +26,14 @@ export class Witness {
   readonly #ledger: LedgerWatch;
   readonly #streams = new Map<number, { readonly stream: RelayedStream; readonly ids: Map<bigint, string> }>();
   readonly #muted = new Set<number>();
+  readonly #losing = new Set<number>();
   #maxEvents: number;
   #windowChanges = 0n;
   #lastFlow: FlowControl | undefined;
   /** Frames with acks that were kept back on muted streams. */
   withheldAcks = 0;
+  /** Events that did not reach the coordinator. */
+  lostEvents = 0;
   /** Put in place of the delay of the coordinator's next DrainNotices. */
   drainDelayMs: number | undefined;
   /** The next newer table gets a digest that is not its own. */
@@ -79,12 +82,17 @@ export class Witness {
     this.#muted.add(stream);
   }
 
-  /** Sets the window, in events, on open streams and on those to come. */
-  setWindow(maxEvents: number): void {
+  /** Events of the client on this stream do not reach the coordinator any more. */
+  lose(stream: number): void {
+    this.#losing.add(stream);
+  }
+
+  /** Sets the window, in events, on streams to come, and on the newest that is open unless `isTold` is false. */
+  setWindow(maxEvents: number, isTold = true): void {
     this.#maxEvents = maxEvents;
     this.#windowChanges += 1n;
     const { newest } = this;
-    if (this.#lastFlow !== undefined && newest !== undefined) this.#send(newest, { case: "flowControl", value: this.#lastFlow });
+    if (isTold && this.#lastFlow !== undefined && newest !== undefined) this.#send(newest, { case: "flowControl", value: this.#lastFlow });
   }
 
   /** Sends a table of the kit's own on the newest stream. */
@@ -114,11 +122,9 @@ export class Witness {
         this.#note({ kind: "hello", stream: index, hello: frame.value });
         break;
       case "event":
-        this.#events(index, [frame.value]);
-        break;
+        return this.#events(index, [frame.value], frame);
       case "eventBatch":
-        this.#events(index, frame.value.events);
-        break;
+        return this.#events(index, frame.value.events, frame);
       case "heartbeat":
         this.#note({ kind: "heartbeat", stream: index, heartbeat: frame.value });
         break;
@@ -132,11 +138,13 @@ export class Witness {
     return [frame];
   }
 
-  #events(stream: number, events: readonly InteractionEvent[]): void {
+  #events(stream: number, events: readonly InteractionEvent[], frame: UpFrame): readonly UpFrame[] {
     const ids = this.#streams.get(stream)?.ids;
     for (const { sequence, eventId } of events) ids?.set(sequence, eventId);
     this.#ledger.read();
+    if (this.#losing.has(stream)) this.lostEvents += events.length;
     this.#note({ kind: "events", stream, events, isLedgered: events.map(({ eventId }) => this.#ledger.sent.has(eventId)) });
+    return this.#losing.has(stream) ? [] : [frame];
   }
 
   #withhold(frame: DownFrame): readonly DownFrame[] {
