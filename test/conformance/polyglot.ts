@@ -4,39 +4,28 @@
  */
 import { fileURLToPath } from "node:url";
 import { formatCertificates } from "./report.js";
-import { type Candidate, type Certificate, certify } from "./run.js";
+import { type Certificate, certify } from "./run.js";
 import { readScenario } from "./scenario.js";
-import { buildLanguage, languages, reference } from "./toolchains.js";
+import { type Built, buildLanguage, languages, reference } from "./toolchains.js";
 
-/** At once: a run mostly waits, and each has a coordinator and a store of its own. */
-const runsAtOnce = 2;
+/** Builds and runs at once: a run mostly waits, and each has a coordinator and a store of its own. */
+const tasksAtOnce = 2;
 
 const scenario = readScenario(fileURLToPath(new URL("scenario.json", import.meta.url)));
 const only = (process.env.ONLY ?? "").split(",").filter((name) => name !== "");
-const isWanted = (name: string): boolean => only.length === 0 || only.includes(name);
+const order = ["typescript", ...languages.map(({ name }) => name)];
+const waiting = order.filter((name) => only.length === 0 || only.includes(name));
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
 const skipped: string[] = [];
 const failed: string[] = [];
-const candidates: Candidate[] = isWanted("typescript") ? [{ name: "typescript", command: reference, without: new Set() }] : [];
-for (const language of languages.filter(({ name }) => isWanted(name))) {
-  say(`${language.name}: building`);
-  const built = await buildLanguage(language);
-  if (built.kind === "built") candidates.push({ name: language.name, command: built.command, without: new Set() });
-  else (built.kind === "skipped" ? skipped : failed).push(`${language.name}: ${built.why}`);
-}
-
 const certificates: Certificate[] = [];
-const waiting = [...candidates];
 await Promise.all(
-  Array.from({ length: runsAtOnce }, async () => {
-    for (let candidate = waiting.shift(); candidate !== undefined; candidate = waiting.shift()) {
-      say(`${candidate.name}: playing ${scenario.name}`);
-      certificates.push(await certify(candidate, scenario));
-    }
+  Array.from({ length: tasksAtOnce }, async () => {
+    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) await judge(name);
   }),
 );
-certificates.sort((a, b) => orderOf(a) - orderOf(b));
+certificates.sort((a, b) => order.indexOf(a.client) - order.indexOf(b.client));
 
 if (process.env.JSON === "1") process.stdout.write(`${JSON.stringify({ certificates, skipped, failed }, null, 2)}\n`);
 else {
@@ -46,6 +35,14 @@ else {
 }
 process.exitCode = failed.length > 0 || certificates.some(({ passed }) => !passed) ? 1 : 0;
 
-function orderOf({ client }: Certificate): number {
-  return candidates.findIndex(({ name }) => name === client);
+async function judge(name: string): Promise<void> {
+  const language = languages.find((one) => one.name === name);
+  if (language !== undefined) say(`${name}: building`);
+  const built: Built = language === undefined ? { kind: "built", command: reference } : await buildLanguage(language);
+  if (built.kind !== "built") {
+    (built.kind === "skipped" ? skipped : failed).push(`${name}: ${built.why}`);
+    return;
+  }
+  say(`${name}: playing ${scenario.name}`);
+  certificates.push(await certify({ name, command: built.command, without: new Set() }, scenario));
 }
