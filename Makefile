@@ -5,10 +5,10 @@ STAMP := node_modules/.installed
 # Room for young objects: events on their way to the store live for a few collections, and copying them is a fifth of the work otherwise.
 NODE := node --max-semi-space-size=64
 
-.PHONY: help run demo test check bench evaluate drill faults fuzz weights gen build matrix clean
+.PHONY: help run demo test check bench evaluate drill faults fuzz weights polyglot conformance gen build matrix clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## Run a coordinator on the embedded store (ARGS="--grpc-port 50051 …")
 	@$(NODE) dist/src/main.js serve $(ARGS)
@@ -43,6 +43,12 @@ weights: build ## Measure the weight plane over gRPC, and judge a million update
 
 fuzz: $(STAMP) ## Feed the decoder and the session CASES frames of SEED (CASES=1000000 SEED=1); exits 1 with the frame that breaks a promise
 	@$(NODE) --expose-gc --import tsx test/fuzz/main.ts
+
+polyglot: build ## Build the clients of examples/ for which there are tools, and certify each against a live coordinator (ONLY=go,java, JSON=1; docs/conformance.md)
+	@ONLY=$(ONLY) JSON=$(JSON) npx tsx test/conformance/polyglot.ts
+
+conformance: build ## Certify another client: CLIENT="program arguments" (NAME=, WITHOUT=http,…, RECORD=file; docs/conformance.md)
+	@npx tsx test/conformance/main.ts --name "$(or $(NAME),client)" --without "$(WITHOUT)" $(if $(RECORD),--record "$(RECORD)") -- $(CLIENT)
 
 gen: $(STAMP) ## Generate gen/ from proto/; leaves a clean diff
 	npm run --silent gen

@@ -384,8 +384,6 @@ export const limits = {
   tableDepthMaxCount: 100_000,
   /** A pass over the shared table begins again at its oldest row after this time, however much is left: ids may be committed in another order. */
   tablePassMaxMs: 60_000,
-  /** How long a transport of our client may take to find out whether it could be used. */
-  transportProbeMaxMs: 2_000,
   /** Events that our client's database transport holds: four statements of them. */
   databaseQueueMax: 2_000,
   /** Events in one INSERT of it: a second's worth of a busy MCP. */

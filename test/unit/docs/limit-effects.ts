@@ -300,7 +300,6 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   leaseNeededBeatsMax: { unit: "signs", reached: "nothing: the lease stays SUSPECT for no more than so many" },
   leaseCalmBeats: { unit: "signs", reached: "nothing: the lease is trusted sooner" },
   registryPollMs: { unit: ms, reached: "another coordinator's change is seen so much later" },
-  transportProbeMaxMs: { unit: ms, reached: "the transport counts as down until a later probe or event passes" },
   databaseQueueMax: { unit: "events", reached: "the transport takes nothing more until events are settled" },
   databaseBatchMax: { unit: "events", reached: "nothing: the rest goes into the next INSERT" },
   databaseBatchMaxChars: { unit: "characters", reached: "as databaseBatchMax" },

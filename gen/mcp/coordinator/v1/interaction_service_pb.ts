@@ -476,6 +476,9 @@ export const GetInteractionResponseSchema: GenMessage<GetInteractionResponse> = 
  * Errors. A status other than OK is about the call, never about one event; its details carry google.rpc.ErrorInfo with domain
  * "coordinator.mcp.v1" and a reason from docs/errors.md. Resending after any end of a stream is always safe.
  *
+ * Reconnecting. Without a DrainNotice, wait a time drawn evenly from 0 to a cap that doubles with each attempt, from 100 ms to 30 s. Begin with the first
+ * cap again once a stream has had its Welcome and then an ack or the answer to a heartbeat.
+ *
  * @generated from service mcp.coordinator.v1.InteractionService
  */
 export const InteractionService: GenService<{
@@ -492,7 +495,9 @@ export const InteractionService: GenService<{
     output: typeof StreamInteractionsResponseSchema;
   },
   /**
-   * Reports up to 500 events at once with the same verdicts as a stream. Idempotent by event_id: after any failure, call again with the same events.
+   * Reports up to 500 events at once with the same verdicts as a stream. Idempotent by event_id: after any failure, call again with the same events, here or
+   * on a stream. Where gRPC cannot be reached: POST /mcp.coordinator.v1.InteractionService/ReportInteractions on the web port, as application/proto or
+   * application/json, with the same authorization.
    *
    * @generated from rpc mcp.coordinator.v1.InteractionService.ReportInteractions
    */

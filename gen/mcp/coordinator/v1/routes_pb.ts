@@ -67,8 +67,8 @@ export type RoutingUpdate = Message<"mcp.coordinator.v1.RoutingUpdate"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * First 64 bits of SHA-256 over the lines "<mcp_id>\t<weight>\t<state number>\n" in ascending byte order of mcp_id: shows that both sides hold the
-   * same table. Of the resulting table, also with a delta.
+   * First 64 bits of SHA-256, read as a big-endian number, over the lines "<mcp_id>\t<weight>\t<state number>\n" in ascending order of the UTF-8 bytes of
+   * mcp_id, which is not the order of UTF-16: shows that both sides hold the same table. Of the resulting table, also with a delta.
    *
    * @generated from field: fixed64 digest = 6;
    */
@@ -270,7 +270,7 @@ export type RoutingAck = Message<"mcp.coordinator.v1.RoutingAck"> & {
   status: ApplyStatus;
 
   /**
-   * What is in force now: the last good table on REJECTED.
+   * What is in force now: the last good table on REJECTED. Absent while there is none.
    *
    * @generated from field: mcp.coordinator.v1.AppliedRoutes applied = 3;
    */

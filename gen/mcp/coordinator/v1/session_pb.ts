@@ -143,16 +143,17 @@ export type Welcome = Message<"mcp.coordinator.v1.Welcome"> & {
   producerEpoch: bigint;
 
   /**
-   * Every event of this producer with a sequence up to this is durably resolved: stored, or refused for good. It stays before an event that was refused as
-   * retryable until that has come again and is decided. Send again what is above it. A client that has lost verdicts and must know which of these events
-   * were refused may send those again too: what is stored is DUPLICATE, what was refused is refused again.
+   * Every event that this producer has sent on a stream with a sequence up to this is durably resolved: stored, or refused for good. It stays before an event
+   * that was refused as retryable until that has come again and is decided. Send again what is above it, and what was never sent on a stream, for example only
+   * over HTTP without an answer: a lower sequence proves nothing about that. A client that has lost verdicts and must know which of the events below were
+   * refused may send those again too: what is stored is DUPLICATE, what was refused is refused again.
    *
    * @generated from field: uint64 resume_after_sequence = 5;
    */
   resumeAfterSequence: bigint;
 
   /**
-   * What the coordinator knows of this producer.
+   * What the coordinator knows of this producer. For diagnosis: whatever it says, the client does the same with resume_after_sequence.
    *
    * @generated from field: mcp.coordinator.v1.ResumeStatus resume_status = 6;
    */
@@ -236,7 +237,7 @@ export type SessionConfig = Message<"mcp.coordinator.v1.SessionConfig"> & {
   maxEventBytes: number;
 
   /**
-   * How often a client with CAPABILITY_HEARTBEAT must send one (15 s); it is taken for dead after three missed.
+   * How often a client with CAPABILITY_HEARTBEAT must send one (15 s), first one interval after Welcome; it is taken for dead after three missed.
    *
    * @generated from field: google.protobuf.Duration heartbeat_interval = 4;
    */
@@ -509,7 +510,8 @@ export type EventAckBatch = Message<"mcp.coordinator.v1.EventAckBatch"> & {
   ranges: SequenceRange[];
 
   /**
-   * Full detail for every event that is not a success, that has no sequence, or whose sequence did not increase.
+   * Full detail for every event that is not a success, that has no sequence, or whose sequence did not increase: an event that was refused for now and is
+   * sent again with its old sequence is STORED here, and in no range.
    *
    * @generated from field: repeated mcp.coordinator.v1.EventAck exceptions = 3;
    */
@@ -577,7 +579,7 @@ export const AckTimingSchema: GenMessage<AckTiming> = /*@__PURE__*/
  */
 export type FlowControl = Message<"mcp.coordinator.v1.FlowControl"> & {
   /**
-   * Newest wins.
+   * Newest wins. Counts within one stream: forget it with the stream.
    *
    * @generated from field: uint64 version = 1;
    */
@@ -591,7 +593,7 @@ export type FlowControl = Message<"mcp.coordinator.v1.FlowControl"> & {
   maxUnackedEvents: number;
 
   /**
-   * Most unacknowledged bytes of encoded events.
+   * Most unacknowledged bytes of encoded events. Never below max_event_bytes: while nothing is unacknowledged, an event of any size may be sent.
    *
    * @generated from field: uint64 max_unacked_bytes = 3;
    */
