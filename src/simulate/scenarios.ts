@@ -10,6 +10,7 @@ import { offPolicy } from "./scenarios/off-policy.js";
 import { oscillation } from "./scenarios/oscillation.js";
 import { poisonedQuality } from "./scenarios/poisoned-quality.js";
 import { qualityDrift } from "./scenarios/quality-drift.js";
+import { qualityLoad } from "./scenarios/quality-load.js";
 import { qualityMix } from "./scenarios/quality-mix.js";
 import { loadRamp } from "./scenarios/ramp.js";
 import { restart } from "./scenarios/restart.js";
@@ -17,6 +18,7 @@ import { sinkhole } from "./scenarios/sinkhole.js";
 import { slowServer } from "./scenarios/slow-server.js";
 import { sparseBroken } from "./scenarios/sparse-broken.js";
 import { traceReplayWith } from "./scenarios/trace-replay.js";
+import { twoArms } from "./scenarios/two-arms.js";
 
 /** Every scenario, in the order of its number. What data there are decides what the cells of some are, and what they are called. */
 export const scenariosWith = (material: Pick<Material, "text">): readonly Scenario[] => [
@@ -26,6 +28,8 @@ export const scenariosWith = (material: Pick<Material, "text">): readonly Scenar
   sinkhole,
   grayHang,
   qualityMix,
+  twoArms,
+  qualityLoad,
   qualityDrift,
   coldJoin,
   sparseBroken,

@@ -116,6 +116,22 @@ export class SimulatedServer {
     return elapsedMs + (workMs - attained) / this.#rateFor(others + 1);
   }
 
+  /** Whoever is here and not hanging: when it came, and the work that is left; those in service first, ascending by it. */
+  pending(nowMs: number): readonly { readonly arrivedAtMs: number; readonly leftMs: number }[] {
+    this.#advance(nowMs);
+    const served = this.#served
+      .filter((job) => job.state === "served")
+      .map(({ arrivedAtMs, finishesAt }) => ({ arrivedAtMs, leftMs: Math.max(0, finishesAt - this.#attained) }))
+      .sort((a, b) => a.leftMs - b.leftMs);
+    const waiting = this.#waiting.filter((job) => job.state === "waiting");
+    return [...served, ...waiting.map(({ arrivedAtMs, workMs }) => ({ arrivedAtMs, leftMs: workMs }))];
+  }
+
+  /** Work that each of `count` requests in service gets done in a ms, with the cores that neighbours leave at the moment; at most 1. */
+  rateFor(count: number): number {
+    return this.#rateFor(count);
+  }
+
   #setCores(cores: number, nowMs: number): void {
     this.#advance(nowMs);
     this.#coresLeft = cores;
