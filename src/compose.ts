@@ -5,6 +5,7 @@ import { RegistryService } from "../gen/mcp/coordinator/v1/registry_service_pb.j
 import { RoutingService } from "../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { createKeyRing, type KeyRing } from "./auth/api-key.js";
 import type { Decisions } from "./compose/decisions.js";
+import { composeHttp } from "./compose/http.js";
 import { composeIntake, type Intake } from "./compose/intake.js";
 import { Ends, type Machine } from "./compose/machine.js";
 import { type RegistryPart, startRegistry } from "./compose/registry.js";
@@ -14,6 +15,7 @@ import type { Config } from "./config/schema.js";
 import { configuredValue, settings } from "./config/settings.js";
 import type { Fleet } from "./hub/fleet.js";
 import { createIngest, type Ingest } from "./ingest/ingest.js";
+import type { HttpTransport } from "./intake/http/http-transport.js";
 import { type Clock, systemClock } from "./platform/clock.js";
 import { limits } from "./platform/limits.js";
 import type { Logger } from "./platform/log.js";
@@ -24,7 +26,7 @@ import { webService } from "./rpc/adapt-web.js";
 import type { CallDeps } from "./rpc/call.js";
 import { readImage } from "./rpc/image.js";
 import { createInteractionHandlers } from "./rpc/interaction.js";
-import { createLifetime } from "./rpc/lifetime.js";
+import { createLifetime, type Lifetime } from "./rpc/lifetime.js";
 import { type CoordinatorFigures, createQueryHandlers } from "./rpc/query.js";
 import { createRegistryHandlers } from "./rpc/registry.js";
 import { createRoutingHandlers } from "./rpc/routing.js";
@@ -105,11 +107,13 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
     log,
   });
   ends.add(() => ingest.queue.close());
-  const intake = composeIntake(machine, { store, ingest, served: [] }, ends);
   const keys = createKeyRing(config.auth.keys, clock, (sha256) => registry?.directory.byKey(sha256));
+  const lifetime = createLifetime();
+  const http = composeHttp(machine, { keys, store, ingest, lifetime, transports: () => intake.figures() });
+  const intake = composeIntake(machine, { store, ingest, served: config.extensions.web ? [http] : [] }, ends);
   const { fleet, publisher, decisions, exchange, useRule } = await startRouting(machine, { keys, store, ingest, registry }, ends);
   registry?.follow(fleet, ingest);
-  const ports = await startPorts(machine, { keys, store, ingest, intake, fleet, publisher, decisions, exchange, registry }, ends);
+  const ports = await startPorts(machine, { keys, lifetime, store, ingest, http, fleet, publisher, decisions, exchange, registry }, ends);
   registry?.webPortOpened(ports.webPort);
   intake.start();
   const life = createLife(machine, ends, { fleet, intake, ports });
@@ -120,10 +124,10 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
 
 type Parts = {
   readonly keys: KeyRing;
+  readonly lifetime: Lifetime;
   readonly store: Store;
   readonly ingest: Ingest;
-  /** For /metrics and statistics: `intake.figures()`. */
-  readonly intake: Pick<Intake, "figures">;
+  readonly http: HttpTransport;
   readonly fleet: Fleet;
   readonly publisher: Publisher;
   readonly registry: RegistryPart | undefined;
@@ -141,8 +145,7 @@ type Ports = {
 /** Both servers, over the same handlers. */
 async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<Ports> {
   const { config, log, clock } = machine;
-  const { keys, store, ingest, fleet, publisher, decisions, exchange, registry } = parts;
-  const lifetime = createLifetime();
+  const { keys, lifetime, store, ingest, http, fleet, publisher, decisions, exchange, registry } = parts;
   const deps: CallDeps = { authenticate: keys.authenticate, lifetime, log, coordinatorId: config.server.coordinatorId };
   const interaction = createInteractionHandlers({ ingest, store, clock });
   const query = createQueryHandlers({ store, clock, readCoordinator: figuresOf(machine, parts) });
@@ -173,6 +176,7 @@ async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<P
       ...(registryHandlers ? [webService(deps, RegistryService, registryHandlers)] : []),
     ],
     checks: { database: store.ping },
+    http,
     clock,
   });
   ends.add(() => web.close());

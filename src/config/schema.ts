@@ -144,6 +144,19 @@ const session = z.strictObject({
   }),
 });
 
+const http = z.strictObject({
+  requestsPerMinute: whole(0, 100_000_000).default(0).register(settingNotes, {
+    doc: "Requests to the HTTP API that each key, or each address without one, may make; one more is refused with 429 and RATE_EXCEEDED. 0 sets no bound",
+    reason: "a reporter of the reporter guide alone makes up to 600; the 100 of the mission's API guide would lose most of them",
+    unit: "requests per minute",
+  }),
+  requestBurst: whole(1, 1_000_000).default(20).register(settingNotes, {
+    doc: "How many of them may come at once",
+    reason: "the figure of the mission's API guide",
+    unit: "requests",
+  }),
+});
+
 const routing = z.strictObject({
   weightPolicy: z
     .enum(["quality-tail-load/1", "a58-wrr/1"], { error: 'must be "quality-tail-load/1" or "a58-wrr/1"' })
@@ -309,7 +322,7 @@ const extensions = z.strictObject({
 });
 
 /** The groups, in the order of the documentation. A key here is a TOML table, camelCase turned into snake_case. */
-export const sections = { server, store, ingest, session, routing, registry, auth, security, logging, extensions } as const;
+export const sections = { server, store, ingest, session, http, routing, registry, auth, security, logging, extensions } as const;
 
 /** The one schema of the configuration: types, defaults, checks and documentation all come from it. */
 export const configSchema = z.strictObject(sections);

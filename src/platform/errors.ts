@@ -64,6 +64,9 @@ export const errorReasons = {
   CONNECTION_QUERIES_EXHAUSTED:
     "the connection has as many queries without an answer as one may; take the answers, or open another; QuotaFailure says how many",
   CONNECTION_SESSIONS_EXHAUSTED: "the connection carries as many sessions as one may; open another; QuotaFailure says how many",
+  RATE_EXCEEDED: "more requests than the caller may make in this time; wait as told",
+  NOT_SERVED: "nothing is served at this path, or not with this method; `allow` says with which",
+  CONTENT_TYPE_UNSUPPORTED: "the body is not of a type, encoding or charset that is read: send application/json, plain or gzip",
   QUEUE_FULL: "the coordinator holds as many unsettled events as it may",
   STORE_UNAVAILABLE: "the store cannot be reached",
   STORE_READ_ONLY: "the store refuses writes",

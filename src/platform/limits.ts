@@ -21,6 +21,18 @@ export const limits = {
   frameMaxBytes: 4 * 1024 * 1024,
   /** Most events in one frame or unary call. */
   batchMaxEvents: 500,
+  /** Most reports in one array posted over HTTP: the queue of the mission's HTTP documents. Its bytes are bounded by frameMaxBytes. */
+  httpBatchMaxEvents: 10_000,
+  /** Bytes of all bodies that are being read over HTTP: sixteen of the largest, whatever the number of connections. */
+  httpBodiesMaxBytes: 64 * 1024 * 1024,
+  /** Wrong keys from one address over HTTP: the figures of the mission's API guide, some hundred a minute and twenty at once. */
+  httpWrongKeys: { burst: 20, perSecond: 1.6 },
+  /** Callers whose allowance is remembered; the one not heard of for longest is forgotten first. */
+  httpCallersMax: 10_000,
+  /** How long figures of the store are given again without asking it: a dashboard asks every 30 s, and counting a million rows takes half a second. */
+  httpFiguresMaxAgeMs: 1_000,
+  /** MCPs and time ranges whose figures are kept for that. */
+  httpFiguresMaxCount: 1_000,
   /** Most events in one commit: a flush of the WAL is shared by more of them (bench/README.md, "Where the time goes"). */
   commitMaxEvents: 2_000,
   /** Producers opened in one statement: a restart with 10 000 sessions takes twenty. */

@@ -1,11 +1,12 @@
 import type { Principal } from "../auth/principal.js";
 import { CoordinatorError } from "../platform/errors.js";
-import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
+import { parseRequestId } from "../platform/request-id.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
+import { refusalOf } from "../store/refusal.js";
 import type { CallContext } from "./context.js";
 import type { Lifetime } from "./lifetime.js";
-import { logRefusal, refusalOf } from "./status.js";
+import { logRefusal } from "./status.js";
 
 /** What the adapters need of the process. */
 export type CallDeps = {
@@ -75,11 +76,6 @@ export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
     else signal.addEventListener("abort", onAbort, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
   });
-}
-
-/** The id that a caller gave its request, if it is short printable ASCII: it goes into headers and logs. */
-export function parseRequestId(text: string | undefined): string | undefined {
-  return text !== undefined && text.length <= limits.requestIdMaxChars && /^[!-~]+$/.test(text) ? text : undefined;
 }
 
 /** Whether a failure only repeats that the call was cut short. */

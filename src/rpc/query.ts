@@ -14,6 +14,7 @@ import {
 import { boundMcpId, type Principal, scopeTo } from "../auth/principal.js";
 import type { FleetFigures } from "../hub/figures.js";
 import { checkText } from "../interaction/check.js";
+import type { TimeRange } from "../interaction/time-word.js";
 import type { Clock } from "../platform/clock.js";
 import { CoordinatorError, type FieldFault } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
@@ -25,7 +26,7 @@ import { durationFromMs, timestampFromMs } from "../wire/time.js";
 import type { Handlers } from "./adapt-grpc.js";
 import { formatPageToken, parsePageToken } from "./page-token.js";
 import { type RoutingFigures, routingStats } from "./routing-stats.js";
-import { parseTimeRange, type TimeRange } from "./time-range.js";
+import { parseTimeRange } from "./time-range.js";
 
 /** What this process has done since it started; compose reads it from where it is counted. */
 export type CoordinatorFigures = {

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { isIPv6, type Socket } from "node:net";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import type { HttpTransport } from "../intake/http/http-transport.js";
 import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { WebService } from "./adapt-web.js";
@@ -15,10 +16,12 @@ export type WebServerDeps = Omit<CallDeps, "authenticate"> & {
   readonly services: readonly WebService[];
   /** By the name that GET /health shows, for example `database`. */
   readonly checks: Readonly<Record<string, HealthCheck>>;
+  /** The HTTP API. Absent: its paths are 404. */
+  readonly http?: Pick<HttpTransport, "serves" | "serve">;
   readonly clock: Clock;
 };
 
-/** The web port: Connect and gRPC-Web over HTTP/1.1, and GET /health. */
+/** The web port: Connect and gRPC-Web over HTTP/1.1, the HTTP API, and GET /health. */
 export type WebServer = AsyncDisposable & {
   /** Listens; gives the port, which differs from `port` when that is 0. Errors: `failed_precondition` when the address cannot be had. */
   readonly start: (host: string, port: number) => Promise<number>;
@@ -52,7 +55,7 @@ export function createWebServer(deps: WebServerDeps): WebServer {
   return { start: (host, port) => bind(server, host, port), drain, close, [Symbol.asyncDispose]: close };
 }
 
-/** Health, the RPCs that this port cannot carry, those that it can, and 404 for the rest. */
+/** The HTTP API, health, the RPCs that this port cannot carry, those that it can, and 404 for the rest. */
 function createListener(deps: WebServerDeps): (request: IncomingMessage, response: ServerResponse) => void {
   const report = createHealthReporter(deps, deps.checks);
   const services = deps.services.map((served) => served.service);
@@ -71,7 +74,8 @@ function createListener(deps: WebServerDeps): (request: IncomingMessage, respons
   });
   return (request, response) => {
     const path = (request.url ?? "").split("?", 1)[0] ?? "";
-    if (path === "/health") {
+    if (deps.http?.serves(path)) deps.http.serve(request, response);
+    else if (path === "/health") {
       void report().then((health) => sendHealth(request, response, health.status === "healthy" ? 200 : 503, health));
     } else if (streamPaths.has(path)) refuseStream(request, response, path);
     else if (rpcPaths.has(path)) rpc(request, response);

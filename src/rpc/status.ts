@@ -13,7 +13,6 @@ import { type Status, StatusSchema } from "../../gen/google/rpc/status_pb.js";
 import { CoordinatorError, type ErrorCode, errorTable, type FieldFault } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
-import { StoreFault } from "../store/store.js";
 import type { Decoded } from "./grpc-definition.js";
 
 /** The domain of every ErrorInfo; the contract names it. */
@@ -36,20 +35,6 @@ export const connectCodes = {
 
 /** A refusal as grpc-js sends it. `metadata` holds grpc-status-details-bin and x-request-id. */
 export type GrpcStatus = { readonly code: number; readonly details: string; readonly metadata: Metadata };
-
-/**
- * The only funnel from whatever a handler threw to what its caller hears: our own refusals pass, a failing store is `unavailable`, anything else is a
- * bug of ours.
- */
-export function refusalOf(thrown: unknown): CoordinatorError {
-  if (!(thrown instanceof StoreFault) || thrown.kind === "poison") return CoordinatorError.from(thrown);
-  const isReadOnly = thrown.code === "25006"; // SQLSTATE read_only_sql_transaction
-  return new CoordinatorError("unavailable", isReadOnly ? "the store refuses writes" : "the store cannot be reached", {
-    reason: isReadOnly ? "STORE_READ_ONLY" : "STORE_UNAVAILABLE",
-    retryAfterMs: limits.storeBackoff.maxMs,
-    cause: thrown,
-  });
-}
 
 /** The refusal of bytes that are not a message of the declared type. */
 export function undecodableError(frame: Extract<Decoded<unknown>, { kind: "undecodable" }>): CoordinatorError {

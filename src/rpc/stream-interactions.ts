@@ -5,12 +5,13 @@ import type { Fleet } from "../hub/fleet.js";
 import type { StreamSession } from "../hub/stream-session.js";
 import type { Transport } from "../hub/surroundings.js";
 import type { Logger } from "../platform/log.js";
+import { refusalOf } from "../store/refusal.js";
 import { parseClientFrame } from "../wire/frame.js";
 import type { ServerFrame } from "../wire/server-frame.js";
 import type { BidiHandler } from "./adapt-grpc.js";
 import type { Decoded } from "./grpc-definition.js";
 import { http2StreamOf } from "./http2-stream-of.js";
-import { logRefusal, refusalOf, toGrpcStatus, undecodableError } from "./status.js";
+import { logRefusal, toGrpcStatus, undecodableError } from "./status.js";
 import { createUndecodableLog, type UndecodableLog } from "./undecodable-log.js";
 
 const rpc = "/mcp.coordinator.v1.InteractionService/StreamInteractions";

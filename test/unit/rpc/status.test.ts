@@ -13,7 +13,8 @@ import {
 import { StatusSchema } from "../../../gen/google/rpc/status_pb.js";
 import { CoordinatorError, type ErrorCode, errorReasons, errorTable } from "../../../src/platform/errors.js";
 import { limits } from "../../../src/platform/limits.js";
-import { connectCodes, logRefusal, refusalOf, toConnectError, toGrpcStatus, toRpcStatus } from "../../../src/rpc/status.js";
+import { connectCodes, logRefusal, toConnectError, toGrpcStatus, toRpcStatus } from "../../../src/rpc/status.js";
+import { refusalOf } from "../../../src/store/refusal.js";
 import { StoreFault } from "../../../src/store/store.js";
 
 const codes = Object.keys(errorTable) as ErrorCode[]; // keys of a constant object

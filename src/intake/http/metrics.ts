@@ -1,0 +1,103 @@
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { TransportFigures } from "../transport.js";
+
+/** What the process is like, for Prometheus. No label holds a name of an MCP, a user or a key: there are few series, and whoever reads them learns nothing of anybody. */
+export type MetricSource = {
+  /** Of every way in, the stream among them. */
+  readonly transports: () => readonly TransportFigures[];
+  /** Verdicts given since the start, by name. */
+  readonly verdicts: () => Readonly<Record<string, number>>;
+  readonly pendingEvents: () => number;
+  readonly pendingBytes: () => number;
+  readonly isStoreAvailable: () => boolean;
+};
+
+export type Metrics = {
+  /** Notes one answer of the HTTP API.     Units: ms. `route`: its id, or "none". */
+  readonly answered: (route: string, status: number, durationMs: number) => void;
+  /** Text for Prometheus, and its content type. */
+  readonly render: () => Promise<{ readonly contentType: string; readonly text: string }>;
+};
+
+/** Metrics in a registry of their own, read from where they are counted when somebody asks. */
+export function createMetrics(source: MetricSource): Metrics {
+  const registers = [new Registry()] as const;
+  addTransports(registers, source);
+  addProcess(registers, source);
+  const durations = new Histogram({
+    registers: [...registers],
+    name: "mcp_coordinator_http_request_duration_seconds",
+    help: "From the headers of a request to its answer.",
+    labelNames: ["route", "status"],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+  });
+  const [registry] = registers;
+  return {
+    answered: (route, status, durationMs) => durations.observe({ route, status: String(status) }, durationMs / 1_000),
+    render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+  };
+}
+
+type Registers = readonly [Registry];
+
+function addTransports(registers: Registers, source: MetricSource): void {
+  const gauge = (name: string, help: string, read: (figures: TransportFigures) => number | undefined) =>
+    new Gauge({
+      registers: [...registers],
+      name: `mcp_coordinator_transport_${name}`,
+      help,
+      labelNames: ["transport"],
+      collect() {
+        this.reset();
+        for (const figures of source.transports()) {
+          const value = read(figures);
+          if (value !== undefined) this.set({ transport: figures.name }, value);
+        }
+      },
+    });
+  const counter = (name: string, help: string, read: (figures: TransportFigures) => number) =>
+    new Counter({
+      registers: [...registers],
+      name: `mcp_coordinator_transport_${name}_total`,
+      help,
+      labelNames: ["transport"],
+      collect() {
+        this.reset();
+        for (const figures of source.transports()) this.inc({ transport: figures.name }, read(figures));
+      },
+    });
+  gauge("up", "1: reports are taken. 0: what it reads from cannot be reached, or it is off.", ({ state }) => (state === "up" ? 1 : 0));
+  gauge("depth", "Reports that wait to be taken or settled. Absent while unknown.", ({ depth }) => depth);
+  gauge("lag_seconds", "Age of the oldest report that waits. Absent while unknown.", ({ lagMs }) =>
+    lagMs === undefined ? undefined : lagMs / 1_000,
+  );
+  counter("received", "Reports that came.", ({ received }) => received);
+  counter("resolved", "Reports that were stored, had been stored before, or are left out by a rule.", ({ resolved }) => resolved);
+  counter("refused", "Reports that were refused; who sent them was told.", ({ refused }) => refused);
+  counter("dead_lettered", "Reports that were set aside because they cannot be stored. They are kept.", ({ deadLettered }) => deadLettered);
+}
+
+function addProcess(registers: Registers, source: MetricSource): void {
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      registers: [...registers],
+      name: `mcp_coordinator_${name}`,
+      help,
+      collect() {
+        this.set(read());
+      },
+    });
+  gauge("pending_events", "Accepted events that are not committed yet, of all transports.", source.pendingEvents);
+  gauge("pending_bytes", "What those cost in memory, roughly.", source.pendingBytes);
+  gauge("store_available", "1: the last commit succeeded. 0: events wait for the store.", () => (source.isStoreAvailable() ? 1 : 0));
+  new Counter({
+    registers: [...registers],
+    name: "mcp_coordinator_verdicts_total",
+    help: "Verdicts on events, of all transports.",
+    labelNames: ["verdict"],
+    collect() {
+      this.reset();
+      for (const [verdict, count] of Object.entries(source.verdicts())) this.inc({ verdict }, count);
+    },
+  });
+}
