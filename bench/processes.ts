@@ -22,15 +22,24 @@ export async function startHandWritten(
   databaseUrl: string | undefined,
   execArgv: readonly string[] = [],
 ): Promise<ServerProcess> {
-  const args = [mode, String(port), ...(databaseUrl === undefined ? [] : [databaseUrl])];
-  const child = fork(pathOf("servers/hand-written.ts"), args, {
+  return startBenchServer("hand-written", [mode, String(port), ...(databaseUrl === undefined ? [] : [databaseUrl])], port, execArgv);
+}
+
+/** Starts a server of bench/servers and waits until it says that it listens. */
+export async function startBenchServer(
+  name: string,
+  args: readonly string[],
+  port: number,
+  execArgv: readonly string[] = [],
+): Promise<ServerProcess> {
+  const child = fork(pathOf(`servers/${name}.ts`), [...args], {
     execArgv: [...roomForYoungObjects, "--import", "tsx", ...execArgv],
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   endWithUs(child);
-  await within(readyMaxMs, `${mode} server`, (resolve, reject) => {
+  await within(readyMaxMs, `${name} server`, (resolve, reject) => {
     child.once("message", () => resolve());
-    child.once("exit", (code) => reject(new Error(`the ${mode} server ended with ${code}`)));
+    child.once("exit", (code) => reject(new Error(`the ${name} server ended with ${code}`)));
   });
   return { target: `127.0.0.1:${port}`, pid: child.pid ?? 0, stop: () => stopChild(child) };
 }

@@ -133,10 +133,10 @@ function issueKey(): IssuedKey {
   return { ...createKey(), keyId: `issued-${randomBytes(6).toString("hex")}` };
 }
 
-/** The web port's ReportInteractions, which takes JSON; an address that means any of this machine's is said as its name. */
+/** Where the web port takes the documented reports; an address that means any of this machine's is said as its name. */
 function endpointOf({ registry, server }: Config, webPort: number): string {
   if (registry.interactionLogEndpoint !== "") return registry.interactionLogEndpoint;
   const host = ["0.0.0.0", "::"].includes(server.host) ? os.hostname() : server.host;
   const named = host.includes(":") ? `[${host}]` : host;
-  return `http://${named}:${webPort}/mcp.coordinator.v1.InteractionService/ReportInteractions`;
+  return `http://${named}:${webPort}/api/v2/interactions`;
 }

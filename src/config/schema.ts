@@ -214,7 +214,7 @@ const registry = z.strictObject({
     .register(settingNotes, {
       doc: "`interaction_log_endpoint` that registrations are told, where the web port is not reached under its own name",
       reason: "behind a proxy only the operator knows it",
-      defaultText: "the web port's own URL of ReportInteractions",
+      defaultText: "the web port's own URL of `/api/v2/interactions`",
     }),
   acceptedVersions: z
     .string({ error: rangeRule() })

@@ -98,6 +98,17 @@ describe.each(storeKinds)("the HTTP API on the $kind store", ({ kind, skip }) =>
       { event },
     ];
     for (const form of forms) expect((await post(form)).body.data).toMatchObject({ status: "accepted", verdict: "duplicate" });
+    const several = await post({ events: [event, { ...event, interactionId: `${interactionId}-b` }, {}] });
+    expect([several.status, several.body.data]).toMatchObject([
+      207,
+      {
+        results: [
+          { verdict: "duplicate" },
+          { verdict: "stored" },
+          { verdict: "invalid", error: { fields: [{ field: "event.interaction_id" }, {}, {}] } },
+        ],
+      },
+    ]);
     expect(await readInteraction(interactionId)).toMatchObject({ interaction: { eventCount: 1, state: "INTERACTION_STATE_COMPLETED" } });
   });
 

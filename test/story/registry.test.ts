@@ -52,7 +52,7 @@ describe("a registry", () => {
       created: true,
       mcpId: "ocr_workflow_mcp_001",
       coordinatorConfig: {
-        interactionLogEndpoint: `${coordinator.webUrl}/mcp.coordinator.v1.InteractionService/ReportInteractions`,
+        interactionLogEndpoint: `${coordinator.webUrl}/api/v2/interactions`,
         heartbeatInterval: 1,
         dataReportInterval: 10,
         apiKey: "",

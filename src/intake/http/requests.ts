@@ -71,7 +71,9 @@ const report = z.union([
   z.looseObject({ event: free }).meta({ description: "mcp.coordinator.v1.InteractionEvent in the JSON mapping of Protocol Buffers." }),
 ]);
 
-export const reportBody = z.union([report, z.array(report).min(1)]);
+const events = z.looseObject({ events: z.array(free).min(1) }).meta({ description: "An array of events of the contract." });
+
+export const reportBody = z.union([report, z.array(report).min(1), events]);
 
 export const performanceQuery = z.object({
   time_range: z

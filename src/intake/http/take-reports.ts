@@ -22,9 +22,9 @@ type Judged = { readonly index: number; readonly judged: Accepted | Refused; rea
  * Errors: `invalid` with TOO_MANY_EVENTS or FIELD_VIOLATION for the array as a whole.
  */
 export async function takeReports(deps: TakeDeps, call: HttpCall): Promise<Answer> {
-  const { body } = call;
-  const isArray = Array.isArray(body);
-  const values: readonly unknown[] = isArray ? body : [body];
+  const array = arrayOf(call.body);
+  const isArray = array !== undefined;
+  const values = array ?? [call.body];
   const isTooMany = values.length > limits.httpBatchMaxEvents;
   const settle = deps.tally.take(isTooMany || values.length === 0 ? 1 : values.length);
   let resolvedCount = 0;
@@ -48,6 +48,13 @@ export async function takeReports(deps: TakeDeps, call: HttpCall): Promise<Answe
   } finally {
     settle(resolvedCount);
   }
+}
+
+/** The reports of an array, or of the request that registrations are told to post: `{"events": […]}` with events of the contract. */
+function arrayOf(body: unknown): readonly unknown[] | undefined {
+  if (Array.isArray(body)) return body;
+  if (typeof body !== "object" || body === null || !("events" in body) || "action" in body) return undefined;
+  return Array.isArray(body.events) ? body.events.map((event: unknown) => ({ event })) : undefined;
 }
 
 /** Judges in slices, so that a long array does not keep others waiting. */
