@@ -1,4 +1,4 @@
-import type { NewEvent, Outcome } from "../interaction/event.js";
+import type { NewEvent, Outcome, Source } from "../interaction/event.js";
 import { assert } from "../platform/assert.js";
 import { backoffMs } from "../platform/backoff.js";
 import type { Clock } from "../platform/clock.js";
@@ -37,6 +37,7 @@ export class CommitQueue {
   readonly #lanes: readonly Lane[];
   #pendingEvents = 0;
   #pendingBytes = 0;
+  readonly #pendingBySource: Record<Source, number> = { grpc: 0, http: 0, redis: 0, table: 0 };
   #isAvailable = true;
   #isClosed = false;
   readonly #waitingForRoom = new Set<() => void>();
@@ -44,7 +45,12 @@ export class CommitQueue {
 
   constructor(deps: CommitDeps) {
     this.#deps = deps;
-    this.#lanes = Array.from({ length: deps.laneCount }, () => ({ queue: new PendingQueue(), isBusy: false, isScheduled: false }));
+    this.#lanes = Array.from({ length: deps.laneCount }, () => ({
+      queue: new PendingQueue(),
+      isBusy: false,
+      isScheduled: false,
+      committingSinceMs: undefined,
+    }));
   }
 
   get pendingEvents(): number {
@@ -53,6 +59,21 @@ export class CommitQueue {
 
   get pendingBytes(): number {
     return this.#pendingBytes;
+  }
+
+  /** Of the pending events, those that came in this way. */
+  pendingOf(source: Source): number {
+    return this.#pendingBySource[source];
+  }
+
+  /** When the oldest pending event was received.     Units: monotonic ms; undefined when none is pending. */
+  get oldestReceivedAtMs(): number | undefined {
+    let oldestMs: number | undefined;
+    for (const { queue, committingSinceMs } of this.#lanes) {
+      const receivedAtMs = committingSinceMs ?? queue.peek()?.receivedAtMs;
+      if (receivedAtMs !== undefined && (oldestMs === undefined || receivedAtMs < oldestMs)) oldestMs = receivedAtMs;
+    }
+    return oldestMs;
   }
 
   /** Whether the last commit reached the store. */
@@ -91,6 +112,7 @@ export class CommitQueue {
     target.queue.push(pending);
     this.#pendingEvents += 1;
     this.#pendingBytes += pending.event.costBytes;
+    this.#pendingBySource[pending.event.source] += 1;
     this.#schedule(lane, target);
   }
 
@@ -116,11 +138,16 @@ export class CommitQueue {
     while (lane.queue.size > 0 && !this.#isClosed) {
       const items = takeItems(lane.queue, limits.commitMaxEvents, limits.commitMaxBytes);
       const startedAtMs = this.#deps.clock.monotonicMs();
+      lane.committingSinceMs = items[0]?.receivedAtMs;
       const outcomes = await this.#decide(index, items);
       if (outcomes === undefined) break;
+      lane.committingSinceMs = undefined;
       const commitMs = this.#deps.clock.monotonicMs() - startedAtMs;
       const queueWaitMs = startedAtMs - (items[0]?.receivedAtMs ?? startedAtMs);
-      for (const item of items) this.#pendingBytes -= item.event.costBytes;
+      for (const { event } of items) {
+        this.#pendingBytes -= event.costBytes;
+        this.#pendingBySource[event.source] -= 1;
+      }
       this.#pendingEvents -= items.length;
       this.#deps.settle(items, outcomes, { queueWaitMs, commitMs, batchEvents: items.length });
       this.#announceRoom();
@@ -230,7 +257,13 @@ export class CommitQueue {
   }
 }
 
-type Lane = { readonly queue: PendingQueue; isBusy: boolean; isScheduled: boolean };
+type Lane = {
+  readonly queue: PendingQueue;
+  isBusy: boolean;
+  isScheduled: boolean;
+  /** When the oldest event of the commit under way was received. */
+  committingSinceMs: number | undefined;
+};
 
 /** What the store throws is a StoreFault; anything else is a bug of ours that one event of the batch has found, and is handled as its poison. */
 function toFault(thrown: unknown): StoreFault {

@@ -46,7 +46,7 @@ export function createIngest(deps: IngestDeps): Ingest {
   return {
     accept: (bearer, draft) => {
       const judged = accept(deps, bearer, draft, deps.clock.nowMs());
-      if (judged.kind === "refused") settle.countRefused(judged.verdict);
+      if (judged.kind === "refused") settle.countRefused(judged.verdict, bearer.source);
       return judged;
     },
     compare: (bearer, draft) => accept(timeless, bearer, draft, deps.clock.nowMs()),
