@@ -105,8 +105,8 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
     log,
   });
   ends.add(() => ingest.queue.close());
-  const intake = composeIntake(machine, { store, ingest, served: [] }, ends);
   const keys = createKeyRing(config.auth.keys, clock, (sha256) => registry?.directory.byKey(sha256));
+  const intake = composeIntake(machine, { store, ingest, keys, served: [] }, ends);
   const { fleet, publisher, decisions, exchange, useRule } = await startRouting(machine, { keys, store, ingest, registry }, ends);
   registry?.follow(fleet, ingest);
   const ports = await startPorts(machine, { keys, store, ingest, intake, fleet, publisher, decisions, exchange, registry }, ends);

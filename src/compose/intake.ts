@@ -1,5 +1,7 @@
+import type { KeyRing } from "../auth/api-key.js";
 import type { Ingest } from "../ingest/ingest.js";
 import type { VerdictStatus } from "../ingest/verdict.js";
+import { createRedisIntake } from "../intake/redis-stream/intake.js";
 import type { Transport, TransportFigures } from "../intake/transport.js";
 import type { Source } from "../interaction/event.js";
 import type { Store } from "../store/store.js";
@@ -18,6 +20,7 @@ export type Intake = {
 export type IntakeParts = {
   readonly store: Store;
   readonly ingest: Ingest;
+  readonly keys: Pick<KeyRing, "authenticate">;
   /** Ways in that a port serves: their reports come by themselves, and here they are started, counted and drained like the others. */
   readonly served: readonly Transport[];
 };
@@ -42,8 +45,13 @@ export function composeIntake(machine: Machine, parts: IntakeParts, ends: Ends):
 }
 
 /** The ways in that fetch: one line for each. */
-function transportsOf(_machine: Machine, _parts: IntakeParts): readonly Transport[] {
-  return [];
+function transportsOf(machine: Machine, parts: IntakeParts): readonly Transport[] {
+  return [...redisStream(machine, parts)];
+}
+
+function redisStream({ config, clock, rng, log }: Machine, { ingest, keys }: IntakeParts): readonly Transport[] {
+  const { coordinatorId } = config.server;
+  return [createRedisIntake({ config: config.redis, coordinatorId, ingest, authenticate: keys.authenticate, clock, rng, log })];
 }
 
 const sources = ["grpc", "http", "redis", "table"] as const satisfies readonly Source[];

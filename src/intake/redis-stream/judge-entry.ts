@@ -21,7 +21,7 @@ export function judgeEntry(deps: JudgeDeps, entry: ReadEntry, deliveries: number
   const { report, replyTo, apiKey } = entry;
   const subject = report.kind === "draft" ? report.draft : { eventId: report.eventId, interactionId: report.interactionId, sequence: 0n };
   const refuse = (verdict: Verdict): JudgedEntry => {
-    deps.ingest.countRefused(verdict);
+    deps.ingest.countRefused(verdict, "redis");
     return { kind: "decided", verdict };
   };
   if (deliveries > deps.maxDeliveries) return refuse(tooOften(subject, deliveries));
