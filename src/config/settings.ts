@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { assert } from "../platform/assert.js";
-import { type Config, type SettingNote, sections, settingNotes } from "./schema.js";
+import { type SettingNote, settingNotes } from "./rules.js";
+import { type Config, sections } from "./schema.js";
 
 /** How a value is written as text, in the environment and in flags. `list` cannot be. */
 export type SettingKind = "number" | "boolean" | "text" | "list";
