@@ -103,8 +103,8 @@ export async function openRedis(options: RedisConnectionOptions): Promise<RedisC
   };
 }
 
-/** ioredis takes arrays that it might change; it is given copies. */
-const mutable = (command: RedisCommand): RedisArgument[] => [...command];
+/** As ioredis wants them in a batch: named as its methods are, in arrays that it may change. */
+const mutable = ([name, ...args]: RedisCommand): RedisArgument[] => [name.toLowerCase(), ...args];
 
 function rethrow(thrown: unknown): never {
   throw RedisFault.from(thrown);

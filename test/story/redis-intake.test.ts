@@ -14,13 +14,13 @@ import { type RunningRedis, redisSkipReason, startRedis } from "../support/redis
 const group = "mcp-coordinators";
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Waits until `found` gives something, for at most half a minute. */
+/** Waits until `found` gives something, for at most a minute. */
 async function until<T>(what: string, found: () => Promise<T | undefined | false>): Promise<T> {
-  const untilMs = Date.now() + 30_000;
+  const untilMs = Date.now() + 60_000;
   for (;;) {
     const value = await found();
     if (value !== undefined && value !== false) return value;
-    if (Date.now() > untilMs) throw new Error(`not within 30 s: ${what}`);
+    if (Date.now() > untilMs) throw new Error(`not within 60 s: ${what}`);
     await sleep(20);
   }
 }
