@@ -8,7 +8,7 @@ import type { ReadReport } from "./report-body.js";
 export function readEventBytes(encoded: Uint8Array): ReadReport {
   try {
     const event = fromBinary(InteractionEventSchema, encoded, { recursionLimit: limits.decodeMaxDepth });
-    return { kind: "draft", draft: draftFromProto(event, encoded.byteLength) };
+    return { kind: "draft", draft: draftFromProto(event, encoded.byteLength), places: { prefix: "event.", byField: {} } };
   } catch (thrown) {
     // Translated: protobuf-es says in its message why the bytes are no event.
     const description = `is no encoded InteractionEvent: ${thrown instanceof Error ? thrown.message : String(thrown)}`;

@@ -1,8 +1,9 @@
+import type { Instant } from "../../interaction/event.js";
 import { entryFields, verdictKeyPrefix } from "../../interaction/redis-contract.js";
 import type { FieldFault } from "../../platform/errors.js";
 import { limits } from "../../platform/limits.js";
 import { readEventBytes } from "../../wire/event-bytes.js";
-import { type ReadReport, readReport } from "../../wire/report-body.js";
+import { type ReadReport, type ReportDefaults, readReport } from "../../wire/report-body.js";
 
 /** One field of an entry, as Redis keeps it: any name, any bytes. A name may stand more than once. */
 export type EntryField = { readonly name: string; readonly value: Uint8Array };
@@ -19,9 +20,10 @@ export type ReadEntry = {
 /**
  * Reads the fields of an entry by the contract of docs/redis.md. Pure and total: whatever they are, the report is a draft or has faults.
  * Forms: `event`, an encoded InteractionEvent or its JSON; or `report`, a JSON object that `readReport` knows; or neither: then all other fields are the
- * members of such an object. Beside `event` or `report`, fields that are not ours are ignored.     Bound: `redisEntryMaxBytes` over all names and values.
+ * members of such an object. Beside `event` or `report`, fields that are not ours are ignored. `addedAt` is the time of a report that has none of its own.
+ * Bound: `redisEntryMaxBytes` over all names and values.
  */
-export function readEntry(stream: string, fields: readonly EntryField[]): ReadEntry {
+export function readEntry(stream: string, fields: readonly EntryField[], addedAt?: Instant): ReadEntry {
   const faults: FieldFault[] = [];
   const named = new Map<string, Uint8Array>();
   for (const { name, value } of fields) {
@@ -35,7 +37,8 @@ export function readEntry(stream: string, fields: readonly EntryField[]): ReadEn
   }
   const replyTo = readReplyTo(stream, named, faults);
   const apiKey = readText(named, entryFields.apiKey, faults);
-  const report = faults.length === 0 ? readForm(named) : undefined;
+  const defaults: ReportDefaults = addedAt === undefined ? {} : { occurredAt: addedAt };
+  const report = faults.length === 0 ? readForm(named, defaults) : undefined;
   return { report: report ?? faulty(faults), apiKey, replyTo };
 }
 
@@ -54,7 +57,7 @@ function readReplyTo(stream: string, named: ReadonlyMap<string, Uint8Array>, fau
   return undefined;
 }
 
-function readForm(named: ReadonlyMap<string, Uint8Array>): ReadReport {
+function readForm(named: ReadonlyMap<string, Uint8Array>, defaults: ReportDefaults): ReadReport {
   const event = named.get(entryFields.event);
   const report = named.get(entryFields.report);
   if (event !== undefined && report !== undefined) {
@@ -62,8 +65,8 @@ function readForm(named: ReadonlyMap<string, Uint8Array>): ReadReport {
   }
   if (event !== undefined && event[0] !== openingBrace) return readEventBytes(event);
   if (event !== undefined) return readJson(entryFields.event, event, (value) => readReport({ event: value }));
-  if (report !== undefined) return readJson(entryFields.report, report, readReport);
-  return readFlat(named);
+  if (report !== undefined) return readJson(entryFields.report, report, (value) => readReport(value, defaults));
+  return readFlat(named, defaults);
 }
 
 /** First byte of a JSON object. No encoded InteractionEvent begins with it: it would open a group, which proto3 does not have. */
@@ -77,7 +80,7 @@ function readJson(field: string, bytes: Uint8Array, read: (value: unknown) => Re
 }
 
 /** The fields themselves are the report: the form of the documented `xadd(stream, interaction_data)`. */
-function readFlat(named: ReadonlyMap<string, Uint8Array>): ReadReport {
+function readFlat(named: ReadonlyMap<string, Uint8Array>, defaults: ReportDefaults): ReadReport {
   const faults: FieldFault[] = [];
   const members: [string, unknown][] = [];
   for (const name of named.keys()) {
@@ -86,7 +89,7 @@ function readFlat(named: ReadonlyMap<string, Uint8Array>): ReadReport {
     if (text !== undefined) members.push([name, flatValue(name, text)]);
   }
   if (faults.length > 0) return faulty(faults);
-  if (members.length > 0) return readReport(Object.fromEntries(members));
+  if (members.length > 0) return readReport(Object.fromEntries(members), defaults);
   const description = "an entry has `event`, `report`, or the fields of a report";
   return faulty([{ field: entryFields.report, reason: "REQUIRED", description }]);
 }

@@ -3,7 +3,7 @@ import type { Config } from "../../config/schema.js";
 import type { Ingest } from "../../ingest/ingest.js";
 import type { Origin } from "../../ingest/pending.js";
 import { judge, type Verdict } from "../../ingest/verdict.js";
-import type { NewEvent } from "../../interaction/event.js";
+import type { Instant, NewEvent } from "../../interaction/event.js";
 import { unreachable } from "../../platform/assert.js";
 import { backoffMs } from "../../platform/backoff.js";
 import type { Cancel, Clock } from "../../platform/clock.js";
@@ -16,7 +16,7 @@ import { entryBytes, readEntry } from "./entry.js";
 import { fateOf, reasonOf, unreadable } from "./fate.js";
 import { type Flight, Flights } from "./flights.js";
 import { judgeEntry } from "./judge-entry.js";
-import { type ClaimedPage, isGroupGone, openLink, type RedisLink, type StreamPlace } from "./link.js";
+import { addedAtMs, type ClaimedPage, isGroupGone, openLink, type RedisLink, type StreamPlace } from "./link.js";
 import { type LoopEffect, type LoopEvent, type LoopState, step } from "./loop.js";
 import { AckOutlet, type Settled } from "./outlet.js";
 import type { StreamEntry } from "./replies.js";
@@ -266,7 +266,8 @@ class RedisIntake {
       this.#outlet.push({ flight, verdict: unreadable({ eventId: "", interactionId: "" }, []), fate: "gone" });
       return;
     }
-    const read = readEntry(this.#place.stream, fields);
+    const ms = addedAtMs(id);
+    const read = readEntry(this.#place.stream, fields, ms === undefined ? undefined : instantOf(ms));
     const flight: Flight = { id, fields, bytes: entryBytes(fields), deliveries, replyTo: read.replyTo, touchedAtMs };
     this.#flights.add(flight);
     this.#counts.received += 1;
@@ -391,4 +392,8 @@ class RedisIntake {
   get #names(): { readonly stream: string; readonly consumer: string } {
     return { stream: this.#place.stream, consumer: this.#place.consumer };
   }
+}
+
+function instantOf(ms: number): Instant {
+  return { seconds: BigInt(Math.floor(ms / 1000)), nanos: (ms % 1000) * 1_000_000 };
 }

@@ -4,6 +4,7 @@ import type { Ingest } from "../../ingest/ingest.js";
 import type { Verdict } from "../../ingest/verdict.js";
 import type { NewEvent } from "../../interaction/event.js";
 import { CoordinatorError } from "../../platform/errors.js";
+import { placeOf } from "../../wire/report-body.js";
 import type { ReadEntry } from "./entry.js";
 import { keyRefused, tooOften, unreadable } from "./fate.js";
 
@@ -32,7 +33,9 @@ export function judgeEntry(deps: JudgeDeps, entry: ReadEntry, deliveries: number
   }
   const bearer = { principal, mcpId: boundMcpId(principal) ?? "", producerId: "", epoch: 0, labels: {}, source: "redis" } as const;
   const judged = deps.ingest.accept(bearer, report.draft);
-  return judged.kind === "accepted" ? judged : { kind: "decided", verdict: judged.verdict };
+  if (judged.kind === "accepted") return judged;
+  const violations = judged.verdict.violations.map((fault) => ({ ...fault, field: placeOf(report.places, fault.field) }));
+  return { kind: "decided", verdict: { ...judged.verdict, violations } };
 }
 
 function authenticate(deps: JudgeDeps, apiKey: string | undefined): Principal | CoordinatorError {

@@ -1,4 +1,3 @@
-import type { Clock } from "../../platform/clock.js";
 import { limits } from "../../platform/limits.js";
 import { openRedis, type RedisAnswer, type RedisCommand, type RedisConnection, RedisFault } from "../../platform/redis-connection.js";
 import { parseClaim, parseEntries, parsePending, parseRead, type StreamEntry } from "./replies.js";
@@ -109,11 +108,10 @@ export function isGroupGone(fault: RedisFault): boolean {
   return fault.code === "NOGROUP" || fault.code === "UNBLOCKED";
 }
 
-/** Age of an entry by its id, which begins with the milliseconds of Redis' clock.     Units: ms; undefined for ids that are no times. */
-export function ageOf(id: string, clock: Pick<Clock, "nowMs">): number | undefined {
+/** When an entry was added, by its id, which begins with the milliseconds of Redis' clock.     Units: ms since the Unix epoch; undefined for ids that are no times. */
+export function addedAtMs(id: string): number | undefined {
   const ms = Number(id.split("-", 1)[0]);
-  const ageMs = clock.nowMs() - ms;
-  return Number.isFinite(ageMs) && ms > earliestEntryMs ? Math.max(0, ageMs) : undefined;
+  return Number.isSafeInteger(ms) && ms > earliestEntryMs ? ms : undefined;
 }
 
 /** Ids below are given by producers, and are no times: Redis Streams came in 2018. */

@@ -2,7 +2,7 @@ import { readerKey } from "../../interaction/redis-contract.js";
 import type { Clock } from "../../platform/clock.js";
 import { limits } from "../../platform/limits.js";
 import type { RedisAnswer, RedisCommand } from "../../platform/redis-connection.js";
-import { ageOf, type RedisLink, type StreamPlace } from "./link.js";
+import { addedAtMs, type RedisLink, type StreamPlace } from "./link.js";
 
 /** How the stream is. Undefined where Redis does not tell. */
 export type StreamSample = {
@@ -45,7 +45,7 @@ export async function sampleStream(link: RedisLink, place: StreamPlace, clock: C
   return {
     length,
     depth: undelivered === undefined || pendingCount === undefined ? undefined : undelivered + pendingCount,
-    lagMs: waitingId === undefined ? 0 : ageOf(waitingId, clock),
+    lagMs: waitingId === undefined ? 0 : ageOf(waitingId, clock.nowMs()),
     droppedUnread: droppedUnread(facts, own, delivered),
     neededFrom: all.length === groupsMax ? undefined : oldest.reduce<string | undefined>(smallerId, undefined),
   };
@@ -110,6 +110,11 @@ export function compareIds(a: string, b: string): number {
   const [bMs = "0", bSeq = "0"] = b.split("-");
   const byTime = Number(aMs) - Number(bMs);
   return byTime !== 0 ? byTime : Number(aSeq) - Number(bSeq);
+}
+
+function ageOf(id: string, nowMs: number): number | undefined {
+  const ms = addedAtMs(id);
+  return ms === undefined ? undefined : Math.max(0, nowMs - ms);
 }
 
 const numberOf = (value: unknown): number | undefined => (typeof value === "number" ? value : undefined);

@@ -72,15 +72,26 @@ describe("reading an entry", () => {
   });
 
   it("puts flat fields together to a report: JSON in nested ones, numbers where documents have numbers, text in all others", () => {
-    const { report } = readEntry(stream, [field("event", JSON.stringify(eventJson))]);
-    const nested = readEntry(stream, [
-      field("event_", "x"),
-      field("request_data", '{"a":1}'),
-      field("timestamp", "1.5"),
-      field("mcp_id", "7"),
+    const documented = { action: "interaction_start", interaction_id: "12345", mcp_id: "7", timestamp: 1_795_176_000.25 };
+    const nested = { request_data: { request_type: "ocr", user_id: "1" } };
+    const flat = readEntry(stream, [
+      ...Object.entries(documented).map(([name, value]) => field(name, String(value))),
+      field("request_data", JSON.stringify(nested.request_data)),
+      field("host", "not known, and no harm"),
     ]);
-    expect(report.kind).toBe("draft");
-    expect(nested.report.kind === "draft" || nested.report.faults.length > 0).toBe(true);
+    const whole = readEntry(stream, [field("report", JSON.stringify({ ...documented, ...nested }))]);
+    expect(flat.report).toMatchObject({
+      kind: "draft",
+      draft: { interactionId: "12345", mcpId: "7", detail: { kind: "start", requestType: "ocr" } },
+    });
+    if (flat.report.kind !== "draft" || whole.report.kind !== "draft") throw new Error("both are drafts");
+    expect({ ...flat.report.draft, encodedBytes: 0 }).toEqual({ ...whole.report.draft, encodedBytes: 0 });
+  });
+
+  it("gives a report that has no time the time at which the entry was added", () => {
+    const fields = [field("action", "interaction_start"), field("interaction_id", "i"), field("mcp_id", "m"), field("request_data", "{}")];
+    const addedAt = { seconds: 1_795_176_000n, nanos: 0 };
+    expect(readEntry(stream, fields, addedAt).report).toMatchObject({ kind: "draft", draft: { occurredAt: addedAt } });
   });
 
   it("is total: any fields at all are a draft or have faults, and never a place for the verdict outside of its prefix", () => {
