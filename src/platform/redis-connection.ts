@@ -88,9 +88,14 @@ export async function openRedis(options: RedisConnectionOptions): Promise<RedisC
   });
   try {
     await client.connect();
+    // ioredis is connected before its password was answered.
+    await client.ping();
   } catch (thrown) {
-    client.disconnect();
-    throw RedisFault.from(lastError ?? thrown);
+    // A user who may not ping is one who was let in.
+    if (RedisFault.from(thrown).code !== "NOPERM") {
+      client.disconnect();
+      throw RedisFault.from(lastError ?? thrown);
+    }
   }
   isOpen = true;
   return {

@@ -163,7 +163,10 @@ describe.skipIf(skip)("reporting through a Redis stream", () => {
     const settlements: Settlement[] = [];
     const refused = createRedisTransport({ url: redis.url }, { onSettled: (one) => settlements.push(one), onChange: () => {} });
     transports.push(refused);
-    await refused.probe();
+    while (refused.health().state !== "up") {
+      await refused.probe();
+      await sleep(20);
+    }
     expect(refused.offer([event])).toBe(1);
     while (settlements.length === 0) await sleep(20);
     expect(settlements).toMatchObject([{ outcome: "deferred", reason: expect.stringContaining("KEY_MISSING") }]);

@@ -77,9 +77,9 @@ describe("reading an entry", () => {
     const flat = readEntry(stream, [
       ...Object.entries(documented).map(([name, value]) => field(name, String(value))),
       field("request_data", JSON.stringify(nested.request_data)),
-      field("host", "not known, and no harm"),
+      field("host", "kept in the payload"),
     ]);
-    const whole = readEntry(stream, [field("report", JSON.stringify({ ...documented, ...nested }))]);
+    const whole = readEntry(stream, [field("report", JSON.stringify({ ...documented, ...nested, host: "kept in the payload" }))]);
     expect(flat.report).toMatchObject({
       kind: "draft",
       draft: { interactionId: "12345", mcpId: "7", detail: { kind: "start", requestType: "ocr" } },
