@@ -58,7 +58,8 @@ async function compare(postgres: BenchPostgres, redis: BenchRedis): Promise<void
     await server.stop();
   }
   ratios.sort((a, b) => a - b);
-  const median = ratios[Math.floor(ratios.length / 2)] ?? 0;
+  const middle = ratios.slice(Math.floor((ratios.length - 1) / 2), Math.floor(ratios.length / 2) + 1);
+  const median = middle.reduce((sum, ratio) => sum + ratio, 0) / middle.length;
   const range = `${(ratios[0] ?? 0).toFixed(2)} to ${(ratios.at(-1) ?? 0).toFixed(2)}`;
   say(
     `${median >= target ? "ok  " : "MISS"} Redis intake : gRPC batched intake, median of ${rounds}: ${median.toFixed(2)} (${range}; at least ${target})`,

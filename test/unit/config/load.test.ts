@@ -264,6 +264,8 @@ function emptySections(): Record<string, object> {
 function sampleText(path: string): string {
   const samples: Readonly<Record<string, string>> = {
     "store.databaseUrl": "postgres://db/x",
+    "redis.url": "redis://cache/1",
+    "redis.stream": "reports",
     "security.pseudonymKey": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
     "logging.level": "DEBUG",
     "routing.weightPolicy": "a58-wrr/1",
