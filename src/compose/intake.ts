@@ -4,6 +4,7 @@ import { createSharedTable } from "../intake/shared-table/poller.js";
 import type { Transport, TransportFigures } from "../intake/transport.js";
 import type { Source } from "../interaction/event.js";
 import type { Store } from "../store/store.js";
+import type { SharedTableStore } from "../store/waiting-reports.js";
 import { readReport } from "../wire/report-body.js";
 import type { Ends, Machine } from "./machine.js";
 
@@ -18,7 +19,7 @@ export type Intake = {
 };
 
 export type IntakeParts = {
-  readonly store: Store;
+  readonly store: SharedTableStore & Pick<Store, "kind">;
   readonly ingest: Ingest;
   /** Ways in that a port serves: their reports come by themselves, and here they are started, counted and drained like the others. */
   readonly served: readonly Transport[];
