@@ -38,8 +38,11 @@ const server = await startPostgres(["autovacuum = off"]);
 try {
   await migrateTarget(parseTarget(server.url), { clock: systemClock, log: createLog("warn", {}) });
   const sql = postgres(server.url, { max: 1, onnotice: () => {} });
-  process.stdout.write(`${rows} rows, drained ${batch} at a time\n\n| rows are | bytes of WAL | table after VACUUM | its indexes |\n|---|---|---|---|\n`);
-  for (const [way, statement] of Object.entries(ways)) process.stdout.write(`| ${[way, ...(await measure(sql, statement))].join(" | ")} |\n`);
+  process.stdout.write(
+    `${rows} rows, drained ${batch} at a time\n\n| rows are | bytes of WAL | table after VACUUM | its indexes |\n|---|---|---|---|\n`,
+  );
+  for (const [way, statement] of Object.entries(ways))
+    process.stdout.write(`| ${[way, ...(await measure(sql, statement))].join(" | ")} |\n`);
   await sql.end();
 } finally {
   await server[Symbol.asyncDispose]();

@@ -6,6 +6,7 @@ import { createSharedTable } from "../intake/shared-table/poller.js";
 import type { Transport, TransportFigures } from "../intake/transport.js";
 import type { Source } from "../interaction/event.js";
 import type { Store } from "../store/store.js";
+import type { SharedTableStore } from "../store/waiting-reports.js";
 import { readReport } from "../wire/report-body.js";
 import type { Ends, Machine } from "./machine.js";
 
@@ -20,7 +21,7 @@ export type Intake = {
 };
 
 export type IntakeParts = {
-  readonly store: Store;
+  readonly store: SharedTableStore & Pick<Store, "kind">;
   readonly ingest: Ingest;
   readonly keys: Pick<KeyRing, "authenticate">;
   /** Ways in that a port serves: their reports come by themselves, and here they are started, counted and drained like the others. */

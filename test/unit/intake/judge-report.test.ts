@@ -42,10 +42,7 @@ describe("judging a row of the shared table", () => {
     fc.assert(
       fc.property(named, ({ mcp, interaction, mcpColumn, interactionColumn }) => {
         const data = dataOf({ mcpId: mcp ? "demo" : "", interactionId: interaction ? "i-1" : "" });
-        const judged = judgeReport(
-          deps,
-          reportOf(data, { mcpId: mcpColumn ? "demo" : "", interactionId: interactionColumn ? "i-1" : "" }),
-        );
+        const judged = judgeReport(deps, reportOf(data, { mcpId: mcpColumn ? "demo" : "", interactionId: interactionColumn ? "i-1" : "" }));
         const isNamed = (mcp || mcpColumn) && (interaction || interactionColumn);
         expect(judged.kind).toBe(isNamed ? "event" : "refused");
         if (judged.kind === "event" && whole.kind === "event") {
@@ -79,7 +76,8 @@ describe("judging a row of the shared table", () => {
   });
 
   it("an event a little ahead of its time is early; one far ahead, or too old, is refused for good", () => {
-    const kindAt = (ms: number) => judgeReport(deps, reportOf(dataOf({ eventId: uuidV7FromHash(noonMs, "ab".repeat(16)), occurredAt: at(ms) }))).kind;
+    const kindAt = (ms: number) =>
+      judgeReport(deps, reportOf(dataOf({ eventId: uuidV7FromHash(noonMs, "ab".repeat(16)), occurredAt: at(ms) }))).kind;
     expect(kindAt(noonMs + 3_600_000)).toBe("early");
     expect(kindAt(noonMs + limits.skewRetryMaxMs * 3)).toBe("refused");
     expect(judgeReport(deps, reportOf(dataOf({ occurredAt: at(noonMs - 30 * 86_400_000) })))).toMatchObject({
@@ -91,6 +89,11 @@ describe("judging a row of the shared table", () => {
   it("a reason names the status and the first faults, and no more of them than a verdict does", () => {
     const fault = { field: "f", reason: "R", description: "d" };
     expect(reasonOf("too_large", [])).toBe("TOO_LARGE");
-    expect(reasonOf("invalid", Array.from({ length: 100 }, () => fault)).split("; ")).toHaveLength(1 + limits.violationMaxCount);
+    expect(
+      reasonOf(
+        "invalid",
+        Array.from({ length: 100 }, () => fault),
+      ).split("; "),
+    ).toHaveLength(1 + limits.violationMaxCount);
   });
 });
