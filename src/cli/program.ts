@@ -17,6 +17,7 @@ import { addRoutingConfigCommand } from "./routing-config.js";
 import { addSelectCommand } from "./select.js";
 import { addServeCommand, type ServeDeps } from "./serve.js";
 import { addSimulateCommand } from "./simulate.js";
+import { addSpoolCommand } from "./spool.js";
 import { addVerifyCommand } from "./verify.js";
 import { addVersionCommand } from "./version.js";
 
@@ -65,6 +66,7 @@ export function createProgram(context: CliContext, deps: ProgramDeps): Command {
   addMigrateCommand(program, context, deps);
   addDoctorCommand(program, context, deps);
   addSimulateCommand(program, context);
+  addSpoolCommand(program, context, deps.clock);
   addVersionCommand(program, context);
   return program;
 }

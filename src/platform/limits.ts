@@ -235,8 +235,8 @@ export const limits = {
   spoolPendingMaxBytes: 32 * 1024 * 1024,
   /** Share of that which progress may fill, so that a slow disk costs progress first. */
   spoolPendingProgressShare: 0.5,
-  /** Events, and bytes of them, in one transaction of a spool: its dirty pages stay far below the number above which LMDB spills them. */
-  spoolCommitMaxEvents: 2_000,
+  /** Events, and bytes of them, in one transaction of a spool: copying them takes about a millisecond of the caller's thread. */
+  spoolCommitMaxEvents: 500,
   spoolCommitMaxBytes: 4 * 1024 * 1024,
   /** Encoded bytes that one read of a spool hands out, unless the first event alone is larger. */
   spoolPageMaxBytes: 8 * 1024 * 1024,
@@ -248,7 +248,7 @@ export const limits = {
   /** How often a spool looks for events that are too old: of an age of days, a minute is nothing. */
   spoolSweepIntervalMs: 60_000,
   /** Events that a spool drops or sets aside for age or room in one transaction: some milliseconds of the caller's thread. */
-  spoolSweepMaxEvents: 1_000,
+  spoolSweepMaxEvents: 500,
   /** How long after a refusal of the disk a spool tries again what may be tried again. */
   spoolRetryMs: 1_000,
   /** Lines in the log about one kind of trouble of a spool: one in this time at most, with the number of those in between. */

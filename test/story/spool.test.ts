@@ -331,6 +331,41 @@ describe("who may open a spool", () => {
   });
 });
 
+describe("looking into a spool", () => {
+  it("works while a reporter has it open, lists what was refused, and changes nothing", { timeout: 60_000 }, async () => {
+    const directory = freshDirectory();
+    const spool = openSpool({ directory });
+    for (const id of ["a", "b", "c"]) spool.put(id, "start", encodeEvent({ interactionId: `of-${id}` }));
+    await spool.flushed();
+    spool.setAside(2, "INVALID: label");
+    await spool.flushed();
+    const cli = async (...args: readonly string[]) =>
+      outputOf(spawn(process.execPath, ["--import", "tsx", "src/main.ts", "spool", ...args], { stdio: ["ignore", "pipe", "pipe"] }));
+    const figures = await cli(directory, "--json");
+    expect(figures.code).toBe(0);
+    expect(JSON.parse(figures.stdout)).toMatchObject({
+      events: 2,
+      setAside: 1,
+      lastPlace: 3,
+      format: spoolFormat,
+      holder: { pid: process.pid },
+    });
+    const refused = await cli(directory, "--set-aside");
+    const line = { place: 2, eventId: "b", reason: "INVALID: label", event: { interactionId: "of-b" } };
+    expect(
+      refused.stdout
+        .trim()
+        .split("\n")
+        .map((text) => JSON.parse(text)),
+    ).toMatchObject([line]);
+    const nothing = await cli(join(directory, "..", "nothing"));
+    expect(nothing.code).not.toBe(0);
+    expect(nothing.stderr).toContain("there is no spool in it");
+    expect(idsOf(spool)).toEqual(["a", "c"]);
+    await spool.close();
+  });
+});
+
 describe("after a spool is closed", () => {
   it("nothing throws: puts are refused and counted, reads are empty, and closing again is harmless", async () => {
     const spool = openSpool({ directory: freshDirectory() });

@@ -6,7 +6,7 @@ import { type Change, commitChanges, countChange } from "./change.js";
 import { ChangeQueue } from "./change-queue.js";
 import { diskFault } from "./disk-fault.js";
 import { type Environment, rangeAfter } from "./environment.js";
-import { decodeSetAside, encodeSetAside, type RecordHead, readHead, readRecord, recordBytesOf } from "./record.js";
+import { decodeSetAside, encodeSetAside, type RecordHead, readHead, readRecord, recordBytesOf, recordHeadMaxBytes } from "./record.js";
 import type { Repair } from "./repair.js";
 import type { SetAside, Spool, SpooledEvent, SpoolFigures, SpoolKind } from "./spool.js";
 import type { SpoolState } from "./state.js";
@@ -76,7 +76,7 @@ export class LmdbSpool implements Spool {
     this.#queue = new ChangeQueue({
       clock: deps.clock,
       commit: (changes) => this.#commit(changes),
-      beforeCommit: () => this.#makeRoom(),
+      beforeCommit: () => this.#guarded(() => this.#makeRoom()),
       onCommitted: (changes) => this.#committed(changes),
       onRefused: (changes, error) => this.#refused(changes, error),
     });
@@ -86,7 +86,8 @@ export class LmdbSpool implements Spool {
 
   readonly put = (eventId: string, kind: SpoolKind, encoded: Uint8Array): number | undefined => {
     const bytes = recordBytesOf(eventId, encoded);
-    if (this.#closing !== undefined || !this.#hasRoom(kind, bytes)) return this.#refuse(kind);
+    const isIdTooLong = bytes - encoded.length > recordHeadMaxBytes;
+    if (this.#closing !== undefined || isIdTooLong || !this.#hasRoom(kind, bytes)) return this.#refuse(kind);
     const change: Change = { type: "put", place: ++this.#lastPlace, kind, bytes, atMs: this.#deps.clock.nowMs(), eventId, encoded };
     this.#add(change);
     return change.place;
@@ -170,7 +171,7 @@ export class LmdbSpool implements Spool {
       // Places are in order of reporting: what comes after is younger, unless the clock went back, and then it is looked at later.
       if (head !== undefined && head.atMs > beforeMs) return;
       if (++seen > limits.spoolSweepMaxEvents) {
-        this.#deps.clock.after(0, () => this.sweep());
+        this.#deps.clock.after(0, () => this.#guarded(() => this.sweep()));
         return;
       }
       this.#endOfAge(place, head, record);
@@ -333,13 +334,23 @@ export class LmdbSpool implements Spool {
     this.#deps.tell("disk", error.message, lost, error);
   }
 
+  /** The edge of what runs by itself: nobody could catch what it throws, and the process around it must not end by it. The disk is told to refuse. */
+  #guarded(task: () => void): void {
+    try {
+      task();
+    } catch (thrown) {
+      const error = diskFault(this.#deps.directory, thrown);
+      this.#deps.tell("disk", error.message, 0, error);
+    }
+  }
+
   #every(intervalMs: number, task: () => void): void {
     let cancel: () => void = () => undefined;
     let isStopped = false;
     const next = (): void => {
       cancel = this.#deps.clock.after(intervalMs, () => {
         if (isStopped) return;
-        task();
+        this.#guarded(task);
         next();
       });
     };

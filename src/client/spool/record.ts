@@ -23,6 +23,9 @@ const headBytes = 16;
 const kindCodes = { start: 1, progress: 2, complete: 3, error: 4 } as const satisfies Record<SpoolKind, number>;
 const kinds = new Map<number, SpoolKind>(Object.entries(kindCodes).map(([kind, code]) => [code, kind as SpoolKind])); // the keys of the table above
 
+/** Most that a record has before its event. */
+export const recordHeadMaxBytes = headBytes + limits.idMaxBytes;
+
 /** Size of the record of an event. */
 export const recordBytesOf = (eventId: string, encoded: Uint8Array): number => headBytes + Buffer.byteLength(eventId) + encoded.length;
 

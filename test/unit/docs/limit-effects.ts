@@ -207,7 +207,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   spoolCommitMaxBytes: {
     unit: bytes,
     reached: "nothing: the rest goes into the next transaction",
-    why: "As for spoolCommitMaxEvents; 1,000 pages.",
+    why: "1,000 dirty pages, far below the number above which LMDB spills them.",
   },
   spoolPageMaxBytes: { unit: bytes, reached: "nothing: the rest comes with the next read" },
   spoolSetAsideMaxEvents: { unit: "events", reached: "the oldest refused event is forgotten, and this is told" },
