@@ -2,9 +2,11 @@ import type { KeyRing } from "../auth/api-key.js";
 import type { Ingest } from "../ingest/ingest.js";
 import type { VerdictStatus } from "../ingest/verdict.js";
 import { createRedisIntake } from "../intake/redis-stream/intake.js";
+import { createSharedTable } from "../intake/shared-table/poller.js";
 import type { Transport, TransportFigures } from "../intake/transport.js";
 import type { Source } from "../interaction/event.js";
 import type { Store } from "../store/store.js";
+import { readReport } from "../wire/report-body.js";
 import type { Ends, Machine } from "./machine.js";
 
 /** Every way in: one shape over one front door. */
@@ -46,12 +48,18 @@ export function composeIntake(machine: Machine, parts: IntakeParts, ends: Ends):
 
 /** The ways in that fetch: one line for each. */
 function transportsOf(machine: Machine, parts: IntakeParts): readonly Transport[] {
-  return [...redisStream(machine, parts)];
+  return [...redisStream(machine, parts), ...sharedTable(machine, parts)];
 }
 
 function redisStream({ config, clock, rng, log }: Machine, { ingest, keys }: IntakeParts): readonly Transport[] {
   const { coordinatorId } = config.server;
   return [createRedisIntake({ config: config.redis, coordinatorId, ingest, authenticate: keys.authenticate, clock, rng, log })];
+}
+
+/** Only a database of its own is one that producers can reach. */
+function sharedTable({ config, clock, rng, log }: Machine, { store, ingest }: IntakeParts): readonly Transport[] {
+  if (!config.sharedTable.enabled || store.kind === "embedded") return [];
+  return [createSharedTable({ store, ingest, read: readReport, clock, rng, log }, config.sharedTable)];
 }
 
 const sources = ["grpc", "http", "redis", "table"] as const satisfies readonly Source[];

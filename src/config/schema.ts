@@ -239,6 +239,23 @@ const registry = z.strictObject({
     }),
 });
 
+const sharedTable = z.strictObject({
+  enabled: onOff().default(true).register(settingNotes, {
+    doc: "Take reports that producers insert into the table `interaction_logs` of `database_url`. Has no effect on the embedded store, which only this process reaches",
+    reason: "an empty table costs two small statements every `interval_ms`; only roles that were granted INSERT can fill it",
+  }),
+  intervalMs: whole(100, 3_600_000).default(5_000).register(settingNotes, {
+    doc: "How often the table is looked at. After a full batch the next is taken at once",
+    reason: "the figure of the mission's documents",
+    unit: "milliseconds",
+  }),
+  batch: whole(1, 1_000).default(1_000).register(settingNotes, {
+    doc: "Most rows taken in one transaction",
+    reason: "the figure of the mission's documents; half of what a commit holds at most",
+    unit: "rows",
+  }),
+});
+
 const auth = z.strictObject({
   keys: z.array(staticKey).default([]).register(settingNotes, {
     doc: "Static API keys, one `[[auth.keys]]` table each; see below. Without any, callers are not asked who they are",
@@ -293,7 +310,20 @@ const extensions = z.strictObject({
 });
 
 /** The groups, in the order of the documentation. A key here is a TOML table, camelCase turned into snake_case. */
-export const sections = { server, store, ingest, redis, session, routing, registry, auth, security, logging, extensions } as const;
+export const sections = {
+  server,
+  store,
+  ingest,
+  redis,
+  sharedTable,
+  session,
+  routing,
+  registry,
+  auth,
+  security,
+  logging,
+  extensions,
+} as const;
 
 /** The one schema of the configuration: types, defaults, checks and documentation all come from it. */
 export const configSchema = z.strictObject(sections);

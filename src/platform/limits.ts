@@ -325,6 +325,24 @@ export const limits = {
   leaseCalmBeats: 20,
   /** How often each coordinator looks for changes that others made to the registry, and how late a revoked key may still pass. */
   registryPollMs: 500,
+  /** Longest text of a report in the shared table that is read: JSON takes up to four times what the event does as Protocol Buffers. Unit: bytes. */
+  tableReportMaxBytes: 1024 * 1024,
+  /** Bytes of reports taken from the shared table in one transaction: what a drain may hold in memory, a few times over. */
+  tableBatchMaxBytes: 4 * 1024 * 1024,
+  /** How much of a refused row of the shared table is kept, so that a row of a gigabyte can be set aside at all. Unit: characters. */
+  tableAsideMaxChars: 4 * 1024 * 1024,
+  /** Rows of the shared table that are counted exactly; above it, that there are as many is what is known. */
+  tableDepthMaxCount: 100_000,
+  /** A pass over the shared table begins again at its oldest row after this time, however much is left: ids may be committed in another order. */
+  tablePassMaxMs: 60_000,
+  /** How long a transport of our client may take to find out whether it could be used. */
+  transportProbeMaxMs: 2_000,
+  /** Events that our client's database transport holds: four statements of them. */
+  databaseQueueMax: 2_000,
+  /** Events in one INSERT of it: a second's worth of a busy MCP. */
+  databaseBatchMax: 500,
+  /** Characters of JSON in one INSERT of it: what one transaction on the other side takes out. */
+  databaseBatchMaxChars: 4 * 1024 * 1024,
   /** How often leases are renewed and judged. */
   leaseTickMs: 1_000,
   /** Leases renewed, and registrations made by Hello, in one transaction. */

@@ -72,7 +72,8 @@ describe("layers", () => {
     (setting) => {
       const values = { number: setting.fallback, boolean: true, text: sampleText(setting.path), list: [] };
       const value = values[setting.kind];
-      const fromFile = load({ fileText: `[${setting.section}]\n${setting.tomlPath.split(".")[1]} = ${JSON.stringify(value)}` });
+      const [table, key] = setting.tomlPath.split(".");
+      const fromFile = load({ fileText: `[${table}]\n${key} = ${JSON.stringify(value)}` });
       const fromEnv = load({ env: { [setting.env ?? ""]: String(value) } });
       expect([fromFile.kind, fromEnv.kind]).toEqual(["loaded", "loaded"]);
       if (fromFile.kind === "loaded" && fromEnv.kind === "loaded") {

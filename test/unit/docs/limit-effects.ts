@@ -261,6 +261,15 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   leaseNeededBeatsMax: { unit: "signs", reached: "nothing: the lease stays SUSPECT for no more than so many" },
   leaseCalmBeats: { unit: "signs", reached: "nothing: the lease is trusted sooner" },
   registryPollMs: { unit: ms, reached: "another coordinator's change is seen so much later" },
+  transportProbeMaxMs: { unit: ms, reached: "the transport counts as down until a later probe or event passes" },
+  databaseQueueMax: { unit: "events", reached: "the transport takes nothing more until events are settled" },
+  databaseBatchMax: { unit: "events", reached: "nothing: the rest goes into the next INSERT" },
+  databaseBatchMaxChars: { unit: "characters", reached: "as databaseBatchMax" },
+  tableReportMaxBytes: { unit: bytes, reached: "the row becomes a dead letter, TOO_LARGE" },
+  tableBatchMaxBytes: { unit: bytes, reached: "nothing: the rest is taken in the next transaction" },
+  tableAsideMaxChars: { unit: "characters", reached: "the dead letter holds the beginning of the row" },
+  tableDepthMaxCount: { unit: "rows", reached: "nothing: the depth that is shown stays there" },
+  tablePassMaxMs: { unit: ms, reached: "nothing: rows that stay, and rows committed late, are looked at again" },
   leaseTickMs: { unit: ms, reached: "a lease is SUSPECT or DEAD so much later" },
   leaseBatchMax: {
     unit: "leases",
@@ -336,4 +345,6 @@ export const settingEffects: Readonly<Record<string, string>> = {
   "registry.weight": "nothing: MCPs and the router are told it",
   "registry.health_check_interval_seconds": "the endpoint is asked again",
   "registry.health_check_timeout_ms": "the check has failed",
+  "shared_table.interval_ms": "the table is looked at again",
+  "shared_table.batch": "nothing: the rest is taken in the next transaction",
 };
