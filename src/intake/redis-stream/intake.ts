@@ -59,7 +59,7 @@ type Counts = { received: number; resolved: number; refused: number; deadLettere
 
 /**
  * Brings entries from the stream to the ingest and tells Redis what became of them. What is done next is decided by `step`; this is its hands. An entry is
- * held from its delivery to its acknowledgement, through losses of the connection.     States, events, invariants: intake/SPEC.md.
+ * held from its delivery to its acknowledgement, through losses of the connection.     States, events, invariants: intake/redis-stream/SPEC.md.
  */
 class RedisIntake {
   readonly #deps: RedisIntakeDeps;

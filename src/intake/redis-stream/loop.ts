@@ -1,6 +1,6 @@
 import { unreachable } from "../../platform/assert.js";
 
-/** What the loop is about. States and events: intake/SPEC.md. */
+/** What the loop is about. States and events: intake/redis-stream/SPEC.md. */
 export type LoopState =
   | { readonly kind: "idle" }
   /** Connections are being opened, or the group is being made. `failures` in a row before. */

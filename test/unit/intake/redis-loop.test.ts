@@ -99,7 +99,7 @@ describe("the loop that reads a Redis stream", () => {
   it("is told in SPEC.md cell by cell", () => {
     const header = `| state | ${eventNames.join(" | ")} |`;
     const rows = stateNames.map((state) => `| ${state} | ${eventNames.map((name) => table[state][name]).join(" | ")} |`);
-    const spec = readFileSync("src/intake/SPEC.md", "utf8");
+    const spec = readFileSync("src/intake/redis-stream/SPEC.md", "utf8");
     for (const line of [header, ...rows]) expect(spec).toContain(line);
   });
 
