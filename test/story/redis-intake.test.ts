@@ -146,6 +146,22 @@ describe.each(stores)("reports from a Redis stream into the $kind store", ({ kin
     expect(await redis.client.pttl(replyTo)).toBeGreaterThan(0);
   });
 
+  it.skipIf(skip)("takes the documented `xadd(stream, interaction_data)`: the fields of the entry are the report", async () => {
+    const stream = freshName("stream");
+    const replyTo = `${verdictKeyPrefix(stream)}p1`;
+    await start(stream);
+    const report = { interaction_id: "int_1", mcp_id: "ocr_workflow_mcp_001", timestamp: String(Date.now() / 1000), reply_to: replyTo };
+    const started = { ...report, action: "interaction_start", request_data: JSON.stringify({ request_type: "ocr" }) };
+    const ended = { ...report, action: "interaction_complete", result_data: JSON.stringify({ success: true, processing_time: 1.5 }) };
+    for (const fields of [started, ended, { ...ended, action: "interaction_explode" }]) {
+      await redis.client.xadd(stream, "*", ...Object.entries(fields).flat());
+    }
+    await untilTaken(stream);
+    const replies = (await redis.client.xrange(replyTo, "-", "+")).map(([, flat]) => fieldsOf(flat));
+    expect(replies.map(({ verdict }) => verdict).sort()).toEqual(["INVALID", "STORED", "STORED"]);
+    expect(replies.find(({ verdict }) => verdict === "INVALID")?.reason).toContain("action: MALFORMED");
+  });
+
   it.skipIf(skip)("sets poison aside with its reason and its fields, and its neighbours are stored", async () => {
     const stream = freshName("stream");
     const coordinator = await start(stream);
