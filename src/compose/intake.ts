@@ -52,8 +52,10 @@ function transportsOf(machine: Machine, parts: IntakeParts): readonly Transport[
 }
 
 function redisStream({ config, clock, rng, log }: Machine, { ingest, keys }: IntakeParts): readonly Transport[] {
+  const { url } = config.redis;
+  if (url === undefined) return [];
   const { coordinatorId } = config.server;
-  return [createRedisIntake({ config: config.redis, coordinatorId, ingest, authenticate: keys.authenticate, clock, rng, log })];
+  return [createRedisIntake({ url, config: config.redis, coordinatorId, ingest, authenticate: keys.authenticate, clock, rng, log })];
 }
 
 /** Only a database of its own is one that producers can reach. */

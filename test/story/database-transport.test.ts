@@ -77,7 +77,9 @@ describe.skipIf(skip !== undefined)(`the client's database transport${skip === u
     } finally {
       await coordinator.stop();
     }
-    const stored = await admin.unsafe<{ event_id: string }[]>(`SELECT event_id FROM interaction_event WHERE interaction_id = '${interactionId}'`);
+    const stored = await admin.unsafe<{ event_id: string }[]>(
+      `SELECT event_id FROM interaction_event WHERE interaction_id = '${interactionId}'`,
+    );
     expect(stored.map((row) => row.event_id).sort()).toEqual(events.map(({ eventId }) => eventId).sort());
   });
 

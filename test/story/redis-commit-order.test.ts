@@ -45,15 +45,15 @@ describe.skipIf(redisSkipReason())("entries of a Redis stream and the commit tha
   });
 
   /** A way in whose store answers when the test says so. */
-  function start(stream: string, store: GatedStore, claimIdleMs = 60_000): Transport {
+  function start(stream: string, store: GatedStore, claimIdleMs = 60_000, coordinatorId = freshName("c")): Transport {
     const shared = { clock: systemClock, rng: systemRng, log: pino({ level: "silent" }) };
     const gated = { laneCount: 1, append: store.append, setAside: store.setAside };
     const rules = { pseudonym: (userId: string) => userId, maxClockSkewMs: 60_000, dedupeHorizonMs: 86_400_000 };
     const url = `redis://127.0.0.1:${proxy.port}`;
-    const config = { url, stream, group, count: 100, blockMs: 50, maxLen: 100_000, claimIdleMs, maxDeliveries: 5 };
+    const config = { stream, group, count: 100, blockMs: 50, maxLen: 100_000, claimIdleMs, maxDeliveries: 5 };
     const ingest = createIngest({ ...shared, ...rules, store: gated });
     const authenticate = () => ({ kind: "anyone" }) as const;
-    const intake = createRedisIntake({ ...shared, config, coordinatorId: freshName("c"), ingest, authenticate });
+    const intake = createRedisIntake({ ...shared, url, config, coordinatorId, ingest, authenticate });
     intakes.push(intake);
     intake.start();
     return intake;
@@ -107,6 +107,19 @@ describe.skipIf(redisSkipReason())("entries of a Redis stream and the commit tha
     await until("it knows that they are acknowledged", () => intake.figures().resolved === 10);
     expect(store.calls).toHaveLength(1);
     expect(intake.figures().received).toBe(10);
+  });
+
+  it("takes at once what its name was given before, and says which of it was trimmed meanwhile", async () => {
+    const stream = freshName("stream");
+    const store = new GatedStore();
+    await add(stream, 250);
+    await redis.client.xgroup("CREATE", stream, group, "0");
+    await redis.client.xreadgroup("GROUP", group, "c-1", "STREAMS", stream, ">");
+    await redis.client.xtrim(stream, "MAXLEN", 150);
+    const intake = start(stream, store, 60_000, "c-1");
+    await commitAll(stream, store);
+    await until("it knows that they are acknowledged", () => intake.figures().resolved === 150);
+    expect(intake.figures()).toMatchObject({ received: 150, deadLettered: 0, dropped: 100 });
   });
 
   it("holds entries through an outage of the store: no other coordinator takes them, and no delivery is counted", async () => {

@@ -19,12 +19,13 @@ import { judgeEntry } from "./judge-entry.js";
 import { addedAtMs, type ClaimedPage, isGroupGone, openLink, type RedisLink, type StreamPlace } from "./link.js";
 import { type LoopEffect, type LoopEvent, type LoopState, step } from "./loop.js";
 import { AckOutlet, type Settled } from "./outlet.js";
-import type { StreamEntry } from "./replies.js";
+import type { PendingEntry, StreamEntry } from "./replies.js";
 import { type StreamSample, sampleStream } from "./sample.js";
 import { forgetConsumers, trimAcknowledged } from "./upkeep.js";
 
 export type RedisIntakeDeps = {
-  readonly config: Config["redis"];
+  readonly url: string;
+  readonly config: Omit<Config["redis"], "url">;
   /** Names the consumer unless the configuration does. */
   readonly coordinatorId: string;
   readonly ingest: Ingest;
@@ -34,25 +35,12 @@ export type RedisIntakeDeps = {
   readonly log: Logger;
 };
 
-/** The way in by a Redis stream; `off` without a URL. Nothing happens before `start`. */
+/** The way in by a Redis stream. Nothing happens before `start`. */
 export function createRedisIntake(deps: RedisIntakeDeps): Transport {
-  const { url, stream, group, consumer } = deps.config;
-  if (url === undefined) return { start: () => {}, figures: () => offFigures, drain: async () => {} };
-  const intake = new RedisIntake(deps, { url, stream, group, consumer: consumer ?? deps.coordinatorId });
+  const { stream, group, consumer } = deps.config;
+  const intake = new RedisIntake(deps, { url: deps.url, stream, group, consumer: consumer ?? deps.coordinatorId });
   return { start: () => intake.dispatch({ kind: "start" }), figures: () => intake.figures(), drain: (graceMs) => intake.drain(graceMs) };
 }
-
-const offFigures: TransportFigures = {
-  name: "redis",
-  state: "off",
-  detail: "",
-  received: 0,
-  resolved: 0,
-  refused: 0,
-  deadLettered: 0,
-  depth: undefined,
-  lagMs: undefined,
-};
 
 /** Since the start. `trimmedPending`: trimmed after they were delivered. */
 type Counts = { received: number; resolved: number; refused: number; deadLettered: number; trimmedPending: number };
@@ -220,10 +208,16 @@ class RedisIntake {
   async #recover(link: RedisLink): Promise<LoopEvent> {
     const { count, claimIdleMs } = this.#deps.config;
     while (this.#ownAfter !== undefined && this.#mayTake(link)) {
-      const ids: readonly string[] = await link.pendingOwn(this.#ownAfter, count);
-      const missing = ids.filter((id) => !this.#flights.has(id));
-      if (missing.length > 0) await this.#takeAgain(link, await link.deliverAgain(missing));
-      this.#ownAfter = ids.at(-1);
+      const pending: readonly PendingEntry[] = await link.pendingOwn(this.#ownAfter, count);
+      const missing = new Map(pending.filter(({ id }) => !this.#flights.has(id)).map(({ id, deliveries }) => [id, deliveries + 1]));
+      const entries = missing.size === 0 ? [] : await link.deliverAgain([...missing.keys()]);
+      this.#takeIn(
+        entries,
+        entries.map(({ id }) => missing.get(id) ?? 1),
+      );
+      for (const { id } of entries) missing.delete(id);
+      for (const id of missing.keys()) this.#trimmed(id);
+      this.#ownAfter = pending.at(-1)?.id;
     }
     let cursor: string | undefined;
     while (cursor !== "0-0" && this.#deps.ingest.queue.isAvailable && this.#mayTake(link)) {
@@ -258,10 +252,8 @@ class RedisIntake {
   #takeOne({ id, fields }: StreamEntry, deliveries: number): void {
     const touchedAtMs = this.#deps.clock.monotonicMs();
     if (fields === undefined) {
-      // Trimmed or deleted after it was delivered and before it was stored: all that is left is to say so.
       const flight: Flight = { id, fields: [], bytes: 0, deliveries, replyTo: undefined, touchedAtMs };
-      this.#counts.trimmedPending += 1;
-      this.#deps.log.error({ ...this.#names, entry: id }, "an entry was trimmed before it was stored");
+      this.#trimmed(id);
       this.#flights.add(flight);
       this.#outlet.push({ flight, verdict: unreadable({ eventId: "", interactionId: "" }, []), fate: "gone" });
       return;
@@ -280,6 +272,12 @@ class RedisIntake {
     this.#committing.set(judged.event, flight);
     const lane = ingest.queue.laneOf(judged.event.interactionId);
     ingest.queue.offer(lane, { event: judged.event, origin: this.#origin, receivedAtMs: touchedAtMs });
+  }
+
+  /** Trimmed or deleted after it was delivered and before it was stored: all that is left is to say so. */
+  #trimmed(id: string): void {
+    this.#counts.trimmedPending += 1;
+    this.#deps.log.error({ ...this.#names, entry: id }, "an entry was trimmed before it was stored");
   }
 
   #decided(event: NewEvent, verdict: Verdict): void {

@@ -1,6 +1,6 @@
 import { limits } from "../../platform/limits.js";
 import { openRedis, type RedisAnswer, type RedisCommand, type RedisConnection, RedisFault } from "../../platform/redis-connection.js";
-import { parseClaim, parseEntries, parsePending, parseRead, type StreamEntry } from "./replies.js";
+import { type PendingEntry, parseClaim, parseEntries, parsePending, parseRead, type StreamEntry } from "./replies.js";
 
 /** Where entries come from, and as whom they are read. */
 export type StreamPlace = {
@@ -22,8 +22,8 @@ export type RedisLink = {
   readonly makeGroup: () => Promise<void>;
   /** New entries, or `[]` after `blockMs`. */
   readonly readNew: (count: number, blockMs: number) => Promise<readonly StreamEntry[]>;
-  /** Ids behind `afterId` that this consumer was given before and has not acknowledged, oldest first. */
-  readonly pendingOwn: (afterId: string, count: number) => Promise<readonly string[]>;
+  /** Entries behind `afterId` that this consumer was given before and has not acknowledged, oldest first. */
+  readonly pendingOwn: (afterId: string, count: number) => Promise<readonly PendingEntry[]>;
   /** Delivers entries of ours once more. Those that are no longer there, or no longer pending, are left out. */
   readonly deliverAgain: (ids: readonly string[]) => Promise<readonly StreamEntry[]>;
   /** Takes over entries that nobody has touched for `idleMs`. */

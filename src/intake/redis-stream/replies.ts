@@ -11,9 +11,16 @@ export function parseRead(reply: RedisReply): readonly StreamEntry[] {
   return parseEntries(listOf(only ?? null)[1] ?? null);
 }
 
+/** An entry that was delivered, so often, and is not acknowledged. */
+export type PendingEntry = { readonly id: string; readonly deliveries: number };
+
 /** Answer of XPENDING with a range: [[id, consumer, idle, deliveries]]. */
-export function parsePending(reply: RedisReply): readonly string[] {
-  return listOf(reply).flatMap((row) => textOf(listOf(row)[0] ?? null) || []);
+export function parsePending(reply: RedisReply): readonly PendingEntry[] {
+  return listOf(reply).flatMap((row) => {
+    const [id, , , deliveries] = listOf(row);
+    const text = textOf(id ?? null);
+    return text === "" ? [] : [{ id: text, deliveries: typeof deliveries === "number" ? deliveries : 1 }];
+  });
 }
 
 /** Answer of XAUTOCLAIM: [cursor, entries, ids of those that are no longer there]; the third since Redis 7, before it they stand as null. */
