@@ -5,6 +5,7 @@ import { RegistryService } from "../gen/mcp/coordinator/v1/registry_service_pb.j
 import { RoutingService } from "../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { createKeyRing, type KeyRing } from "./auth/api-key.js";
 import type { Decisions } from "./compose/decisions.js";
+import { composeIntake, type Intake } from "./compose/intake.js";
 import { Ends, type Machine } from "./compose/machine.js";
 import { type RegistryPart, startRegistry } from "./compose/registry.js";
 import { type Routing, startRouting } from "./compose/routing.js";
@@ -105,11 +106,13 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   });
   ends.add(() => ingest.queue.close());
   const keys = createKeyRing(config.auth.keys, clock, (sha256) => registry?.directory.byKey(sha256));
+  const intake = composeIntake(machine, { store, ingest, keys, served: [] }, ends);
   const { fleet, publisher, decisions, exchange, useRule } = await startRouting(machine, { keys, store, ingest, registry }, ends);
   registry?.follow(fleet, ingest);
-  const ports = await startPorts(machine, { keys, store, ingest, fleet, publisher, decisions, exchange, registry }, ends);
+  const ports = await startPorts(machine, { keys, store, ingest, intake, fleet, publisher, decisions, exchange, registry }, ends);
   registry?.webPortOpened(ports.webPort);
-  const life = createLife(machine, ends, fleet, ports);
+  intake.start();
+  const life = createLife(machine, ends, { fleet, intake, ports });
   onFatal = life.fail;
   const reconfigure = createReconfigure(machine, fleet, useRule);
   return { grpcPort: ports.grpcPort, webPort: ports.webPort, storePromise: store.promise, reconfigure, ...life.coordinator };
@@ -119,6 +122,8 @@ type Parts = {
   readonly keys: KeyRing;
   readonly store: Store;
   readonly ingest: Ingest;
+  /** For /metrics and statistics: `intake.figures()`. */
+  readonly intake: Pick<Intake, "figures">;
   readonly fleet: Fleet;
   readonly publisher: Publisher;
   readonly registry: RegistryPart | undefined;
@@ -239,7 +244,11 @@ type Life = {
 };
 
 /** How the process ends: in good order, at once, or because it must. */
-function createLife(machine: Machine, ends: Ends, fleet: Fleet, ports: Ports): Life {
+function createLife(
+  machine: Machine,
+  ends: Ends,
+  { fleet, intake, ports }: { readonly fleet: Fleet; readonly intake: Intake; readonly ports: Ports },
+): Life {
   let resolveClosed = (): void => {};
   let rejectClosed = (_: Error): void => {};
   const closed = new Promise<void>((resolve, reject) => {
@@ -255,7 +264,8 @@ function createLife(machine: Machine, ends: Ends, fleet: Fleet, ports: Ports): L
   const drain = async (): Promise<void> => {
     machine.log.info({ streams: fleet.size }, "draining");
     ports.grpc.health.shutDown();
-    await fleet.drain(machine.config.server.drainSeconds * 1000);
+    const graceMs = machine.config.server.drainSeconds * 1000;
+    await Promise.all([fleet.drain(graceMs), intake.drain(graceMs)]);
     await Promise.all([ports.grpc.drain(portGraceMs), ports.web.drain(portGraceMs)]);
     await closeNow();
   };

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { LoadedConfig } from "../config/load.js";
 import { describePlace, describeRemark, type Source } from "../config/place.js";
 import type { StaticKey } from "../config/schema.js";
-import { configuredValue, type Setting, settings } from "../config/settings.js";
+import { configuredValue, type Setting, settings, snakeCase } from "../config/settings.js";
 import { CliFailure } from "./exit-code.js";
 import { examples } from "./help.js";
 import { type CliContext, createOutput, type Output } from "./output.js";
@@ -89,13 +89,13 @@ function toToml(output: Output, loaded: Effective): string {
           ? loaded.config.auth.keys.map((key) => output.paint("faint", keyComment(key)))
           : [settingLine(output, setting, loaded)],
       );
-      return [`[${section}]`, ...lines].join("\n");
+      return [`[${snakeCase(section)}]`, ...lines].join("\n");
     })
     .join("\n\n");
 }
 
 function settingLine(output: Output, setting: Setting, loaded: Effective): string {
-  const name = setting.tomlPath.slice(setting.section.length + 1);
+  const name = setting.tomlPath.slice(setting.tomlPath.indexOf(".") + 1);
   const value = configuredValue(loaded.config, setting);
   const source = describePlace(sourceOf(setting, loaded));
   if (value === undefined) return output.paint("faint", `# ${name} is not set`);

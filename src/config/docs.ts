@@ -1,5 +1,5 @@
 import { type DocumentedName, documentedNames } from "./documented-names.js";
-import { type Setting, settingOf, settings } from "./settings.js";
+import { type Setting, settingOf, settings, snakeCase } from "./settings.js";
 
 /** docs/config.md as Markdown. Everything in it that can change comes from the schema; a test holds the file to it. */
 export function renderConfigDocs(): string {
@@ -45,7 +45,7 @@ The keys and the secret that stand in published documents (\`sk-mcp-ocr-workflow
 function renderSection(section: string): string {
   const mine = settings.filter((setting) => setting.section === section);
   return [
-    `## [${section}]`,
+    `## [${snakeCase(section)}]`,
     "",
     "| key | default | unit | environment | flag | meaning; why this default |",
     "|---|---|---|---|---|---|",
@@ -59,7 +59,7 @@ function renderSetting(setting: Setting): string {
       ? ""
       : [code(setting.env), ...(setting.path === "store.databaseUrl" ? [code("DATABASE_URL")] : [])].join(", ");
   const cells = [
-    code(setting.tomlPath.slice(setting.section.length + 1)),
+    code(setting.tomlPath.slice(setting.tomlPath.indexOf(".") + 1)),
     renderDefault(setting),
     setting.unit ?? "",
     setting.isSecret === true ? `${names}; also \`…_FILE\`` : names,

@@ -1,24 +1,8 @@
 import { z } from "zod";
 import { limits } from "../platform/limits.js";
 import { parseRange } from "../platform/semver.js";
-
-/** What the schema of a setting does not say by itself. Everything shown to people about a setting is made of this and the schema. */
-export type SettingNote = {
-  /** What it decides, for the operator. One line, no trailing full stop. */
-  readonly doc: string;
-  /** Why the default is what it is. */
-  readonly reason: string;
-  readonly unit?: string;
-  /** What stands for the default in documents when it is only known at start. */
-  readonly defaultText?: string;
-  /** The command-line flag, for the few settings that have one. */
-  readonly flag?: string;
-  /** Never printed, and also readable from a file through `<ENV>_FILE`. */
-  readonly isSecret?: true;
-};
-
-/** The notes, by schema of the setting. */
-export const settingNotes = z.registry<SettingNote>();
+import { redis } from "./redis-section.js";
+import { onOff, ratio, settingNotes, text, whole } from "./rules.js";
 
 const day = "days";
 
@@ -255,6 +239,23 @@ const registry = z.strictObject({
     }),
 });
 
+const sharedTable = z.strictObject({
+  enabled: onOff().default(true).register(settingNotes, {
+    doc: "Take reports that producers insert into the table `interaction_logs` of `database_url`. Has no effect on the embedded store, which only this process reaches",
+    reason: "an empty table costs two small statements every `interval_ms`; only roles that were granted INSERT can fill it",
+  }),
+  intervalMs: whole(100, 3_600_000).default(5_000).register(settingNotes, {
+    doc: "How often the table is looked at. After a full batch the next is taken at once",
+    reason: "the figure of the mission's documents",
+    unit: "milliseconds",
+  }),
+  batch: whole(1, 1_000).default(1_000).register(settingNotes, {
+    doc: "Most rows taken in one transaction",
+    reason: "the figure of the mission's documents; half of what a commit holds at most",
+    unit: "rows",
+  }),
+});
+
 const auth = z.strictObject({
   keys: z.array(staticKey).default([]).register(settingNotes, {
     doc: "Static API keys, one `[[auth.keys]]` table each; see below. Without any, callers are not asked who they are",
@@ -309,7 +310,20 @@ const extensions = z.strictObject({
 });
 
 /** The groups, in the order of the documentation. A key here is a TOML table, camelCase turned into snake_case. */
-export const sections = { server, store, ingest, session, routing, registry, auth, security, logging, extensions } as const;
+export const sections = {
+  server,
+  store,
+  ingest,
+  redis,
+  sharedTable,
+  session,
+  routing,
+  registry,
+  auth,
+  security,
+  logging,
+  extensions,
+} as const;
 
 /** The one schema of the configuration: types, defaults, checks and documentation all come from it. */
 export const configSchema = z.strictObject(sections);
@@ -322,25 +336,6 @@ type DeepReadonly<T> = T extends readonly (infer Item)[]
 
 /** Complete and checked. Made by load.ts only. */
 export type Config = DeepReadonly<z.output<typeof configSchema>>;
-
-function whole(least: number, most: number) {
-  const rule = `must be a whole number from ${least} to ${most}`;
-  return z.number({ error: rule }).int(rule).min(least, rule).max(most, rule);
-}
-
-function ratio(least: number, most: number) {
-  const rule = `must be a number from ${least} to ${most}`;
-  return z.number({ error: rule }).min(least, rule).max(most, rule);
-}
-
-function onOff() {
-  return z.boolean({ error: "must be true or false" });
-}
-
-function text(what: string) {
-  const rule = `must be ${what}`;
-  return z.string({ error: rule }).min(1, rule).max(limits.idMaxBytes, rule);
-}
 
 function postgresUrlRule(): string {
   return "must be a URL that begins with postgres:// or postgresql://";

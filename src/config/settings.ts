@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { assert } from "../platform/assert.js";
-import { type Config, type SettingNote, sections, settingNotes } from "./schema.js";
+import { type SettingNote, settingNotes } from "./rules.js";
+import { type Config, sections } from "./schema.js";
 
 /** How a value is written as text, in the environment and in flags. `list` cannot be. */
 export type SettingKind = "number" | "boolean" | "text" | "list";
@@ -54,6 +55,7 @@ function describe(section: string, key: string, schema: z.ZodType): Setting {
   const note = settingNotes.get(schema);
   assert(note !== undefined, `setting ${section}.${key} has a note`);
   const kind = kindOf(schema);
+  const table = snakeCase(section);
   const snakeKey = snakeCase(key);
   const fallback = schema.safeParse(undefined);
   assert(fallback.success, `setting ${section}.${key} has a default or may be absent`);
@@ -62,8 +64,8 @@ function describe(section: string, key: string, schema: z.ZodType): Setting {
     path: `${section}.${key}`,
     section,
     key,
-    tomlPath: `${section}.${snakeKey}`,
-    env: kind === "list" ? undefined : `MCPC_${section}__${snakeKey}`.toUpperCase(),
+    tomlPath: `${table}.${snakeKey}`,
+    env: kind === "list" ? undefined : `MCPC_${table}__${snakeKey}`.toUpperCase(),
     kind,
     fallback: fallback.data,
     check: (value) => {

@@ -24,7 +24,7 @@ export type Distinct = { readonly events: readonly NewEvent[]; readonly spokenFo
  * What may go into one statement. A producer's events reach the store in the order they came, because its resume point says of everything below that it is
  * resolved: once an item may be left undecided by the event that speaks for it, later events of its producer wait for the next statement.
  */
-export function distinctEvents(items: readonly Pending[]): Distinct {
+export function distinctEvents(items: readonly { readonly event: NewEvent }[]): Distinct {
   const events: NewEvent[] = [];
   const spokenForBy: number[] = [];
   /** By id alone, which is nearly always enough; of ids that several MCPs use at once, the first stands here and the others in indexByKey. */

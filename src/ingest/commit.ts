@@ -1,12 +1,13 @@
-import type { NewEvent, Outcome } from "../interaction/event.js";
+import type { NewEvent, Outcome, Source } from "../interaction/event.js";
 import { assert } from "../platform/assert.js";
 import { backoffMs } from "../platform/backoff.js";
 import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
 import type { Rng } from "../platform/rng.js";
-import { StoreFault } from "../store/store.js";
-import { distinctEvents, noSpeaker, outcomeBehind, takeItems } from "./batch.js";
+import type { StoreFault } from "../store/store.js";
+import { takeItems } from "./batch.js";
+import { bisect, decide, poisonOf, toFault } from "./decide.js";
 import { type CommitTiming, type Pending, PendingQueue } from "./pending.js";
 
 export type CommitDeps = {
@@ -37,6 +38,7 @@ export class CommitQueue {
   readonly #lanes: readonly Lane[];
   #pendingEvents = 0;
   #pendingBytes = 0;
+  readonly #pendingBySource: Record<Source, number> = { grpc: 0, http: 0, redis: 0, table: 0 };
   #isAvailable = true;
   #isClosed = false;
   readonly #waitingForRoom = new Set<() => void>();
@@ -44,7 +46,12 @@ export class CommitQueue {
 
   constructor(deps: CommitDeps) {
     this.#deps = deps;
-    this.#lanes = Array.from({ length: deps.laneCount }, () => ({ queue: new PendingQueue(), isBusy: false, isScheduled: false }));
+    this.#lanes = Array.from({ length: deps.laneCount }, () => ({
+      queue: new PendingQueue(),
+      isBusy: false,
+      isScheduled: false,
+      committingSinceMs: undefined,
+    }));
   }
 
   get pendingEvents(): number {
@@ -53,6 +60,21 @@ export class CommitQueue {
 
   get pendingBytes(): number {
     return this.#pendingBytes;
+  }
+
+  /** Of the pending events, those that came in this way. */
+  pendingOf(source: Source): number {
+    return this.#pendingBySource[source];
+  }
+
+  /** When the oldest pending event was received.     Units: monotonic ms; undefined when none is pending. */
+  get oldestReceivedAtMs(): number | undefined {
+    let oldestMs: number | undefined;
+    for (const { queue, committingSinceMs } of this.#lanes) {
+      const receivedAtMs = committingSinceMs ?? queue.peek()?.receivedAtMs;
+      if (receivedAtMs !== undefined && (oldestMs === undefined || receivedAtMs < oldestMs)) oldestMs = receivedAtMs;
+    }
+    return oldestMs;
   }
 
   /** Whether the last commit reached the store. */
@@ -91,6 +113,7 @@ export class CommitQueue {
     target.queue.push(pending);
     this.#pendingEvents += 1;
     this.#pendingBytes += pending.event.costBytes;
+    this.#pendingBySource[pending.event.source] += 1;
     this.#schedule(lane, target);
   }
 
@@ -116,49 +139,21 @@ export class CommitQueue {
     while (lane.queue.size > 0 && !this.#isClosed) {
       const items = takeItems(lane.queue, limits.commitMaxEvents, limits.commitMaxBytes);
       const startedAtMs = this.#deps.clock.monotonicMs();
-      const outcomes = await this.#decide(index, items);
+      lane.committingSinceMs = items[0]?.receivedAtMs;
+      const outcomes = await decide(items, (events) => this.#commit(index, events));
       if (outcomes === undefined) break;
+      lane.committingSinceMs = undefined;
       const commitMs = this.#deps.clock.monotonicMs() - startedAtMs;
       const queueWaitMs = startedAtMs - (items[0]?.receivedAtMs ?? startedAtMs);
-      for (const item of items) this.#pendingBytes -= item.event.costBytes;
+      for (const { event } of items) {
+        this.#pendingBytes -= event.costBytes;
+        this.#pendingBySource[event.source] -= 1;
+      }
       this.#pendingEvents -= items.length;
       this.#deps.settle(items, outcomes, { queueWaitMs, commitMs, batchEvents: items.length });
       this.#announceRoom();
     }
     lane.isBusy = false;
-  }
-
-  /**
-   * An outcome for every item. An id that stands more than once goes to the store once; items about which its outcome proves nothing are asked about
-   * after it, and before any later event of their producer: see distinctEvents. Each round decides at least one item, and all that follow from it, and
-   * rounds are few: one more for each session or refused content that shares an id with another.
-   */
-  async #decide(lane: number, items: readonly Pending[]): Promise<ReadonlyMap<Pending, Outcome> | undefined> {
-    const decided = new Map<Pending, Outcome>();
-    let open = items;
-    while (open.length > 0) {
-      const { events, spokenForBy } = distinctEvents(open);
-      const outcomes = await this.#commit(lane, events);
-      if (outcomes === undefined) return undefined;
-      const undecided: Pending[] = [];
-      let next = 0;
-      for (const item of open) {
-        const index = spokenForBy[next] ?? noSpeaker;
-        next += 1;
-        if (index === noSpeaker) {
-          undecided.push(item);
-          continue;
-        }
-        const speaker = events[index];
-        const answer = outcomes[index];
-        assert(speaker !== undefined && answer !== undefined, "the store answers every event");
-        const outcome = item.event === speaker ? answer : outcomeBehind(speaker, answer, item.event);
-        if (outcome === undefined) undecided.push(item);
-        else decided.set(item, outcome);
-      }
-      open = undecided;
-    }
-    return decided;
   }
 
   /** Outcomes of all events, however long it takes; undefined only when the queue was closed before. */
@@ -170,26 +165,20 @@ export class CommitQueue {
         return outcomes;
       } catch (thrown) {
         const fault = toFault(thrown);
-        if (fault.kind === "poison") return this.#bisect(lane, events, fault);
+        if (fault.kind === "poison") {
+          return bisect(
+            events,
+            (half) => this.#commit(lane, half),
+            (event) => this.#bury(event, fault),
+          );
+        }
         await this.#waitAfter(fault, attempt);
       }
     }
     return undefined;
   }
 
-  /** Halves the batch until the event that the store refuses stands alone; that one becomes a dead letter, its neighbours are stored. */
-  async #bisect(lane: number, events: readonly NewEvent[], fault: StoreFault): Promise<readonly Outcome[] | undefined> {
-    const [only, second] = events;
-    if (only === undefined) return [];
-    if (second === undefined) return this.#bury(only, fault);
-    const middle = Math.ceil(events.length / 2);
-    const left = await this.#commit(lane, events.slice(0, middle));
-    const right = left && (await this.#commit(lane, events.slice(middle)));
-    return left && right && [...left, ...right];
-  }
-
   async #bury(event: NewEvent, fault: StoreFault): Promise<readonly Outcome[] | undefined> {
-    const description = `the store refused it (${fault.code}): ${fault.message}`;
     this.#deps.log.warn(
       { eventId: event.eventId, mcpId: event.mcpId, code: fault.code, err: fault.cause },
       "event set aside as a dead letter",
@@ -197,7 +186,7 @@ export class CommitQueue {
     for (let attempt = 0; !this.#isClosed; attempt += 1) {
       try {
         await this.#deps.setAside(event, `${fault.code}: ${fault.message}`);
-        return [{ kind: "poison", description }];
+        return [poisonOf(fault)];
       } catch (thrown) {
         await this.#waitAfter(toFault(thrown), attempt);
       }
@@ -230,10 +219,10 @@ export class CommitQueue {
   }
 }
 
-type Lane = { readonly queue: PendingQueue; isBusy: boolean; isScheduled: boolean };
-
-/** What the store throws is a StoreFault; anything else is a bug of ours that one event of the batch has found, and is handled as its poison. */
-function toFault(thrown: unknown): StoreFault {
-  if (thrown instanceof StoreFault) return thrown;
-  return new StoreFault("poison", "INTERNAL", "internal error while storing the event", thrown);
-}
+type Lane = {
+  readonly queue: PendingQueue;
+  isBusy: boolean;
+  isScheduled: boolean;
+  /** When the oldest event of the commit under way was received. */
+  committingSinceMs: number | undefined;
+};

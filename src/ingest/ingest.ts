@@ -11,9 +11,13 @@ import { createSettle, type Settle } from "./settle.js";
 export type Ingest = {
   /** Judges an event by the clock of this moment; a refusal is counted. */
   readonly accept: (bearer: Bearer, draft: Draft) => Accepted | Refused;
+  /** The same, but a refusal is not counted: for callers who may judge the same event again. */
+  readonly judge: (bearer: Bearer, draft: Draft) => Accepted | Refused;
   /** Judges an event as if for storing, but whatever its age, and counts nothing: to compare it with what is stored. */
   readonly compare: (bearer: Bearer, draft: Draft) => Accepted | Refused;
   readonly queue: CommitQueue;
+  /** Counts, and tells the followers, what was committed in a transaction beside the queue (decide.ts). Once per event, after the COMMIT. */
+  readonly settle: Settle["settle"];
   readonly follow: Settle["follow"];
   readonly countRefused: Settle["countRefused"];
   readonly tally: Settle["tally"];
@@ -46,11 +50,13 @@ export function createIngest(deps: IngestDeps): Ingest {
   return {
     accept: (bearer, draft) => {
       const judged = accept(deps, bearer, draft, deps.clock.nowMs());
-      if (judged.kind === "refused") settle.countRefused(judged.verdict);
+      if (judged.kind === "refused") settle.countRefused(judged.verdict, bearer.source);
       return judged;
     },
+    judge: (bearer, draft) => accept(deps, bearer, draft, deps.clock.nowMs()),
     compare: (bearer, draft) => accept(timeless, bearer, draft, deps.clock.nowMs()),
     queue,
+    settle: settle.settle,
     follow: settle.follow,
     countRefused: settle.countRefused,
     tally: settle.tally,

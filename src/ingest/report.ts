@@ -33,7 +33,7 @@ export async function reportOnce(
     for (const { event, i } of accepted) {
       if (verdicts[i] !== undefined) continue;
       const verdict = createVerdict(event, status, { retryAfterMs: limits.storeBackoff.maxMs });
-      ingest.countRefused(verdict);
+      ingest.countRefused(verdict, event.source);
       verdicts[i] = verdict;
     }
   }

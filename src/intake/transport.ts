@@ -13,6 +13,8 @@ export type TransportFigures = {
   readonly refused: number;
   /** Taken out of the way after too many deliveries, or because they cannot be read. They are kept. */
   readonly deadLettered: number;
+  /** Lost on the way before they could be taken, as far as what it reads from tells: trimmed from a stream, for example. Absent where that cannot happen. */
+  readonly dropped?: number;
   /** Reports that wait to be taken: entries of a stream, rows of a table, requests under way. Undefined while unknown. */
   readonly depth: number | undefined;
   /** Age of the oldest report that waits.     Units: ms. Undefined while unknown. */

@@ -1,3 +1,4 @@
+import { redisLimits } from "./redis-limits.js";
 import { reporterLimits } from "./reporter-limits.js";
 
 /**
@@ -210,39 +211,6 @@ export const limits = {
   outboxMaxBytes: 256 * 1024 * 1024,
   /** Largest batch frame a client writes: far below frameMaxBytes, so that one lost stream does not cost megabytes again. */
   clientFrameMaxBytes: 1024 * 1024,
-  /** Encoded events that a spool holds by default: an hour at 700 events of 400 bytes a second. Its file is about a quarter larger. */
-  spoolMaxBytes: 1024 * 1024 * 1024,
-  /** Events that a spool holds by default: twice an outage of a million events. */
-  spoolMaxEvents: 2_000_000,
-  /** Age of an event in a spool by default, as documented for the reporter: 7 days. */
-  spoolMaxAgeMs: 7 * 24 * 60 * 60_000,
-  /** Events, and bytes of them, that wait in memory for the disk under a spool: a second of a disk that hangs. */
-  spoolPendingMaxEvents: 50_000,
-  spoolPendingMaxBytes: 32 * 1024 * 1024,
-  /** Share of that which progress may fill, so that a slow disk costs progress first. */
-  spoolPendingProgressShare: 0.5,
-  /** Events, and bytes of them, in one transaction of a spool: its dirty pages stay far below the number above which LMDB spills them. */
-  spoolCommitMaxEvents: 2_000,
-  spoolCommitMaxBytes: 4 * 1024 * 1024,
-  /** Encoded bytes that one read of a spool hands out, unless the first event alone is larger. */
-  spoolPageMaxBytes: 8 * 1024 * 1024,
-  /** Events, and bytes of them, that are set aside in a spool: enough to see what is refused and why. */
-  spoolSetAsideMaxEvents: 10_000,
-  spoolSetAsideMaxBytes: 64 * 1024 * 1024,
-  /** Longest reason of a set-aside event.     Unit: bytes of UTF-8. */
-  spoolReasonMaxBytes: 512,
-  /** How often a spool looks for events that are too old: of an age of days, a minute is nothing. */
-  spoolSweepIntervalMs: 60_000,
-  /** Events that a spool drops or sets aside for age or room in one transaction: some milliseconds of the caller's thread. */
-  spoolSweepMaxEvents: 1_000,
-  /** How long after a refusal of the disk a spool tries again what may be tried again. */
-  spoolRetryMs: 1_000,
-  /** Lines in the log about one kind of trouble of a spool: one in this time at most, with the number of those in between. */
-  spoolTroubleIntervalMs: 10_000,
-  /** How often the holder of a spool shows that it lives, to processes that cannot see it: those of other hosts or containers. */
-  spoolHolderBeatMs: 5_000,
-  /** A holder on another host that has not shown itself for so long is gone: six missed beats. */
-  spoolHolderGoneMs: 30_000,
   /** How long a closing client session waits for its last acks. */
   clientCloseMaxMs: 30_000,
   /** Longest grpc-message of a refusal, in UTF-16 units; it travels percent-encoded in a header. */
@@ -360,6 +328,22 @@ export const limits = {
   leaseCalmBeats: 20,
   /** How often each coordinator looks for changes that others made to the registry, and how late a revoked key may still pass. */
   registryPollMs: 500,
+  /** Longest text of a report in the shared table that is read: JSON takes up to four times what the event does as Protocol Buffers. Unit: bytes. */
+  tableReportMaxBytes: 1024 * 1024,
+  /** Bytes of reports taken from the shared table in one transaction: what a drain may hold in memory, a few times over. */
+  tableBatchMaxBytes: 4 * 1024 * 1024,
+  /** How much of a refused row of the shared table is kept, so that a row of a gigabyte can be set aside at all. Unit: characters. */
+  tableAsideMaxChars: 4 * 1024 * 1024,
+  /** Rows of the shared table that are counted exactly; above it, that there are as many is what is known. */
+  tableDepthMaxCount: 100_000,
+  /** A pass over the shared table begins again at its oldest row after this time, however much is left: ids may be committed in another order. */
+  tablePassMaxMs: 60_000,
+  /** Events that our client's database transport holds: four statements of them. */
+  databaseQueueMax: 2_000,
+  /** Events in one INSERT of it: a second's worth of a busy MCP. */
+  databaseBatchMax: 500,
+  /** Characters of JSON in one INSERT of it: what one transaction on the other side takes out. */
+  databaseBatchMaxChars: 4 * 1024 * 1024,
   /** How often leases are renewed and judged. */
   leaseTickMs: 1_000,
   /** Leases renewed, and registrations made by Hello, in one transaction. */
@@ -384,4 +368,5 @@ export const limits = {
   healthFallCount: 3,
   healthRiseCount: 2,
   ...reporterLimits,
+  ...redisLimits,
 } as const;

@@ -1,14 +1,12 @@
-import { inArray } from "drizzle-orm";
 import type { NewEvent, Outcome } from "../interaction/event.js";
 import { assert } from "../platform/assert.js";
 import { limits } from "../platform/limits.js";
 import { appendManySql, appendOneSql } from "./append-sql.js";
-import { arrays, claimColumns, claimKey, claimsOf, eventColumns, scalars, shareColumns } from "./batch-columns.js";
-import type { Pool } from "./connect.js";
+import { arrays, type Column, claimColumns, claimKey, claimsOf, eventColumns, scalars, shareColumns } from "./batch-columns.js";
+import type { Runner } from "./connect.js";
 import { findStored } from "./find-events.js";
 import { foldBatch } from "./fold-batch.js";
 import { StoreFault } from "./store.js";
-import { producerTable } from "./tables.js";
 
 type AppendRow = { readonly stored_at: number; readonly is_owned: boolean };
 
@@ -20,25 +18,36 @@ const uniqueViolation = "23505";
  * refused as a whole and leaves nothing behind; then it is sifted with two reads, and the rest is committed. After a repetition the lane sifts
  * before it commits for a while: repetitions come in numbers, after a reconnect, and a refused statement leaves dead rows.
  */
-export function createAppend(pool: Pool, laneCount: number): (lane: number, events: readonly NewEvent[]) => Promise<readonly Outcome[]> {
-  /** Per lane: how many batches more are sifted first. */
-  const wary = new Array<number>(laneCount).fill(0);
-  return async (lane, events) => {
-    const outcomes = new Map<NewEvent, Outcome>();
-    let rest = isAscending(events) ? events : [...events].sort((a, b) => (a.eventId < b.eventId ? -1 : 1));
-    for (let attempt = 0; attempt < limits.appendMaxAttempts; attempt += 1) {
-      const wariness = wary[lane] ?? 0;
-      if (attempt > 0 || wariness > 0) {
-        const hasRepeats = await sift(pool, rest, outcomes);
-        rest = rest.filter((event) => !outcomes.has(event));
-        wary[lane] = hasRepeats ? limits.siftAfterRepeatBatches : Math.max(0, wariness - 1);
-      }
-      const stored = rest.length === 0 ? undefined : await tryAppend(pool, rest);
-      if (rest.length > 0 && stored === undefined) continue;
-      return events.map((event) => outcomes.get(event) ?? stored ?? unanswered());
-    }
-    throw new StoreFault("transient", "CONTENDED", `a batch met new repetitions ${limits.appendMaxAttempts} times`);
+export function createAppend(
+  runner: Runner,
+  laneCount: number,
+): (lane: number, events: readonly NewEvent[]) => Promise<readonly Outcome[]> {
+  const wariness = Array.from({ length: laneCount }, (): Wariness => ({ batches: 0 }));
+  return (lane, events) => {
+    const own = wariness[lane];
+    assert(own !== undefined, "lane exists");
+    return appendEvents(runner, own, events);
   };
+}
+
+/** How many batches more are sifted before they are written. */
+export type Wariness = { batches: number };
+
+/** The same for any runner. In a transaction each statement runs behind a savepoint of its own, so that a refused one leaves the transaction usable. */
+export async function appendEvents(runner: Runner, wariness: Wariness, events: readonly NewEvent[]): Promise<readonly Outcome[]> {
+  const outcomes = new Map<NewEvent, Outcome>();
+  let rest = isAscending(events) ? events : [...events].sort((a, b) => (a.eventId < b.eventId ? -1 : 1));
+  for (let attempt = 0; attempt < limits.appendMaxAttempts; attempt += 1) {
+    if (attempt > 0 || wariness.batches > 0) {
+      const hasRepeats = await sift(runner, rest, outcomes);
+      rest = rest.filter((event) => !outcomes.has(event));
+      wariness.batches = hasRepeats ? limits.siftAfterRepeatBatches : Math.max(0, wariness.batches - 1);
+    }
+    const stored = rest.length === 0 ? undefined : await tryAppend(runner, rest);
+    if (rest.length > 0 && stored === undefined) continue;
+    return events.map((event) => outcomes.get(event) ?? stored ?? unanswered());
+  }
+  throw new StoreFault("transient", "CONTENDED", `a batch met new repetitions ${limits.appendMaxAttempts} times`);
 }
 
 function unanswered(): never {
@@ -46,10 +55,10 @@ function unanswered(): never {
 }
 
 /** Commits all of the events, or none: undefined when one of them is stored already, or its session superseded. */
-async function tryAppend(pool: Pool, events: readonly NewEvent[]): Promise<Outcome | undefined> {
+async function tryAppend(runner: Runner, events: readonly NewEvent[]): Promise<Outcome | undefined> {
   const { text, parameters } = statementOf(events);
   try {
-    const [row] = await pool.run(({ sql }) => sql.unsafe<AppendRow[]>(text, parameters, { prepare: true }));
+    const [row] = await runner.run(({ sql }) => sql.unsafe<AppendRow[]>(text, parameters, { prepare: true }));
     assert(row !== undefined, "the append statement returns one row");
     return row.is_owned ? { kind: "stored", storedAtMs: Math.floor(row.stored_at) } : undefined;
   } catch (thrown) {
@@ -80,12 +89,12 @@ function statementOf(events: readonly NewEvent[]): Statement {
 }
 
 /** Adds an outcome for every event that must not be committed again, or at all. Returns whether any of them was stored before. */
-async function sift(pool: Pool, events: readonly NewEvent[], outcomes: Map<NewEvent, Outcome>): Promise<boolean> {
-  const held = await heldClaims(pool, events);
+async function sift(runner: Runner, events: readonly NewEvent[], outcomes: Map<NewEvent, Outcome>): Promise<boolean> {
+  const held = await heldClaims(runner, events);
   const live = events.filter((event) => event.epoch === 0 || held.has(claimKey(event)));
   for (const event of events) if (event.epoch !== 0 && !held.has(claimKey(event))) outcomes.set(event, { kind: "fenced" });
   if (live.length === 0) return false;
-  const before = new Map((await findStored(pool, live)).map((row) => [`${row.eventId} ${row.mcpId}`, row]));
+  const before = new Map((await findStored(runner, live)).map((row) => [`${row.eventId} ${row.mcpId}`, row]));
   for (const event of live) {
     const row = before.get(`${event.eventId} ${event.mcpId}`);
     if (row === undefined) continue;
@@ -96,15 +105,15 @@ async function sift(pool: Pool, events: readonly NewEvent[], outcomes: Map<NewEv
   return before.size > 0;
 }
 
+const producerColumns: readonly Column<string>[] = [{ name: "producer_id", type: "text", isOptional: false, of: (id) => id }];
+const heldSql = 'SELECT producer_id AS "producerId", epoch::float8 AS epoch FROM producer WHERE producer_id = ANY($1::text[])';
+
 /** Those of the events' claims whose epoch is the producer's newest. */
-async function heldClaims(pool: Pool, events: readonly NewEvent[]): Promise<ReadonlySet<string>> {
+async function heldClaims(runner: Runner, events: readonly NewEvent[]): Promise<ReadonlySet<string>> {
   const producerIds = [...new Set(events.filter((event) => event.epoch !== 0).map((event) => event.producerId))];
   if (producerIds.length === 0) return new Set();
-  const rows = await pool.run(({ db }) =>
-    db
-      .select({ producerId: producerTable.producerId, epoch: producerTable.epoch })
-      .from(producerTable)
-      .where(inArray(producerTable.producerId, producerIds)),
+  const rows = await runner.run(({ sql }) =>
+    sql.unsafe<{ producerId: string; epoch: number }[]>(heldSql, [...arrays(producerColumns, producerIds)], { prepare: true }),
   );
   return new Set(rows.map(claimKey));
 }

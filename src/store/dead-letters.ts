@@ -21,6 +21,6 @@ function frameOf(event: NewEvent): Buffer {
 }
 
 /** Text without NUL and lone surrogates. */
-function storable(text: string): string {
+export function storable(text: string): string {
   return text.replaceAll("\0", "\uFFFD").replaceAll(/\p{Surrogate}/gu, "\uFFFD");
 }

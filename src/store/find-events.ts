@@ -1,48 +1,45 @@
-import { and, gte, inArray, lte } from "drizzle-orm";
 import { assert } from "../platform/assert.js";
-import type { Pool } from "./connect.js";
+import { arrays, type Column } from "./batch-columns.js";
+import type { Runner } from "./connect.js";
 import type { StoredEventRef } from "./store.js";
-import { eventTable } from "./tables.js";
 
 /** A stored event's key with what its content was. */
 export type FoundEvent = StoredEventRef & { readonly mcpId: string };
 
+type FoundRow = { readonly event_id: string; readonly mcp_id: string; readonly digest: string; readonly received_ms: number };
+
+const idColumns: readonly Column<string>[] = [{ name: "event_id", type: "uuid", isOptional: false, of: (id) => id }];
+const mcpColumns: readonly Column<string>[] = [{ name: "mcp_id", type: "text", isOptional: false, of: (id) => id }];
+
+// The bounds say nothing new; partitions are pruned by them, and not by a list of ids.
+const findSql = `
+SELECT event_id, mcp_id, digest, floor(extract(epoch FROM received_at) * 1000)::float8 AS received_ms FROM interaction_event
+WHERE event_id >= $1::text::uuid AND event_id <= $2::text::uuid AND event_id = ANY($3::uuid[]) AND mcp_id = ANY($4::text[])`;
+
 /** Those of the events' keys that are stored, in any order. */
 export async function findStored(
-  pool: Pool,
+  runner: Runner,
   keys: readonly { readonly eventId: string; readonly mcpId: string }[],
 ): Promise<readonly FoundEvent[]> {
   const ids = keys.map((key) => key.eventId).sort();
   const mcpIds = [...new Set(keys.map((key) => key.mcpId))];
   const [first, last] = [ids[0], ids.at(-1)];
   assert(first !== undefined && last !== undefined, "there is something to find");
-  const rows = await pool.run(({ db }) =>
-    db
-      .select({ eventId: eventTable.eventId, mcpId: eventTable.mcpId, digest: eventTable.digest, receivedAt: eventTable.receivedAt })
-      .from(eventTable)
-      // The bounds say nothing new; partitions are pruned by them, and not by a list of ids.
-      .where(
-        and(
-          gte(eventTable.eventId, first),
-          lte(eventTable.eventId, last),
-          inArray(eventTable.eventId, ids),
-          inArray(eventTable.mcpId, mcpIds),
-        ),
-      ),
-  );
+  const parameters = [first, last, ...arrays(idColumns, ids), ...arrays(mcpColumns, mcpIds)];
+  const rows = await runner.run(({ sql }) => sql.unsafe<FoundRow[]>(findSql, parameters, { prepare: true }));
   return rows.map((row) => ({
-    eventId: row.eventId,
-    mcpId: row.mcpId,
+    eventId: row.event_id,
+    mcpId: row.mcp_id,
     digest: row.digest.replaceAll("-", ""),
-    storedAtMs: Math.floor(row.receivedAt / 1000),
+    storedAtMs: row.received_ms,
   }));
 }
 
 /** See Store.findEvents. */
-export async function findEvents(pool: Pool, mcpId: string, eventIds: readonly string[]): Promise<readonly StoredEventRef[]> {
+export async function findEvents(runner: Runner, mcpId: string, eventIds: readonly string[]): Promise<readonly StoredEventRef[]> {
   if (eventIds.length === 0) return [];
   const found = await findStored(
-    pool,
+    runner,
     eventIds.map((eventId) => ({ eventId, mcpId })),
   );
   return found.map(({ eventId, digest, storedAtMs }) => ({ eventId, digest, storedAtMs }));

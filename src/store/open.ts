@@ -22,6 +22,7 @@ import { readEvents, readInteraction } from "./read-interaction.js";
 import { createRegistryStore } from "./registry.js";
 import { exchangeDigests, readRouterStates, saveRouterState, withdrawDigest } from "./router-state.js";
 import { listRoutingChanges, readRoutingConfig, writeRoutingConfig } from "./routing-config.js";
+import { createSharedTableStore } from "./shared-table.js";
 import { type Store, StoreFault } from "./store.js";
 import { tallyInteractions } from "./tally-interactions.js";
 import { connectError, describeTarget, parseTarget, type Target } from "./target.js";
@@ -64,6 +65,7 @@ async function openPostgres(options: StoreOptions, target: Target): Promise<Stor
       ...(server.commit === "off" ? { synchronous_commit: "on" } : {}),
     };
     const lanes = createPool({ ...common, name: "mcp-coordinator lanes", maxConnections: limits.storeLanes, settings });
+    const table = createPool({ ...common, name: "mcp-coordinator shared table", maxConnections: 1, settings });
     const lead = createPool({ ...common, name: "mcp-coordinator lead", maxConnections: 1, settings: {} });
     return createStore(options, {
       kind: "postgres",
@@ -72,8 +74,9 @@ async function openPostgres(options: StoreOptions, target: Target): Promise<Stor
       laneCount: limits.storeLanes,
       lanes,
       queries,
+      table,
       close: async () => {
-        await Promise.all([lanes.close(), queries.close(), lead.close()]);
+        await Promise.all([lanes.close(), queries.close(), table.close(), lead.close()]);
       },
     });
   } catch (thrown) {
@@ -103,7 +106,7 @@ async function openEmbedded(options: StoreOptions): Promise<Store> {
     "acknowledged events survive a crash of the process, but not a power cut; use a Postgres for production";
   // The lock of the data directory admits one process.
   const alone = async (): Promise<boolean> => true;
-  return createStore(options, { kind: "embedded", promise, laneCount: 1, holdLead: alone, lanes: pool, queries: pool, close });
+  return createStore(options, { kind: "embedded", promise, laneCount: 1, holdLead: alone, lanes: pool, queries: pool, table: pool, close });
 }
 
 function poolOptions(options: StoreOptions, target: Target): Pick<PoolOptions, "target" | "watchdogMs" | "clock" | "log"> {
@@ -111,10 +114,15 @@ function poolOptions(options: StoreOptions, target: Target): Pick<PoolOptions, "
 }
 
 /** What both stores differ in. */
-type Parts = Pick<Store, "kind" | "promise" | "laneCount" | "holdLead" | "close"> & { readonly lanes: Pool; readonly queries: Pool };
+type Parts = Pick<Store, "kind" | "promise" | "laneCount" | "holdLead" | "close"> & {
+  readonly lanes: Pool;
+  readonly queries: Pool;
+  /** Of the shared table: its transactions must not keep streams waiting for a lane. */
+  readonly table: Pool;
+};
 
 function createStore(options: StoreOptions, parts: Parts): Store {
-  const { lanes, queries, ...rest } = parts;
+  const { lanes, queries, table, ...rest } = parts;
   const append = createAppend(lanes, parts.laneCount);
   const openings = createOpenings(queries);
   return {
@@ -153,6 +161,7 @@ function createStore(options: StoreOptions, parts: Parts): Store {
     readRouterStates: (maxCount) => readRouterStates(queries, maxCount),
     readRejections: (position) => readRejections(queries, position),
     ...createRegistryStore(queries),
+    ...createSharedTableStore(table),
     maintain: async (nowMs) => {
       const report = await maintain(queries, options, nowMs);
       if (parts.kind === "embedded") await vacuum(queries);

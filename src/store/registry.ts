@@ -3,6 +3,7 @@ import type { TransactionSql } from "postgres";
 import type { McpConfig } from "../interaction/mcp-config.js";
 import { assert } from "../platform/assert.js";
 import type { Pool } from "./connect.js";
+import { inTransaction } from "./in-transaction.js";
 import { bumpRevision, lockedMcps, lockMcp, writeHistory } from "./registry-change.js";
 import { changeLeases } from "./registry-leases.js";
 import { readLeaseBeats, readMcpChanges, readMcpStanding, recordMcpConfigAcks } from "./registry-reads.js";
@@ -37,11 +38,6 @@ export function createRegistryStore(pool: Pool): RegistryStore {
     readLeaseBeats: () => readLeaseBeats(pool),
     readMcpStanding: (mcpId, maxCount, historyCount) => readMcpStanding(pool, mcpId, maxCount, historyCount),
   };
-}
-
-function inTransaction<T>(pool: Pool, work: (sql: TransactionSql) => Promise<T>): Promise<T> {
-  // The driver's type says that arrays of promises are unwrapped; `work` gives none.
-  return pool.run(async ({ sql }) => (await sql.begin(work)) as T);
 }
 
 /** See RegistryStore.registerMcp. The counter's row is locked first, so two coordinators that register one name take turns. */

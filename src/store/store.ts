@@ -9,6 +9,7 @@ import type {
   StoredRoutingConfig,
 } from "./decision-row.js";
 import type { RegistryStore } from "./registry-rows.js";
+import type { SharedTableStore } from "./waiting-reports.js";
 
 /** What the caller of a store should do about a failure; decided from SQLSTATE or the socket error, in fault.ts. */
 export type StoreFaultKind =
@@ -176,83 +177,88 @@ export type MaintenanceReport = {
  * Everything durable. One implementation over postgres.js; `kind` tells what stands behind it.
  * Errors: every function throws StoreFault, and nothing else but bugs of ours.
  */
-export type Store = RegistryStore & {
-  readonly kind: "embedded" | "postgres";
-  /** One line for people: which store, where, and what it promises. Holds no password. */
-  readonly promise: string;
-  /** How many appends may run at once; a producer's events always take the same lane. */
-  readonly laneCount: number;
-  /**
-   * Commits a batch in one statement. Resolves only after COMMIT, with one outcome per event in the order given ("poison" never among them).
-   * `events`: 1..commitMaxEvents with distinct (eventId, mcpId). `lane`: 0..laneCount-1.
-   */
-  readonly append: (lane: number, events: readonly NewEvent[]) => Promise<readonly Outcome[]>;
-  /**
-   * Bumps the producer's epoch, which fences older sessions, and reads its resume point: one statement. Undefined, and nothing changed, when the
-   * producer belongs to another MCP.
-   */
-  readonly openProducer: (
-    producerId: string,
-    mcpId: string,
-    sessionId: string,
-    coordinatorId: string,
-  ) => Promise<ProducerOpened | undefined>;
-  /** Resume point of a producer, or undefined when it is unknown. `mcpId` undefined means any. */
-  readonly readProducer: (producerId: string, mcpId: string | undefined) => Promise<bigint | undefined>;
-  /** Epochs in force, by producer; unknown producers are missing. At most `limits.fenceCheckMaxCount` ids. */
-  readonly readEpochs: (producerIds: readonly string[]) => Promise<ReadonlyMap<string, number>>;
-  /** Keeps an event that the store refused. */
-  readonly setAside: (event: NewEvent, reason: string) => Promise<void>;
-  readonly findEvents: (mcpId: string, eventIds: readonly string[]) => Promise<readonly StoredEventRef[]>;
-  /** Tallies of some interactions of one MCP, of one moment, in any order; those with neither events nor a merged row are missing. */
-  readonly tallyInteractions: (mcpId: string, interactionIds: readonly string[]) => Promise<readonly InteractionTally[]>;
-  readonly readInteraction: (mcpId: string, interactionId: string) => Promise<Interaction | undefined>;
-  /** Oldest event_id first, at most `maxCount`. */
-  readonly readEvents: (mcpId: string, interactionId: string, maxCount: number) => Promise<readonly StoredEvent[]>;
-  /** Newest last event first, at most `count`, strictly after `cursor`. */
-  readonly listInteractions: (filter: InteractionFilter, count: number, cursor: ListCursor | undefined) => Promise<readonly Interaction[]>;
-  readonly readPerformance: (mcpId: string | undefined, startMs: number, endMs: number) => Promise<PerformanceMetrics>;
-  readonly countInteractions: (mcpId: string | undefined) => Promise<InteractionCounts>;
-  /** A random key made once per database, shared by all coordinators on it; for pseudonyms when none is configured. 64 hex digits. */
-  readonly instanceKey: () => Promise<string>;
-  /** Whether this process may take the next term at once: it holds the lock of the publisher, or no other process can be there. */
-  readonly holdLead: () => Promise<boolean>;
-  /** Takes a new fencing term for publishing. Publications with an older term are refused from then on. */
-  readonly acquireTerm: () => Promise<{ readonly term: number; readonly version: number }>;
-  /** Stores a publication; false when a newer term exists, and then nothing is stored. */
-  readonly publish: (publication: Publication) => Promise<boolean>;
-  /** The newest publication. */
-  readonly readPublication: () => Promise<Publication | undefined>;
-  /** Upserts the last ack per producer and appends to the ack log. */
-  readonly recordAcks: (acks: readonly AckedRoutes[]) => Promise<void>;
-  readonly listAcks: (maxCount: number) => Promise<readonly AckedRoutes[]>;
-  /** Keeps decisions, at most some hundred at once. One that is stored already stays as it is. */
-  readonly recordDecisions: (decisions: readonly StoredDecision[]) => Promise<void>;
-  /** Adds what is known of the ends of decisions. At most one of each decision and MCP in a call. */
-  readonly recordOutcomes: (outcomes: readonly StoredOutcome[]) => Promise<void>;
-  /** `decisionId`: a canonical UUID version 7. */
-  readonly readDecision: (decisionId: string) => Promise<DecisionWithOutcome | undefined>;
-  /** Oldest first, at most `count`, strictly after `afterId`. */
-  readonly listDecisions: (filter: DecisionFilter, count: number, afterId: string | undefined) => Promise<readonly DecisionWithOutcome[]>;
-  readonly readRoutingConfig: () => Promise<StoredRoutingConfig>;
-  /** Stores a change of the routing configuration and its audit; undefined, and nothing stored, when another version is in force than `ifVersion`. */
-  readonly writeRoutingConfig: (write: RoutingConfigWrite) => Promise<StoredRoutingConfig | undefined>;
-  /** Newest first. */
-  readonly listRoutingChanges: (maxCount: number) => Promise<readonly StoredRoutingChange[]>;
-  /** Writes this coordinator's digest over its older one, and reads those of the others that are younger than `maxAgeMs`, in any order. */
-  readonly exchangeDigests: (own: RouterDigest, maxAgeMs: number) => Promise<readonly (RouterDigest & Aged)[]>;
-  /** Takes a digest back, unless a later run has replaced it. */
-  readonly withdrawDigest: (coordinatorId: string, runId: string) => Promise<void>;
-  /** Writes what this coordinator knows over what it knew before, and forgets those of all that are older than `maxAgeMs`. */
-  readonly saveRouterState: (state: RouterState, maxAgeMs: number) => Promise<void>;
-  /** The newest `maxCount` states, newest first. */
-  readonly readRouterStates: (maxCount: number) => Promise<readonly (RouterState & Aged)[]>;
-  /** Rejections for content after `position` (0: of the last day), oldest first, at most `limits.rejectionPageMax`. */
-  readonly readRejections: (position: number) => Promise<readonly StoredRejection[]>;
-  /** Creates partitions ahead, drops partitions and interactions past retention. Safe to run at any time, by any number of coordinators. */
-  readonly maintain: (nowMs: number) => Promise<MaintenanceReport>;
-  /** Answers when the store can write; throws StoreFault otherwise. */
-  readonly ping: () => Promise<void>;
-  /** Ends all connections, and the embedded server. */
-  readonly close: () => Promise<void>;
-};
+export type Store = RegistryStore &
+  SharedTableStore & {
+    readonly kind: "embedded" | "postgres";
+    /** One line for people: which store, where, and what it promises. Holds no password. */
+    readonly promise: string;
+    /** How many appends may run at once; a producer's events always take the same lane. */
+    readonly laneCount: number;
+    /**
+     * Commits a batch in one statement. Resolves only after COMMIT, with one outcome per event in the order given ("poison" never among them).
+     * `events`: 1..commitMaxEvents with distinct (eventId, mcpId). `lane`: 0..laneCount-1.
+     */
+    readonly append: (lane: number, events: readonly NewEvent[]) => Promise<readonly Outcome[]>;
+    /**
+     * Bumps the producer's epoch, which fences older sessions, and reads its resume point: one statement. Undefined, and nothing changed, when the
+     * producer belongs to another MCP.
+     */
+    readonly openProducer: (
+      producerId: string,
+      mcpId: string,
+      sessionId: string,
+      coordinatorId: string,
+    ) => Promise<ProducerOpened | undefined>;
+    /** Resume point of a producer, or undefined when it is unknown. `mcpId` undefined means any. */
+    readonly readProducer: (producerId: string, mcpId: string | undefined) => Promise<bigint | undefined>;
+    /** Epochs in force, by producer; unknown producers are missing. At most `limits.fenceCheckMaxCount` ids. */
+    readonly readEpochs: (producerIds: readonly string[]) => Promise<ReadonlyMap<string, number>>;
+    /** Keeps an event that the store refused. */
+    readonly setAside: (event: NewEvent, reason: string) => Promise<void>;
+    readonly findEvents: (mcpId: string, eventIds: readonly string[]) => Promise<readonly StoredEventRef[]>;
+    /** Tallies of some interactions of one MCP, of one moment, in any order; those with neither events nor a merged row are missing. */
+    readonly tallyInteractions: (mcpId: string, interactionIds: readonly string[]) => Promise<readonly InteractionTally[]>;
+    readonly readInteraction: (mcpId: string, interactionId: string) => Promise<Interaction | undefined>;
+    /** Oldest event_id first, at most `maxCount`. */
+    readonly readEvents: (mcpId: string, interactionId: string, maxCount: number) => Promise<readonly StoredEvent[]>;
+    /** Newest last event first, at most `count`, strictly after `cursor`. */
+    readonly listInteractions: (
+      filter: InteractionFilter,
+      count: number,
+      cursor: ListCursor | undefined,
+    ) => Promise<readonly Interaction[]>;
+    readonly readPerformance: (mcpId: string | undefined, startMs: number, endMs: number) => Promise<PerformanceMetrics>;
+    readonly countInteractions: (mcpId: string | undefined) => Promise<InteractionCounts>;
+    /** A random key made once per database, shared by all coordinators on it; for pseudonyms when none is configured. 64 hex digits. */
+    readonly instanceKey: () => Promise<string>;
+    /** Whether this process may take the next term at once: it holds the lock of the publisher, or no other process can be there. */
+    readonly holdLead: () => Promise<boolean>;
+    /** Takes a new fencing term for publishing. Publications with an older term are refused from then on. */
+    readonly acquireTerm: () => Promise<{ readonly term: number; readonly version: number }>;
+    /** Stores a publication; false when a newer term exists, and then nothing is stored. */
+    readonly publish: (publication: Publication) => Promise<boolean>;
+    /** The newest publication. */
+    readonly readPublication: () => Promise<Publication | undefined>;
+    /** Upserts the last ack per producer and appends to the ack log. */
+    readonly recordAcks: (acks: readonly AckedRoutes[]) => Promise<void>;
+    readonly listAcks: (maxCount: number) => Promise<readonly AckedRoutes[]>;
+    /** Keeps decisions, at most some hundred at once. One that is stored already stays as it is. */
+    readonly recordDecisions: (decisions: readonly StoredDecision[]) => Promise<void>;
+    /** Adds what is known of the ends of decisions. At most one of each decision and MCP in a call. */
+    readonly recordOutcomes: (outcomes: readonly StoredOutcome[]) => Promise<void>;
+    /** `decisionId`: a canonical UUID version 7. */
+    readonly readDecision: (decisionId: string) => Promise<DecisionWithOutcome | undefined>;
+    /** Oldest first, at most `count`, strictly after `afterId`. */
+    readonly listDecisions: (filter: DecisionFilter, count: number, afterId: string | undefined) => Promise<readonly DecisionWithOutcome[]>;
+    readonly readRoutingConfig: () => Promise<StoredRoutingConfig>;
+    /** Stores a change of the routing configuration and its audit; undefined, and nothing stored, when another version is in force than `ifVersion`. */
+    readonly writeRoutingConfig: (write: RoutingConfigWrite) => Promise<StoredRoutingConfig | undefined>;
+    /** Newest first. */
+    readonly listRoutingChanges: (maxCount: number) => Promise<readonly StoredRoutingChange[]>;
+    /** Writes this coordinator's digest over its older one, and reads those of the others that are younger than `maxAgeMs`, in any order. */
+    readonly exchangeDigests: (own: RouterDigest, maxAgeMs: number) => Promise<readonly (RouterDigest & Aged)[]>;
+    /** Takes a digest back, unless a later run has replaced it. */
+    readonly withdrawDigest: (coordinatorId: string, runId: string) => Promise<void>;
+    /** Writes what this coordinator knows over what it knew before, and forgets those of all that are older than `maxAgeMs`. */
+    readonly saveRouterState: (state: RouterState, maxAgeMs: number) => Promise<void>;
+    /** The newest `maxCount` states, newest first. */
+    readonly readRouterStates: (maxCount: number) => Promise<readonly (RouterState & Aged)[]>;
+    /** Rejections for content after `position` (0: of the last day), oldest first, at most `limits.rejectionPageMax`. */
+    readonly readRejections: (position: number) => Promise<readonly StoredRejection[]>;
+    /** Creates partitions ahead, drops partitions and interactions past retention. Safe to run at any time, by any number of coordinators. */
+    readonly maintain: (nowMs: number) => Promise<MaintenanceReport>;
+    /** Answers when the store can write; throws StoreFault otherwise. */
+    readonly ping: () => Promise<void>;
+    /** Ends all connections, and the embedded server. */
+    readonly close: () => Promise<void>;
+  };

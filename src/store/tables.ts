@@ -4,6 +4,7 @@ import {
   customType,
   doublePrecision,
   integer,
+  json,
   jsonb,
   pgTable,
   primaryKey,
@@ -110,6 +111,16 @@ const deadLetterTable = pgTable("dead_letter", {
   eventId: text("event_id").notNull(),
   reason: text("reason").notNull(),
   frame: bytes("frame").notNull(),
+});
+
+/** Reports that producers have inserted and no coordinator has taken yet. */
+const sharedTable = pgTable("interaction_logs", {
+  id: bigint("id", { mode: "bigint" }).primaryKey().generatedAlwaysAsIdentity(),
+  mcpId: text("mcp_id").notNull(),
+  interactionId: text("interaction_id").notNull(),
+  timestamp: micros("timestamp").notNull(),
+  data: json("data").notNull(),
+  processed: boolean("processed").notNull().default(false),
 });
 
 /** The fence of publishers: one row. */
@@ -316,6 +327,7 @@ export const tables = [
   eventTable,
   interactionTable,
   deadLetterTable,
+  sharedTable,
   routingHeadTable,
   routingVersionTable,
   routingAckTable,

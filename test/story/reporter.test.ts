@@ -54,7 +54,7 @@ function start(options: Partial<ReporterOptions> = {}): Reporter {
 /** How many events are stored of each interaction, and how many the merged interaction counts. */
 async function storedOf(mcpId: string, interactionIds: readonly string[]): Promise<readonly string[]> {
   const connection = createConnection({ target: coordinator.target, key: undefined });
-  const { tallies } = await lookUp(connection, { mcpId, events: [], interactionIds }, 5_000);
+  const { tallies } = await lookUp(connection, { mcpId, events: [], interactionIds }, 60_000);
   connection.close();
   return interactionIds.map((id) => `${tallies?.get(id)?.storedEvents} ${tallies?.get(id)?.mergedEvents}`);
 }
@@ -204,7 +204,12 @@ test("the gRPC port goes away with events in flight: they go over HTTP, and back
   proxy.set("pass");
   await reportWhile(() => reporter.state.transport !== "grpc");
   expect(await reporter.flush(60_000)).toBe(true);
-  expect(chosen.filter(({ transport }) => transport !== undefined).map(({ transport }) => transport).slice(0, 3)).toEqual(["grpc", "http", "grpc"]);
+  expect(
+    chosen
+      .filter(({ transport }) => transport !== undefined)
+      .map(({ transport }) => transport)
+      .slice(0, 3),
+  ).toEqual(["grpc", "http", "grpc"]);
   expect(failoverMs).toBeLessThan(30_000);
   const { stored, duplicate, setAside } = reporter.state.counters;
   expect({ resolved: stored + duplicate, setAside }).toEqual({ resolved: count, setAside: 0 });
@@ -272,6 +277,7 @@ test("an event that ends every stream it is on is found and set aside, and the o
   for (const id of ["a", "b", "poison", "c", "d"]) reporter.reportStart(id);
   expect(await reporter.flush(100_000)).toBe(true);
   expect(reporter.state.counters).toMatchObject({ stored: 4, setAside: 1 });
+  await reporter.durable();
   expect(reporter.setAside.map(({ event, reason }) => `${event.interactionId} ${reason.split(":", 1)[0]}`)).toEqual(["poison POISON"]);
 });
 

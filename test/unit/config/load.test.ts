@@ -72,7 +72,8 @@ describe("layers", () => {
     (setting) => {
       const values = { number: setting.fallback, boolean: true, text: sampleText(setting.path), list: [] };
       const value = values[setting.kind];
-      const fromFile = load({ fileText: `[${setting.section}]\n${setting.tomlPath.split(".")[1]} = ${JSON.stringify(value)}` });
+      const [table, key] = setting.tomlPath.split(".");
+      const fromFile = load({ fileText: `[${table}]\n${key} = ${JSON.stringify(value)}` });
       const fromEnv = load({ env: { [setting.env ?? ""]: String(value) } });
       expect([fromFile.kind, fromEnv.kind]).toEqual(["loaded", "loaded"]);
       if (fromFile.kind === "loaded" && fromEnv.kind === "loaded") {
@@ -264,6 +265,8 @@ function emptySections(): Record<string, object> {
 function sampleText(path: string): string {
   const samples: Readonly<Record<string, string>> = {
     "store.databaseUrl": "postgres://db/x",
+    "redis.url": "redis://cache/1",
+    "redis.stream": "reports",
     "security.pseudonymKey": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
     "logging.level": "DEBUG",
     "routing.weightPolicy": "a58-wrr/1",
