@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { describeRemark } from "../config/place.js";
 import type { Config } from "../config/schema.js";
 import type { Clock } from "../platform/clock.js";
+import { checklists, describeChecklists } from "./checklist.js";
 import {
   addressOf,
   type Check,
@@ -15,40 +16,76 @@ import {
   judgePort,
   type PortFinding,
 } from "./checks.js";
+import { readKey } from "./endpoint.js";
 import { CliFailure } from "./exit-code.js";
 import { examples } from "./help.js";
 import { type CliContext, createOutput, type Output } from "./output.js";
+import { examineReporter, type ReporterTarget } from "./reporter-checks.js";
 import { addSettingFlags, addTalkFlags, loadFor, type ParsedOptions } from "./setting-flags.js";
 
 export type DoctorDeps = {
-  readonly clock: Pick<Clock, "nowMs">;
+  readonly clock: Clock;
   /** Rejects when the database cannot be reached. */
   readonly examineDatabase: (url: string) => Promise<Omit<Extract<DatabaseFinding, { kind: "reached" }>, "kind">>;
   readonly examineDataDir: (dataDir: string) => DataDirFinding | Promise<DataDirFinding>;
 };
 
+/** Longest watch over an idle stream: what cuts connections does so within the hour. */
+const holdMaxSeconds = 3_600;
 /** Longest wait for an answer on the web port. */
 const answerMaxMs = 2_000;
+
+/** Options of doctor that look from the side of an MCP. */
+type ReporterFlags = {
+  readonly mcpConfig?: string;
+  readonly coordinatorUrl?: string;
+  readonly grpcTarget?: string;
+  readonly keyFile?: string;
+  readonly hold?: string;
+  readonly checklist?: boolean;
+};
 
 /** `doctor`: whether a coordinator could run here, and what to do when not. Changes nothing. */
 export function addDoctorCommand(program: Command, context: CliContext, deps: DoctorDeps): void {
   addTalkFlags(addSettingFlags(program.command("doctor")))
     .description("check configuration, store, ports and clock, each with the next step when it fails")
+    .option("--coordinator-url <url>", "check the way from an MCP here to this coordinator instead: DNS, key, clock, gRPC")
+    .option("--mcp-config <file>", "the same with the addresses and the key of an mcp_config.toml")
+    .option("--grpc-target <host:port>", "its gRPC port, if it is not 50051 of the same host")
+    .option("--key-file <file>", "file with the MCP's API key; otherwise MCPC_KEY")
+    .option("--hold <seconds>", "keep an idle stream open for so long, and tell whether something cuts it", "0")
+    .option("--checklist", "print the check lists for integrating an MCP, and end")
     .addHelpText(
       "before",
       examples([
         ["mcp-coordinator doctor --config coordinator.toml", "exit 0 when all is well, 1 when a check fails"],
+        ["mcp-coordinator doctor --coordinator-url http://mcp-coordinator:8080", "the way from an MCP on this machine"],
         ["mcp-coordinator doctor --json", "for scripts"],
       ]),
     )
-    .action(async (options: ParsedOptions) => {
+    .action(async (options: ParsedOptions & ReporterFlags) => {
       const output = createOutput(context, options);
-      const checks = await examine(context, deps, options);
+      if (options.checklist === true) {
+        if (output.isJson) output.json({ checklists });
+        else output.data(describeChecklists());
+        return;
+      }
+      const isOfReporter = options.coordinatorUrl !== undefined || options.mcpConfig !== undefined;
+      const checks = isOfReporter
+        ? await examineReporter(deps.clock, reporterTarget(context, options))
+        : await examine(context, deps, options);
       const failedCount = checks.filter(({ kind }) => kind === "failed").length;
       if (output.isJson) output.json({ isHealthy: failedCount === 0, checks });
       else for (const check of checks) output.data(describeCheck(output, check));
       if (failedCount > 0) throw new CliFailure("failed", `${failedCount} of ${checks.length} checks failed`);
     });
+}
+
+function reporterTarget(context: CliContext, options: ReporterFlags): ReporterTarget {
+  const holdSeconds = Number(options.hold ?? 0);
+  if (!(holdSeconds >= 0 && holdSeconds <= holdMaxSeconds)) throw new CliFailure("usage", `--hold must be 0 to ${holdMaxSeconds} seconds`);
+  const { mcpConfig, coordinatorUrl, grpcTarget, keyFile } = options;
+  return { mcpConfig, coordinatorUrl, grpcTarget, key: readKey(context, keyFile), holdMs: holdSeconds * 1_000 };
 }
 
 async function examine(context: CliContext, deps: DoctorDeps, options: ParsedOptions): Promise<readonly Check[]> {

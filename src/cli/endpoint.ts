@@ -25,7 +25,8 @@ export function endpointOf(context: CliContext, options: EndpointOptions): Endpo
   return { target: options.target, key: readKey(context, options.keyFile), caPem };
 }
 
-function readKey(context: CliContext, keyFile: string | undefined): string | undefined {
+/** The key in a file, or in MCPC_KEY; undefined without either. Errors: CliFailure `usage` for a file that holds none. */
+export function readKey(context: CliContext, keyFile: string | undefined): string | undefined {
   const fromEnv = context.env.MCPC_KEY;
   if (keyFile === undefined) return fromEnv === undefined || fromEnv === "" ? undefined : fromEnv;
   const key = readText("--key-file", keyFile).trim();

@@ -22,7 +22,7 @@ import { addVerifyCommand } from "./verify.js";
 import { addVersionCommand } from "./version.js";
 
 /** What the commands need of the rest of the house. */
-export type ProgramDeps = ServeDeps & MigrateDeps & Omit<DoctorDeps, "clock"> & { readonly clock: Pick<Clock, "nowMs"> };
+export type ProgramDeps = ServeDeps & MigrateDeps & Omit<DoctorDeps, "clock"> & { readonly clock: Clock };
 
 /** Width of help texts where the terminal does not say. */
 const helpColumns = 120;

@@ -1,5 +1,6 @@
 export { type LocalPick, LocalRouter, type LocalRouterOptions, type ObservedShare } from "./local-router.js";
 export type { Resolved } from "./pump.js";
+export { readMcpConfig } from "./read-config.js";
 export type { CompleteReport, ErrorReport, ProgressReport, ReportContext, ReportedContent, ReportedUsage, StartReport } from "./report.js";
 export { createReporter, type Reporter } from "./reporter.js";
 export type { ReporterOptions } from "./reporter-options.js";

@@ -60,7 +60,10 @@ export class Line {
     this.#shelf = new Shelf({
       ...{ clock, troubles, openDisk: diskOf(settings, deps) },
       onSpool: (spool) => this.#pump.addSource(spool),
-      onOpened: deps.onState,
+      onOpened: () => {
+        this.#waiters.wake();
+        deps.onState();
+      },
     });
   }
 
@@ -84,6 +87,11 @@ export class Line {
     return this.#shelf.take(eventId, kind, encoded);
   }
 
+  /** Resolves when everything that was taken is on disk. */
+  durable(): Promise<void> {
+    return this.#shelf.durable();
+  }
+
   /** Resolves when nothing is unresolved: true; or after `maxMs`: false. */
   async flush(maxMs: number): Promise<boolean> {
     let isOver = maxMs <= 0;
@@ -93,10 +101,10 @@ export class Line {
       isOver = true;
       this.#waiters.wake();
     });
-    await this.#waiters.until(() => isOver || this.#shelf.unresolvedCount === 0);
+    await this.#waiters.until(() => isOver || this.#isEmpty);
     cancel();
     clearInterval(awake);
-    return this.#shelf.unresolvedCount === 0;
+    return this.#isEmpty;
   }
 
   /** Waits for verdicts, stops the transports and writes what is left to disk. */
@@ -116,6 +124,11 @@ export class Line {
       );
     await this.#shelf.close();
     clearInterval(awake);
+  }
+
+  /** A spool that is not open yet may hold anything. */
+  get #isEmpty(): boolean {
+    return this.#shelf.kind !== "opening" && this.#shelf.unresolvedCount === 0;
   }
 
   #resolved(resolved: Resolved): void {

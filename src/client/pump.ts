@@ -60,13 +60,13 @@ export class Pump {
   #waiting: Flight[] = [];
   readonly #resting = new Map<Flight, number>();
   #cancelRest: Cancel | undefined;
-  #settledMs: number;
+  /** When each transport has last said something.     Units: monotonic ms. */
+  readonly #heardMs = new Map<TransportName, number>();
   #isScheduled = false;
   #isStopped = false;
 
   constructor(deps: PumpDeps) {
     this.#deps = deps;
-    this.#settledMs = deps.clock.monotonicMs();
   }
 
   /** Reads this spool too. Gives what is called when events up to a place are durable. */
@@ -93,7 +93,7 @@ export class Pump {
       oldestMs = flight.sinceMs;
       break; // in the order of offering, nearly: a later one cannot be much older
     }
-    return oldestMs === undefined ? 0 : Math.max(0, this.#deps.clock.monotonicMs() - Math.max(oldestMs, this.#settledMs));
+    return oldestMs === undefined ? 0 : Math.max(0, this.#deps.clock.monotonicMs() - Math.max(oldestMs, this.#heardMs.get(name) ?? 0));
   }
 
   /** Offers what there is, in this turn of the loop and not in the caller's. */
@@ -116,9 +116,9 @@ export class Pump {
 
   /** What a transport says about one event. What is not held any more was settled by another, or before. */
   settle(name: TransportName, { eventId, outcome, reason, retryAfterMs }: Settlement): void {
+    this.#heardMs.set(name, this.#deps.clock.monotonicMs());
     const flight = this.#flights.get(eventId);
     if (flight === undefined) return;
-    this.#settledMs = this.#deps.clock.monotonicMs();
     switch (outcome) {
       case "deferred":
         if (flight.transport === name) this.#rest(flight, retryAfterMs ?? 0);

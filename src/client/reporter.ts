@@ -111,6 +111,11 @@ export class Reporter implements AsyncDisposable {
     return runInteraction({ measure: this.#measure, ...this.#scope }, start, task);
   }
 
+  /** Resolves when everything that was reported is on disk: from then on not even kill -9 loses it. Never rejects; with a spool in memory it says nothing. */
+  async durable(): Promise<void> {
+    await this.#line?.durable();
+  }
+
   /** Resolves when everything that was reported is resolved: true; or after `maxMs`: false. Never rejects. */
   async flush(maxMs: number = limits.clientCloseMaxMs): Promise<boolean> {
     return (await this.#line?.flush(maxMs)) ?? true;

@@ -84,10 +84,15 @@ export class Shelf {
     return this.#takeOnDisk(this.#disk, { eventId, kind, encoded });
   }
 
-  /** Resolves when everything that was taken is on disk, or in memory for good. */
+  /** Resolves when everything that was taken, forgotten or set aside is on disk, or in memory for good. */
   async durable(): Promise<void> {
     await this.#opened;
     while (this.#flushing !== undefined) await this.#flushing;
+    try {
+      await this.#disk?.flushed();
+    } catch {
+      // The loop's edge: what the disk refuses here was told with the events, or is told by the spool itself, which tries again.
+    }
   }
 
   /** Writes what there is, and gives the disk free. */

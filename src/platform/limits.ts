@@ -1,3 +1,4 @@
+import { redisLimits } from "./redis-limits.js";
 import { reporterLimits } from "./reporter-limits.js";
 
 /**
@@ -224,39 +225,6 @@ export const limits = {
   outboxMaxBytes: 256 * 1024 * 1024,
   /** Largest batch frame a client writes: far below frameMaxBytes, so that one lost stream does not cost megabytes again. */
   clientFrameMaxBytes: 1024 * 1024,
-  /** Encoded events that a spool holds by default: an hour at 700 events of 400 bytes a second. Its file is about a quarter larger. */
-  spoolMaxBytes: 1024 * 1024 * 1024,
-  /** Events that a spool holds by default: twice an outage of a million events. */
-  spoolMaxEvents: 2_000_000,
-  /** Age of an event in a spool by default, as documented for the reporter: 7 days. */
-  spoolMaxAgeMs: 7 * 24 * 60 * 60_000,
-  /** Events, and bytes of them, that wait in memory for the disk under a spool: a second of a disk that hangs. */
-  spoolPendingMaxEvents: 50_000,
-  spoolPendingMaxBytes: 32 * 1024 * 1024,
-  /** Share of that which progress may fill, so that a slow disk costs progress first. */
-  spoolPendingProgressShare: 0.5,
-  /** Events, and bytes of them, in one transaction of a spool: copying them takes about a millisecond of the caller's thread. */
-  spoolCommitMaxEvents: 500,
-  spoolCommitMaxBytes: 4 * 1024 * 1024,
-  /** Encoded bytes that one read of a spool hands out, unless the first event alone is larger. */
-  spoolPageMaxBytes: 8 * 1024 * 1024,
-  /** Events, and bytes of them, that are set aside in a spool: enough to see what is refused and why. */
-  spoolSetAsideMaxEvents: 10_000,
-  spoolSetAsideMaxBytes: 64 * 1024 * 1024,
-  /** Longest reason of a set-aside event.     Unit: bytes of UTF-8. */
-  spoolReasonMaxBytes: 512,
-  /** How often a spool looks for events that are too old: of an age of days, a minute is nothing. */
-  spoolSweepIntervalMs: 60_000,
-  /** Events that a spool drops or sets aside for age or room in one transaction: some milliseconds of the caller's thread. */
-  spoolSweepMaxEvents: 500,
-  /** How long after a refusal of the disk a spool tries again what may be tried again. */
-  spoolRetryMs: 1_000,
-  /** Lines in the log about one kind of trouble of a spool: one in this time at most, with the number of those in between. */
-  spoolTroubleIntervalMs: 10_000,
-  /** How often the holder of a spool shows that it lives, to processes that cannot see it: those of other hosts or containers. */
-  spoolHolderBeatMs: 5_000,
-  /** A holder on another host that has not shown itself for so long is gone: six missed beats. */
-  spoolHolderGoneMs: 30_000,
   /** How long a closing client session waits for its last acks. */
   clientCloseMaxMs: 30_000,
   /** Longest grpc-message of a refusal, in UTF-16 units; it travels percent-encoded in a header. */
@@ -413,34 +381,6 @@ export const limits = {
   /** Failed checks in a row that make an MCP unhealthy, and passed ones that make it healthy again. */
   healthFallCount: 3,
   healthRiseCount: 2,
-  /** Largest entry of a Redis stream: an event of eventMaxBytes as JSON with every byte escaped once, in base64 or text. Unit: bytes of names and values. */
-  redisEntryMaxBytes: 1024 * 1024,
-  /** Entries read from a Redis stream and not yet acknowledged: two full commits, so that one is written while one is filled. */
-  redisInFlightMaxEntries: 4_000,
-  /** Bytes of those: beside what the queue of the ingest holds of them. */
-  redisInFlightMaxBytes: 16 * 1024 * 1024,
-  /** Entries acknowledged in one transaction: below a millisecond of Redis' time. */
-  redisAckMaxEntries: 500,
-  /** Connecting to Redis, and any answer beyond the time that was asked to wait. */
-  redisConnectMaxMs: 5_000,
-  redisCommandMaxMs: 5_000,
-  /** Reconnects to Redis: a restart is found within a moment, a server that is down costs one attempt in some seconds. */
-  redisBackoff: { firstMs: 100, maxMs: 5_000 },
-  /** How often the depth and lag of a Redis stream are asked for, and entries in work are kept young. */
-  redisTickMs: 1_000,
-  /** How long the sign that a coordinator reads a stream outlives it: several ticks and a slow failover. */
-  redisReaderMs: 15_000,
-  /** Dead letters kept in Redis; the oldest go first. */
-  redisDeadLetterMaxEntries: 100_000,
-  /** Verdicts that wait in the stream of one producer: several windows of a client of ours. */
-  redisVerdictStreamMaxEntries: 20_000,
-  /** How long the verdicts of a producer that is gone are kept. */
-  redisVerdictKeepMs: 3_600_000,
-  /** A consumer of the group that has been silent for so long and has nothing pending is forgotten. */
-  redisConsumerMaxIdleMs: 3_600_000,
-  /** Events that a client has in a Redis stream without a verdict: covers a commit and two round trips at 20 000 events/s. */
-  redisWindowMaxEvents: 5_000,
-  /** A client that has had no verdict for so long sends the event again. Above half of a takeover from a dead coordinator. */
-  redisVerdictMaxMs: 30_000,
+  ...redisLimits,
   ...reporterLimits,
 } as const;

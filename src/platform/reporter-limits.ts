@@ -1,5 +1,38 @@
 /** Bounds of the reporter, part of `limits`: a file of their own because they meet only inside of an MCP. Unit in the name, reason in the comment. */
 export const reporterLimits = {
+  /** Encoded events that a spool holds by default: an hour at 700 events of 400 bytes a second. Its file is about a quarter larger. */
+  spoolMaxBytes: 1024 * 1024 * 1024,
+  /** Events that a spool holds by default: twice an outage of a million events. */
+  spoolMaxEvents: 2_000_000,
+  /** Age of an event in a spool by default, as documented for the reporter: 7 days. */
+  spoolMaxAgeMs: 7 * 24 * 60 * 60_000,
+  /** Events, and bytes of them, that wait in memory for the disk under a spool: a second of a disk that hangs. */
+  spoolPendingMaxEvents: 50_000,
+  spoolPendingMaxBytes: 32 * 1024 * 1024,
+  /** Share of that which progress may fill, so that a slow disk costs progress first. */
+  spoolPendingProgressShare: 0.5,
+  /** Events, and bytes of them, in one transaction of a spool: copying them takes about a millisecond of the caller's thread. */
+  spoolCommitMaxEvents: 500,
+  spoolCommitMaxBytes: 4 * 1024 * 1024,
+  /** Encoded bytes that one read of a spool hands out, unless the first event alone is larger. */
+  spoolPageMaxBytes: 8 * 1024 * 1024,
+  /** Events, and bytes of them, that are set aside in a spool: enough to see what is refused and why. */
+  spoolSetAsideMaxEvents: 10_000,
+  spoolSetAsideMaxBytes: 64 * 1024 * 1024,
+  /** Longest reason of a set-aside event.     Unit: bytes of UTF-8. */
+  spoolReasonMaxBytes: 512,
+  /** How often a spool looks for events that are too old: of an age of days, a minute is nothing. */
+  spoolSweepIntervalMs: 60_000,
+  /** Events that a spool drops or sets aside for age or room in one transaction: some milliseconds of the caller's thread. */
+  spoolSweepMaxEvents: 500,
+  /** How long after a refusal of the disk a spool tries again what may be tried again. */
+  spoolRetryMs: 1_000,
+  /** Lines in the log about one kind of trouble of a spool: one in this time at most, with the number of those in between. */
+  spoolTroubleIntervalMs: 10_000,
+  /** How often the holder of a spool shows that it lives, to processes that cannot see it: those of other hosts or containers. */
+  spoolHolderBeatMs: 5_000,
+  /** A holder on another host that has not shown itself for so long is gone: six missed beats. */
+  spoolHolderGoneMs: 30_000,
   /** Events that the reporter has out of its spool at once: with a transport, waiting for one, or waiting to be offered again. */
   pumpHeldMaxEvents: 8_192,
   /** Events that the gRPC transport of the reporter has taken and not settled: two full windows, so that the stream never waits for the spool. */

@@ -61,7 +61,7 @@ class GrpcTransport implements Transport {
   #inSession = new Map<string, OutgoingEvent>();
   #session: StreamSession;
   #cancelBegin: Cancel | undefined;
-  #begunCount = 0;
+  #refusals = 0;
   #hasBeenUp = false;
   #hasProgress = false;
   #strikes = 0;
@@ -140,7 +140,6 @@ class GrpcTransport implements Transport {
   }
 
   #begin(): StreamSession {
-    this.#begunCount += 1;
     const { maxRetries: _, ...options } = this.#options;
     const session: StreamSession = createStreamSession({
       ...options,
@@ -165,16 +164,23 @@ class GrpcTransport implements Transport {
 
   #streamEnded(state: Extract<SessionState, { kind: "disconnected" | "closed" }>): void {
     const failure = this.#session.lastFailure;
-    if (this.#hasBeenUp && !this.#hasProgress && this.#inSession.size > 0 && failure !== undefined) this.#strike(failure);
+    const wasUp = this.#hasBeenUp;
     this.#hasBeenUp = false;
-    if (state.kind === "closed" && !this.#isStopped) this.#beginLater();
+    if (this.#isStopped) return;
+    const isSuspicious = wasUp && !this.#hasProgress && this.#inSession.size > 0;
+    if (isSuspicious && failure !== undefined && this.#strike(failure)) return;
+    this.#refusals = wasUp ? 0 : this.#refusals + 1;
+    if (state.kind === "closed") this.#beginLater(wasUp);
   }
 
-  /** A stream with events on it ended before any was settled. After the third in a row they are sent one at a time, and the one that is alone then is what ends it. */
-  #strike(failure: StreamFailure): void {
-    if (!poisonCodes.has(failure.code) || poisonCodes.get(failure.code)?.test(failure.details) === false) return;
+  /**
+   * A stream with events on it ended before any was settled. After the third in a row they are sent one at a time, and the one that is alone then is what ends it. Tells
+   * whether another session was begun.
+   */
+  #strike(failure: StreamFailure): boolean {
+    if (!poisonCodes.has(failure.code) || poisonCodes.get(failure.code)?.test(failure.details) === false) return false;
     this.#strikes += 1;
-    if (this.#strikes < Math.max(1, this.#options.maxRetries)) return;
+    if (this.#strikes < Math.max(1, this.#options.maxRetries)) return false;
     this.#strikes = 0;
     const [suspect] = this.#inSession.keys();
     const isAlone = this.#inSession.size === 1;
@@ -185,6 +191,7 @@ class GrpcTransport implements Transport {
       this.#events.onSettled({ eventId: suspect, outcome: "rejected", reason });
     } else this.#isIsolating = true;
     this.#beginAnew();
+    return true;
   }
 
   /** The session has events that it would send again as they were: another one takes its place. */
@@ -196,10 +203,11 @@ class GrpcTransport implements Transport {
     void before.close();
   }
 
-  /** A refused session does not try again by itself. A key may be renewed, and a coordinator replaced: we do, slowly. */
-  #beginLater(): void {
+  /** A refused session does not try again by itself. A key may be renewed, and a coordinator replaced: we do, slowly; sooner where the coordinator had taken it before. */
+  #beginLater(wasUp: boolean): void {
     this.#cancelBegin?.();
-    const delayMs = backoffMs(limits.refusedBackoff, this.#begunCount, this.#options.rng);
+    const { rng } = this.#options;
+    const delayMs = wasUp ? backoffMs(limits.reconnectBackoff, this.#strikes, rng) : backoffMs(limits.refusedBackoff, this.#refusals, rng);
     this.#cancelBegin = this.#options.clock.after(delayMs, () => this.#beginAnew());
   }
 

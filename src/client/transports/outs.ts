@@ -25,6 +25,20 @@ export function outsOf(settings: ReporterSettings, { clock, rng }: { readonly cl
         return createHttpTransport({ url, key, mcpId, requestsPerSecond, maxRetries, clock }, events);
       },
     },
+    {
+      name: "redis",
+      open: async (events) => {
+        const { createRedisTransport } = await import("./redis.js");
+        return createRedisTransport({ url: settings.redisUrl ?? "", mcpId, clock, rng, ...given({ apiKey: key }) }, events);
+      },
+    },
+    {
+      name: "database",
+      open: async (events) => {
+        const { createDatabaseTransport } = await import("./database.js");
+        return createDatabaseTransport({ databaseUrl: settings.databaseUrl ?? "", mcpId, clock, rng }, events);
+      },
+    },
   ];
   return settings.outs.flatMap((name) => outs.filter((out) => out.name === name));
 }

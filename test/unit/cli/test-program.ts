@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { CliContext } from "../../../src/cli/output.js";
 import { createProgram, type ProgramDeps, runProgram } from "../../../src/cli/program.js";
+import { systemClock } from "../../../src/platform/clock.js";
 import { CoordinatorError } from "../../../src/platform/errors.js";
 
 export type Signal = "SIGINT" | "SIGTERM";
@@ -42,7 +43,7 @@ export function createTestProgram(
     throw new CoordinatorError("unavailable", "no database here", { reason: "STORE_UNAVAILABLE" });
   };
   const deps: ProgramDeps = {
-    clock: { nowMs: () => Date.UTC(2026, 10, 20) },
+    clock: { ...systemClock, nowMs: () => Date.UTC(2026, 10, 20) },
     startCoordinator: async () => absent(),
     migrateDatabase: async () => absent(),
     examineDatabase: async () => absent(),

@@ -1,5 +1,6 @@
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
+import { createKeyRing } from "../../../src/auth/api-key.js";
 import { composeIntake } from "../../../src/compose/intake.js";
 import { Ends } from "../../../src/compose/machine.js";
 import { loadConfig } from "../../../src/config/load.js";
@@ -46,7 +47,11 @@ function setUp(fileText = "") {
     readBacklog: async () => ({ waiting: 0, oldestMs: 0 }),
   };
   const store = { kind: "postgres" as const, ...table };
-  const intake = composeIntake({ config: configOf(fileText), log, clock, rng }, { store, ingest, served: [http] }, ends);
+  const intake = composeIntake(
+    { config: configOf(fileText), log, clock, rng },
+    { store, ingest, served: [http], keys: createKeyRing([], clock) },
+    ends,
+  );
   return { clock, gated, ingest, calls, ends, intake };
 }
 

@@ -8,7 +8,9 @@ type Bound = { readonly name: keyof typeof limits; readonly value: unknown; read
 
 /** The files in which bounds stand. */
 export const limitsSource = (): string =>
-  ["src/platform/limits.ts", "src/platform/reporter-limits.ts"].map((path) => readFileSync(path, "utf8")).join("\n");
+  ["src/platform/limits.ts", "src/platform/reporter-limits.ts", "src/platform/redis-limits.ts"]
+    .map((path) => readFileSync(path, "utf8"))
+    .join("\n");
 
 /** docs/limits.md. Values come from the running code, reasons from the comments of its source, the rest from limit-effects.ts. */
 export function renderLimitsDoc(source: string = limitsSource()): string {
@@ -25,7 +27,7 @@ export function renderLimitsDoc(source: string = limitsSource()): string {
   return `${[
     "# Limits",
     "",
-    "Written by the tests from `src/platform/limits.ts`, `src/platform/reporter-limits.ts`, `src/config/schema.ts` and `test/unit/docs/limit-effects.ts`; change it there.",
+    "Written by the tests from `src/platform/limits.ts` and the files that it is put together from, `src/config/schema.ts` and `test/unit/docs/limit-effects.ts`; change it there.",
     "",
     "Everything that grows with what others send has a bound. Reaching one never loses what was acknowledged.",
     "",

@@ -1,0 +1,46 @@
+import { createServer } from "node:http";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { examineReporter, type ReporterTarget } from "../../src/cli/reporter-checks.js";
+import { systemClock } from "../../src/platform/clock.js";
+import { type RunningCoordinator, startCoordinatorProcess } from "../support/coordinator.js";
+import { listen } from "../support/socket-relay.js";
+
+let coordinator: RunningCoordinator;
+beforeAll(async () => {
+  coordinator = await startCoordinatorProcess();
+});
+afterAll(() => coordinator.stop());
+
+const examine = async (target: Partial<ReporterTarget>) => {
+  const whole = {
+    mcpConfig: undefined,
+    coordinatorUrl: coordinator.webUrl,
+    grpcTarget: coordinator.target,
+    key: undefined,
+    holdMs: 0,
+    ...target,
+  };
+  return new Map((await examineReporter(systemClock, whole)).map((check) => [check.name, check]));
+};
+
+test("a way that works passes every check", async () => {
+  const checks = await examine({ holdMs: 100 });
+  expect([...checks.values()].filter(({ kind }) => kind === "failed")).toEqual([]);
+  expect(["dns", "http and key", "clock skew", "grpc", "idle cut-off"].map((name) => checks.get(name)?.kind)).toEqual(
+    Array(5).fill("passed"),
+  );
+});
+
+test("an HTTP/1 proxy in the way of gRPC, a port where nobody is, and a host that is not known each have their next step", async () => {
+  const proxy = createServer((_, response) => void response.writeHead(400).end());
+  const port = await listen(proxy);
+  const behind = await examine({ grpcTarget: `127.0.0.1:${port}` });
+  expect(behind.get("grpc")).toMatchObject({ kind: "failed", nextStep: expect.stringContaining("passes HTTP/2 on") });
+  const wrongServer = await examine({ coordinatorUrl: `http://127.0.0.1:${port}` });
+  expect(wrongServer.get("http and key")).toMatchObject({ kind: "failed", finding: expect.stringContaining("no coordinator") });
+  proxy.close();
+  const nobody = await examine({ coordinatorUrl: "http://127.0.0.1:9", grpcTarget: "127.0.0.1:9" });
+  expect(nobody.get("http and key")).toMatchObject({ kind: "failed", finding: expect.stringContaining("cannot be reached") });
+  const unknown = await examine({ coordinatorUrl: "http://no-such-host.invalid" });
+  expect(unknown.get("dns")).toMatchObject({ kind: "failed", nextStep: expect.stringContaining("correct the host") });
+});
