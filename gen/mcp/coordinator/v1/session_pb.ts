@@ -144,7 +144,8 @@ export type Welcome = Message<"mcp.coordinator.v1.Welcome"> & {
 
   /**
    * Every event that this producer has sent on a stream with a sequence up to this is durably resolved. Send again what is above it, what was refused as
-   * retryable, and what was never sent on a stream, for example only over HTTP without an answer: a lower sequence proves nothing about that.
+   * retryable, and what was never sent on a stream, for example only over HTTP without an answer: a lower sequence proves nothing about that. Resolved may
+   * mean refused: a client that has lost a verdict with its stream sends that event again, and is told DUPLICATE if it is stored.
    *
    * @generated from field: uint64 resume_after_sequence = 5;
    */
