@@ -33,9 +33,17 @@ const throughKill = only("through a kill", [
 
 /** The reference with a relay between it and the witness that makes it misbehave. */
 async function misbehaving(scenario: Scenario, bend: Bend): Promise<(behaviour: Behaviour) => Judgement> {
-  const { judgements, passed } = await certify({ name: "misbehaving", command: reference, without: new Set() }, scenario, {
-    misbehaviour: bend,
-  });
+  const { judgements, passed } = await certify(
+    {
+      name: "misbehaving",
+      command: [...reference, "--no-http"], // which would bring over what the misbehaviour loses
+      without: new Set(),
+    },
+    scenario,
+    {
+      misbehaviour: bend,
+    },
+  );
   expect(passed).toBe(false);
   return (behaviour) => {
     const found = judgements.find((judgement) => judgement.behaviour === behaviour);
