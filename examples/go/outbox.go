@@ -17,11 +17,9 @@ import (
 
 // entry is an event without a final verdict.
 type entry struct {
-	event      *pb.InteractionEvent
-	bytes      uint64
-	isSent     bool      // on any stream
-	isDoubtful bool      // refused for now: no resume point speaks for it
-	due        time.Time // not to be sent before
+	event *pb.InteractionEvent
+	bytes uint64
+	due   time.Time // not to be sent before
 }
 
 // outbox holds events by ascending sequence, and writes the ledger of what was sent and acknowledged.
@@ -91,14 +89,5 @@ func (o *outbox) judge(ack *pb.EventAck) {
 	if ack.RetryDelay != nil {
 		delay = ack.RetryDelay.AsDuration()
 	}
-	o.held[at].isDoubtful, o.held[at].due = true, time.Now().Add(delay)
-}
-
-// resume settles what the resume point covers, if it was sent on a stream and not refused for now since.
-func (o *outbox) resume(after uint64) {
-	for _, held := range slices.Clone(o.held) {
-		if held.event.Sequence <= after && held.isSent && !held.isDoubtful {
-			o.settle(held.event.Sequence, pb.EventStatus_EVENT_STATUS_STORED)
-		}
-	}
+	o.held[at].due = time.Now().Add(delay)
 }

@@ -140,7 +140,7 @@ func (s *stream) pump(now time.Time) {
 		if !fits && len(s.flying) > 0 { // one event alone may always go
 			break
 		}
-		s.flying[sequence], held.isSent = held.bytes, true
+		s.flying[sequence] = held.bytes
 		s.flyingBytes += held.bytes
 		if batch = append(batch, held.event); len(batch) == s.maxBatch {
 			flush()
@@ -182,11 +182,7 @@ func (s *stream) receive(response *streamResponse) {
 		s.route(frame.RoutingUpdate)
 	case *pb.StreamInteractionsResponse_DrainNotice:
 		s.drain = frame.DrainNotice
-		if s.drain.Reason == pb.DrainReason_DRAIN_REASON_FENCED {
-			for _, held := range s.outbox.held {
-				held.isDoubtful = true
-			}
-		} else {
+		if s.drain.Reason != pb.DrainReason_DRAIN_REASON_FENCED {
 			s.leaveAt = time.Now().Add(s.drain.ReconnectDelay.AsDuration())
 		}
 	case *pb.StreamInteractionsResponse_ServerNotice:
@@ -199,7 +195,7 @@ func (s *stream) welcome(welcome *pb.Welcome) {
 	s.maxBatch = cmp.Or(int(welcome.Config.GetMaxBatchEvents()), 500)
 	s.interval = cmp.Or(welcome.Config.GetHeartbeatInterval().AsDuration(), 15*time.Second)
 	s.beatAt = time.Now().Add(s.interval)
-	s.outbox.resume(welcome.ResumeAfterSequence)
+	// What has no verdict is sent again, also at or below ResumeAfterSequence: a verdict that was lost may have been a refusal.
 	s.flow(welcome.FlowControl)
 	if welcome.Routing != nil {
 		s.route(welcome.Routing)

@@ -30,8 +30,6 @@ class Entry:
 
     def __init__(self, event):
         self.event, self.bytes = event, event.ByteSize()
-        self.sent = False  # on any stream
-        self.doubtful = False  # refused for now: no resume point speaks for it
         self.due = 0.0  # not to be sent before
 
 
@@ -67,15 +65,9 @@ class Outbox:
             return
         if ack.retryable and ack.status not in SUCCESS:
             delay = ack.retry_delay.ToTimedelta().total_seconds() if ack.HasField("retry_delay") else random.uniform(0.1, 0.2)
-            entry.doubtful, entry.due = True, time.monotonic() + delay
+            entry.due = time.monotonic() + delay
         else:
             self.settle(ack.sequence, ack.status)
-
-    def resume(self, after):
-        """What the resume point covers is stored, if it was sent on a stream and not refused for now since."""
-        for sequence, entry in list(self.held.items()):
-            if sequence <= after and entry.sent and not entry.doubtful:
-                self.settle(sequence, events_pb2.EVENT_STATUS_STORED)
 
 
 class Routes:
@@ -261,7 +253,7 @@ class Stream:
             fits = len(self.flying) < max_events and self.flying_bytes + entry.bytes <= max_bytes
             if not fits and self.flying:  # one event alone may always go
                 break
-            self.flying[sequence], entry.sent = entry.bytes, True
+            self.flying[sequence] = entry.bytes
             self.flying_bytes += entry.bytes
             batch.events.append(entry.event)
             if len(batch.events) == self.batch:
@@ -282,7 +274,7 @@ class Stream:
             self.interval = value.config.heartbeat_interval.ToTimedelta().total_seconds() or 15.0
             self.beat_at = time.monotonic() + self.interval
             self.reporter.session_id = value.session_id
-            self.outbox.resume(value.resume_after_sequence)
+            # What has no verdict is sent again, also at or below resume_after_sequence: a verdict that was lost may have been a refusal.
             self.flow(value.flow_control)
             if value.HasField("routing"):
                 self.send(routing_ack=self.reporter.routes.take(value.routing))
@@ -307,9 +299,6 @@ class Stream:
             is_fenced = value.reason == session_pb2.DRAIN_REASON_FENCED
             self.leave_at = time.monotonic() + (0 if is_fenced else delay)
             self.delay = random.uniform(30, 60) if is_fenced else 0.0
-            if is_fenced:
-                for entry in self.outbox.held.values():
-                    entry.doubtful = True
         elif kind == "server_notice":
             print(f"notice: {value.code} {value.message}", file=sys.stderr)
 

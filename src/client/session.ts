@@ -112,7 +112,7 @@ const stay = (state: SessionState): Step => ({ next: state, effects: [] });
 
 /**
  * Next state of a session, and what to do about it. Pure but for the jitter, which comes from `rules.rng`.
- * Only `active` sends events. The backoff starts again from its first step only after a Welcome and one ack on the same stream.
+ * Only `active` sends events. The backoff starts again from its first step only after a Welcome and one ack, or one answered heartbeat, on the same stream.
  */
 export function step(state: SessionState, event: SessionEvent, rules: SessionRules): Step {
   if (state.kind === "closed") return stay(state);
@@ -180,7 +180,8 @@ function stepActive(state: Extract<SessionState, { kind: "active" }>, event: Ses
       if (state.unansweredCount >= rules.heartbeatMissesMax) return { next: state, effects: [{ kind: "cancel" }] };
       return { next: { ...state, unansweredCount: state.unansweredCount + 1 }, effects: [{ kind: "sendHeartbeat" }] };
     case "heartbeatAnswered":
-      return stay({ ...state, unansweredCount: 0 });
+      // An idle session proves itself by living for an interval; otherwise a long outage would slow its reconnects for ever.
+      return stay({ ...state, unansweredCount: 0, attempt: 0 });
     case "ended":
       return reconnect(state, event, rules);
     case "close":

@@ -2,7 +2,7 @@ import { AckMode, Capability, ResumeStatus } from "../../gen/mcp/coordinator/v1/
 import { msOf } from "../../src/client/wire/time.js";
 import type { Finding, RunFacts } from "./facts.js";
 import { mcpId } from "./material.js";
-import { Progress } from "./progress.js";
+import { type EventProgress, Progress } from "./progress.js";
 import { seenOf } from "./record.js";
 
 const promised = [Capability.HEARTBEAT, Capability.FLOW_CONTROL, Capability.ROUTING, Capability.DRAIN];
@@ -36,7 +36,7 @@ export function checkHello({ seen, key }: RunFacts): Finding {
   return { occasions: hellos.length, faults: [...new Set(faults)] };
 }
 
-/** A new stream tells the oldest event that is held, and sends what the resume point does not cover, and nothing that it covers. */
+/** A new stream tells the oldest event that is held, and sends what the resume point does not cover, and nothing that has its verdict. */
 export function checkResume({ seen }: RunFacts): Finding {
   const progress = new Progress();
   const faults: string[] = [];
@@ -66,7 +66,7 @@ export function checkResume({ seen }: RunFacts): Finding {
       for (const { eventId, sequence } of one.events) {
         const known = progress.events.get(eventId);
         const isRepeat = everSent.has(eventId);
-        if (isRepeat && sequence <= covered && known?.wasDeferred !== true)
+        if (isRepeat && sequence <= covered && known?.wasDeferred !== true && hasVerdict(known))
           faults.push(`sequence ${sequence} was sent again, although ${covered} is resolved`);
         everSent.set(eventId, sequence);
       }
@@ -76,6 +76,11 @@ export function checkResume({ seen }: RunFacts): Finding {
     for (const { eventId, isRetryable } of one.verdicts) if (!isRetryable) resolvedAtMs.set(eventId, one.atMs);
   }
   return { occasions, faults };
+}
+
+/** Whether a verdict has reached the client: a resume point alone does not say that an event was not refused. */
+function hasVerdict(known: EventProgress | undefined): boolean {
+  return known?.verdicts.some((status) => status !== "RESUME") === true;
 }
 
 function everSentHas(everSent: ReadonlyMap<string, bigint>, sequence: bigint): boolean {

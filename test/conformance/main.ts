@@ -13,6 +13,7 @@ const { values, positionals } = parseArgs({
     name: { type: "string", default: "client" },
     without: { type: "string", default: "" },
     record: { type: "string" },
+    embedded: { type: "boolean", default: false },
     scenario: { type: "string", default: fileURLToPath(new URL("scenario.json", import.meta.url)) },
   },
 });
@@ -21,7 +22,7 @@ const without = new Set(values.without.split(",").filter((name) => name !== ""))
 const unknown = [...without].filter((name) => !behaviours.some((behaviour) => behaviour === name));
 if (program === undefined || unknown.length > 0) {
   process.stderr.write(
-    `usage: main.ts [--json] [--name NAME] [--without BEHAVIOUR,…] [--scenario FILE] [--record FILE] -- PROGRAM ARGUMENTS…\nbehaviours: ${behaviours.join(", ")}\n`,
+    `usage: main.ts [--json] [--name NAME] [--without BEHAVIOUR,…] [--scenario FILE] [--record FILE] [--embedded] -- PROGRAM ARGUMENTS…\nbehaviours: ${behaviours.join(", ")}\n`,
   );
   process.exitCode = 2;
 } else {
@@ -31,7 +32,7 @@ if (program === undefined || unknown.length > 0) {
     without: new Set([...without] as Behaviour[]),
     recordPath: values.record,
   }; // unknown ones are refused above
-  const certificate = await certify(candidate, readScenario(values.scenario));
+  const certificate = await certify(candidate, readScenario(values.scenario), { isEmbedded: values.embedded });
   process.stdout.write(values.json ? `${JSON.stringify(certificate, null, 2)}\n` : formatCertificates([certificate]));
   process.exitCode = certificate.passed ? 0 : 1;
 }

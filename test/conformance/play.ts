@@ -145,12 +145,14 @@ class Player implements AsyncDisposable {
     const { record, witness, site, front } = this.#stage;
     const stream = witness.newest?.index ?? 0;
     const { max_unacked_events, max_batch_events } = this.#scenario.terms;
-    const before = witness.withheldAcks;
-    witness.mute(stream);
     witness.lose(stream);
     witness.setWindow(max_unacked_events + max_batch_events); // a client with a full window sends on
-    for (let waitedMs = 0; (witness.withheldAcks === before || witness.lostEvents === 0) && waitedMs < 3_000; waitedMs += pollMs)
-      await sleep(pollMs);
+    const lost = () => witness.lostEvents > 0;
+    for (let waitedMs = 0; !lost() && waitedMs < this.#scenario.terms.patience_ms; waitedMs += pollMs) await sleep(pollMs);
+    const before = witness.withheldAcks;
+    witness.mute(stream);
+    // Not for long: a client leaves a stream on which its heartbeats are not answered.
+    for (let waitedMs = 0; witness.withheldAcks === before && waitedMs < 1_000; waitedMs += pollMs) await sleep(pollMs);
     record.add({ kind: "fault", fault: "kill", stream });
     witness.setWindow(max_unacked_events, false);
     await site.kill();

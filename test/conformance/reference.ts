@@ -15,8 +15,22 @@ import { openLedgerFile } from "../../src/client/ledger-file.js";
 import { createStreamSession } from "../../src/client/stream-session.js";
 import { decodeEvent, encodeEvent } from "../../src/client/wire/frames.js";
 
-const flags = { target: text(), web: text(), "mcp-id": text(), "producer-id": text(), ledger: text() };
-const { target, web, "mcp-id": mcpId, "producer-id": producerId, ledger: path } = parseArgs({ options: flags }).values;
+const flags = {
+  target: text(),
+  web: text(),
+  "mcp-id": text(),
+  "producer-id": text(),
+  ledger: text(),
+  "no-http": { type: "boolean", default: false },
+} as const;
+const {
+  target,
+  web,
+  "mcp-id": mcpId,
+  "producer-id": producerId,
+  ledger: path,
+  "no-http": isGrpcOnly,
+} = parseArgs({ options: flags }).values;
 const key = process.env.MCPC_KEY;
 /** So long without a session, and events go over HTTP. */
 const patienceMs = 2_000;
@@ -44,7 +58,7 @@ await using session = createStreamSession({
 
 const look = setInterval(() => {
   if (session.state.kind === "active") upAtMs = performance.now();
-  if (performance.now() - upAtMs >= patienceMs) void post();
+  if (!isGrpcOnly && performance.now() - upAtMs >= patienceMs) void post();
 }, lookEveryMs);
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -20,6 +20,9 @@ import { openSite, type Site } from "./site.js";
 import { startWebRelay } from "./web-relay.js";
 import { Witness } from "./witness.js";
 
+/** What a run may do otherwise. `misbehaviour` stands between the client and the witness, for testing the kit itself. */
+export type RunOptions = { readonly isEmbedded?: boolean; readonly misbehaviour?: Bend };
+
 /** A client to certify. */
 export type Candidate = {
   readonly name: string;
@@ -46,15 +49,15 @@ export type Certificate = {
 const deadlineMs = 10_000;
 
 /**
- * Plays the scenario with one client and judges it. `misbehaviour` stands between the client and the witness, for testing the kit itself.
+ * Plays the scenario with one client and judges it, on a Postgres of its own where its programs are, and unless the embedded store is asked for.
  * Errors: when the kit's own coordinator or store does not start. What the client does is never an error.
  */
-export async function certify(candidate: Candidate, scenario: Scenario, misbehaviour?: Bend): Promise<Certificate> {
+export async function certify(candidate: Candidate, scenario: Scenario, options: RunOptions = {}): Promise<Certificate> {
   const startedMs = performance.now();
   const scratch = await mkdtemp(join(tmpdir(), "mcpc-candidate-"));
   try {
-    await using site = await openSite(mcpId, scenario.terms.heartbeat_seconds, true);
-    const { facts, output } = await runCandidate(candidate, scenario, site, join(scratch, "ledger.jsonl"), misbehaviour);
+    await using site = await openSite(mcpId, scenario.terms.heartbeat_seconds, options.isEmbedded !== true);
+    const { facts, output } = await runCandidate(candidate, scenario, site, join(scratch, "ledger.jsonl"), options.misbehaviour);
     const judgements = judgeRun(facts, candidate.without);
     const passed = judgements.every(({ verdict }) => verdict !== "failed");
     const seconds = Math.round((performance.now() - startedMs) / 100) / 10;

@@ -70,6 +70,8 @@ export async function buildLanguage({ name, tools, build, run }: Language): Prom
   const built = await outcomeOf([build, folder], buildMaxMs);
   if (built.code === 0) return { kind: "built", command: run(folder) };
   if (built.code === undefined) return { kind: "skipped", why: `the build did not end within ${buildMaxMs / 1_000} s` };
+  const tooOld = built.output.split("\n").find((one) => /requires go >=|release version \d+ not supported/.test(one));
+  if (tooOld !== undefined) return { kind: "skipped", why: `the tools are too old: ${tooOld.trim().slice(0, 200)}` };
   const line = built.output.split("\n").find((one) => unreachable.test(one));
   if (line !== undefined) return { kind: "skipped", why: `packages cannot be fetched: ${line.trim().slice(0, 200)}` };
   return { kind: "failed", why: `the build exits with ${built.code}:\n${built.output.trimEnd()}` };

@@ -1,3 +1,6 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { clone } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
@@ -10,7 +13,7 @@ import type { Bend, DownFrame, UpFrame } from "../conformance/relay.js";
 import { formatCertificates } from "../conformance/report.js";
 import { certify } from "../conformance/run.js";
 import { readScenario, type Scenario, type Step } from "../conformance/scenario.js";
-import { reference } from "../conformance/toolchains.js";
+import { buildLanguage, reference } from "../conformance/toolchains.js";
 
 const whole = readScenario(fileURLToPath(new URL("../conformance/scenario.json", import.meta.url)));
 
@@ -30,7 +33,17 @@ const throughKill = only("through a kill", [
 
 /** The reference with a relay between it and the witness that makes it misbehave. */
 async function misbehaving(scenario: Scenario, bend: Bend): Promise<(behaviour: Behaviour) => Judgement> {
-  const { judgements, passed } = await certify({ name: "misbehaving", command: reference, without: new Set() }, scenario, bend);
+  const { judgements, passed } = await certify(
+    {
+      name: "misbehaving",
+      command: [...reference, "--no-http"], // which would bring over what the misbehaviour loses
+      without: new Set(),
+    },
+    scenario,
+    {
+      misbehaviour: bend,
+    },
+  );
   expect(passed).toBe(false);
   return (behaviour) => {
     const found = judgements.find((judgement) => judgement.behaviour === behaviour);
@@ -140,5 +153,34 @@ describe("the conformance kit", () => {
       faults: expect.arrayContaining([expect.stringContaining("APPLIED instead of REJECTED")]),
     });
     expect(judged("stored").verdict).toBe("passed");
+  });
+});
+
+describe("a language", () => {
+  /** Builds with a script that says `text` and exits with `code`. */
+  async function building(code: number, text: string, tool = "true") {
+    const dir = mkdtempSync(join(tmpdir(), "mcpc-build-"));
+    try {
+      const build = join(dir, "build.sh");
+      writeFileSync(build, `#!/bin/sh\necho '${text}' >&2\nexit ${code}\n`);
+      chmodSync(build, 0o755);
+      return await buildLanguage({ name: "none", tools: [[tool]], build, run: (folder) => [folder] });
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  }
+
+  it("whose build goes wrong fails; one whose tools or packages cannot be had is skipped with the reason", async () => {
+    expect(await building(0, "")).toMatchObject({ kind: "built" });
+    expect(await building(1, "main.go:3: undefined: pb.Hello")).toMatchObject({
+      kind: "failed",
+      why: expect.stringContaining("undefined"),
+    });
+    expect(await building(1, "dial tcp: lookup packages.invalid: no such host")).toMatchObject({ kind: "skipped" });
+    expect(await building(1, "go.mod requires go >= 1.99.0")).toMatchObject({ kind: "skipped", why: expect.stringContaining("too old") });
+    expect(await building(0, "", "no-such-tool-here")).toMatchObject({
+      kind: "skipped",
+      why: expect.stringContaining("no-such-tool-here"),
+    });
   });
 });

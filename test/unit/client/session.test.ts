@@ -176,10 +176,12 @@ for (const [stateKind, cells] of Object.entries(table)) {
   }
 }
 
-test("the backoff starts again only after a Welcome and one ack on the same stream", () => {
+test("the backoff starts again only after a Welcome and one ack, or one answered heartbeat, on the same stream", () => {
   const welcomed = run({ ...states.connecting, attempt: 4 }, events.welcome).next;
   expect(run(welcomed, events.ended).effects).toEqual([{ kind: "retryIn", delayMs: 1_600 }]);
   expect(run(welcomed, events.acked, events.ended).effects).toEqual([{ kind: "retryIn", delayMs: 100 }]);
+  expect(run(welcomed, events.heartbeatDue, events.ended).effects).toEqual([{ kind: "retryIn", delayMs: 1_600 }]);
+  expect(run(welcomed, events.heartbeatDue, events.heartbeatAnswered, events.ended).effects).toEqual([{ kind: "retryIn", delayMs: 100 }]);
 });
 
 test("a drained session reconnects after the delay that the coordinator gave, not after its own", () => {

@@ -10,7 +10,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Base64;
-import java.util.List;
 import java.util.TreeMap;
 import java.util.concurrent.ThreadLocalRandom;
 import mcp.coordinator.v1.EventAck;
@@ -22,8 +21,6 @@ final class Outbox {
   static final class Entry {
     final InteractionEvent event;
     final int bytes;
-    boolean isSent; // on any stream
-    boolean isDoubtful; // refused for now: no resume point speaks for it
     long dueMs; // not to be sent before
 
     Entry(InteractionEvent event) {
@@ -70,15 +67,7 @@ final class Outbox {
       return;
     }
     Duration delay = ack.hasRetryDelay() ? ack.getRetryDelay() : Durations.fromMillis(100 + ThreadLocalRandom.current().nextLong(100));
-    entry.isDoubtful = true;
     entry.dueMs = Reporter.nowMs() + Durations.toMillis(delay) + 1; // both were cut to whole milliseconds
-  }
-
-  /** Settles what the resume point covers, if it was sent on a stream and not refused for now since. */
-  void resume(long after) {
-    for (var entry : List.copyOf(held.headMap(after, true).values())) {
-      if (entry.isSent && !entry.isDoubtful) settle(entry.event.getSequence(), EventStatus.EVENT_STATUS_STORED);
-    }
   }
 
   private void write(String format, Object... values) {

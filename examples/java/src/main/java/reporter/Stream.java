@@ -132,7 +132,6 @@ final class Stream {
       if (!fits && !flying.isEmpty()) break; // one event alone may always go
       flying.put(held.getKey(), entry.bytes);
       flyingBytes += entry.bytes;
-      entry.isSent = true;
       batch.addEvents(entry.event);
       if (batch.getEventsCount() == maxBatch) {
         send(StreamInteractionsRequest.newBuilder().setEventBatch(batch));
@@ -167,7 +166,6 @@ final class Stream {
         drain = response.getDrainNotice();
         boolean isFenced = drain.getReason() == DrainReason.DRAIN_REASON_FENCED;
         leaveAtMs = Reporter.nowMs() + (isFenced ? 0 : Durations.toMillis(drain.getReconnectDelay()));
-        if (isFenced) outbox.held.values().forEach(entry -> entry.isDoubtful = true);
       }
       case SERVER_NOTICE -> System.err.println("notice: " + response.getServerNotice().getMessage());
       default -> { } // a newer coordinator may send what we do not know
@@ -179,7 +177,7 @@ final class Stream {
     if (welcome.getConfig().getMaxBatchEvents() > 0) maxBatch = welcome.getConfig().getMaxBatchEvents();
     if (welcome.getConfig().hasHeartbeatInterval()) intervalMs = Durations.toMillis(welcome.getConfig().getHeartbeatInterval());
     beatAtMs = Reporter.nowMs() + intervalMs;
-    outbox.resume(welcome.getResumeAfterSequence());
+    // What has no verdict is sent again, also at or below resume_after_sequence: a verdict that was lost may have been a refusal.
     flow(welcome.getFlowControl());
     if (welcome.hasRouting()) route(welcome.getRouting());
   }
