@@ -31,6 +31,8 @@ export type PumpDeps = {
   /** Called once for each event that is resolved, and once for each time that one has to wait. Must not throw. */
   readonly onResolved: (resolved: Resolved) => void;
   readonly onDeferred: () => void;
+  /** A spool or a transport has thrown, which neither should: what was to be done is tried again. Must not throw. */
+  readonly onFault: (thrown: unknown) => void;
   /** Spools have been told what they may forget. */
   readonly onForgotten: () => void;
 };
@@ -102,7 +104,13 @@ export class Pump {
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
-      this.#pump();
+      try {
+        this.#pump();
+      } catch (thrown) {
+        // The loop's edge: a disk that cannot be read must not end the MCP's process. It becomes trouble, and the pump goes on later.
+        this.#deps.onFault(thrown);
+        this.#deps.clock.after(limits.transportLookMs, () => this.schedule());
+      }
     });
   }
 
@@ -188,16 +196,18 @@ export class Pump {
     for (;;) {
       const batch = this.#nextBatch();
       if (batch.length === 0) return;
-      const taken = transport.offer(batch.map(({ event }) => event));
+      let taken = 0;
+      try {
+        taken = transport.offer(batch.map(({ event }) => event));
+      } finally {
+        this.#waiting = [...batch.slice(taken), ...this.#waiting];
+      }
       const nowMs = this.#deps.clock.monotonicMs();
       for (const flight of batch.slice(0, taken)) {
         flight.transport = transport.name;
         flight.sinceMs = nowMs;
       }
-      if (taken < batch.length) {
-        this.#waiting = [...batch.slice(taken), ...this.#waiting];
-        return;
-      }
+      if (taken < batch.length) return;
     }
   }
 
