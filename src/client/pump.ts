@@ -211,18 +211,16 @@ export class Pump {
     }
   }
 
-  /** What waits, and the next of the spools when nothing does. */
+  /** What waits, and the next of the spools when nothing does. Empty only when there is nothing to offer. */
   #nextBatch(): readonly Flight[] {
-    if (this.#waiting.length === 0) this.#readOn();
-    const batch: Flight[] = [];
-    let index = 0;
-    for (; index < this.#waiting.length && batch.length < limits.batchMaxEvents; index += 1) {
-      const flight = this.#waiting[index];
+    for (;;) {
+      if (this.#waiting.length === 0) this.#readOn();
+      if (this.#waiting.length === 0) return [];
       // It may have been settled while it waited, by the transport that had it before.
-      if (flight !== undefined && this.#flights.get(flight.event.eventId) === flight) batch.push(flight);
+      const batch = this.#waiting.slice(0, limits.batchMaxEvents).filter((flight) => this.#flights.get(flight.event.eventId) === flight);
+      this.#waiting = this.#waiting.slice(limits.batchMaxEvents);
+      if (batch.length > 0) return batch;
     }
-    this.#waiting = this.#waiting.slice(index);
-    return batch;
   }
 
   #readOn(): void {

@@ -45,7 +45,7 @@ test("whatever transports do, each event is resolved exactly once, and what is n
       const rules = { maxRetries: 1, retryDelayMs: 100 };
       const pump = new Pump({
         ...{ clock, rng, rules, current: () => current.transport, onResolved: (one) => void resolved.push(one) },
-        ...{ onDeferred: () => undefined, onForgotten: () => undefined, onFault: expect.unreachable },
+        ...{ onDeferred: () => undefined, onForgotten: () => undefined, onFault: (thrown) => expect.unreachable(String(thrown)) },
       });
       const spool = createMemorySpool(clock);
       const readable = pump.addSource(spool);
@@ -86,6 +86,6 @@ test("whatever transports do, each event is resolved exactly once, and what is n
       expect(spool.figures()).toMatchObject({ events: 0, setAside });
       expect(pump.heldCount).toBe(0);
     }),
-    { numRuns: 60 },
+    { numRuns: 300 },
   );
 });
