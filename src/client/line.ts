@@ -44,6 +44,11 @@ export class Line {
         this.#counts.deferred += 1;
       },
       onForgotten: () => this.#waiters.wake(),
+      onFault: (thrown) =>
+        troubles.tell(
+          "spool",
+          `events could not be sent, and are tried again: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+        ),
     });
     this.#ways = new Ways({
       ...{ clock, rng, outs: deps.outs ?? outsOf(settings, deps) },

@@ -1,31 +1,12 @@
 import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
+import { HeldEvent } from "./spool/held-event.js";
 import type { SetAside, Spool, SpooledEvent, SpoolFigures, SpoolKind } from "./spool/spool.js";
-import { decodeEvent, type EventInit } from "./wire/frames.js";
 
 /** Events wait here and are gone with the process: for `localCachePath: ":memory:"`, and where the disk takes none. */
 export type MemorySpoolBounds = { readonly maxEvents: number; readonly maxBytes: number };
 
 type Held = { readonly event: SpooledEvent; readonly kind: SpoolKind; readonly bytes: number; readonly atMs: number };
-
-/** An event of which the bytes are at hand, and the fields only when somebody asks. */
-class HeldEvent implements SpooledEvent {
-  readonly eventId: string;
-  readonly encoded: Uint8Array;
-  readonly place: number;
-  #event: EventInit | undefined;
-
-  constructor(eventId: string, encoded: Uint8Array, place: number) {
-    this.eventId = eventId;
-    this.encoded = encoded;
-    this.place = place;
-  }
-
-  get event(): EventInit {
-    this.#event ??= decodeEvent(this.encoded);
-    return this.#event;
-  }
-}
 
 /** A spool without a disk. Bound: `bounds`; when it is full the oldest progress makes room, and where there is none nothing more is taken. */
 export function createMemorySpool(

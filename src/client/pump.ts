@@ -31,6 +31,8 @@ export type PumpDeps = {
   /** Called once for each event that is resolved, and once for each time that one has to wait. Must not throw. */
   readonly onResolved: (resolved: Resolved) => void;
   readonly onDeferred: () => void;
+  /** A spool or a transport has thrown, which neither should: what was to be done is tried again. Must not throw. */
+  readonly onFault: (thrown: unknown) => void;
   /** Spools have been told what they may forget. */
   readonly onForgotten: () => void;
 };
@@ -102,7 +104,13 @@ export class Pump {
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
-      this.#pump();
+      try {
+        this.#pump();
+      } catch (thrown) {
+        // The loop's edge: a disk that cannot be read must not end the MCP's process. It becomes trouble, and the pump goes on later.
+        this.#deps.onFault(thrown);
+        this.#deps.clock.after(limits.transportLookMs, () => this.schedule());
+      }
     });
   }
 
@@ -188,31 +196,31 @@ export class Pump {
     for (;;) {
       const batch = this.#nextBatch();
       if (batch.length === 0) return;
-      const taken = transport.offer(batch.map(({ event }) => event));
+      let taken = 0;
+      try {
+        taken = transport.offer(batch.map(({ event }) => event));
+      } finally {
+        this.#waiting = [...batch.slice(taken), ...this.#waiting];
+      }
       const nowMs = this.#deps.clock.monotonicMs();
       for (const flight of batch.slice(0, taken)) {
         flight.transport = transport.name;
         flight.sinceMs = nowMs;
       }
-      if (taken < batch.length) {
-        this.#waiting = [...batch.slice(taken), ...this.#waiting];
-        return;
-      }
+      if (taken < batch.length) return;
     }
   }
 
-  /** What waits, and the next of the spools when nothing does. */
+  /** What waits, and the next of the spools when nothing does. Empty only when there is nothing to offer. */
   #nextBatch(): readonly Flight[] {
-    if (this.#waiting.length === 0) this.#readOn();
-    const batch: Flight[] = [];
-    let index = 0;
-    for (; index < this.#waiting.length && batch.length < limits.batchMaxEvents; index += 1) {
-      const flight = this.#waiting[index];
+    for (;;) {
+      if (this.#waiting.length === 0) this.#readOn();
+      if (this.#waiting.length === 0) return [];
       // It may have been settled while it waited, by the transport that had it before.
-      if (flight !== undefined && this.#flights.get(flight.event.eventId) === flight) batch.push(flight);
+      const batch = this.#waiting.slice(0, limits.batchMaxEvents).filter((flight) => this.#flights.get(flight.event.eventId) === flight);
+      this.#waiting = this.#waiting.slice(limits.batchMaxEvents);
+      if (batch.length > 0) return batch;
     }
-    this.#waiting = this.#waiting.slice(index);
-    return batch;
   }
 
   #readOn(): void {

@@ -76,8 +76,6 @@ export type ErrorReport = ReportContext & {
   readonly data?: ReportedContent;
 };
 
-export type Reports = { start: StartReport; progress: ProgressReport; complete: CompleteReport; error: ErrorReport };
-
 /** What the reporter adds to every report. Labels of the report win. */
 export type ReportIdentity = Pick<Draft, "eventId" | "mcpId" | "interactionId" | "labels">;
 

@@ -6,6 +6,7 @@ import { type Change, commitChanges, countChange } from "./change.js";
 import { ChangeQueue } from "./change-queue.js";
 import { diskFault } from "./disk-fault.js";
 import { type Environment, rangeAfter } from "./environment.js";
+import { HeldEvent } from "./held-event.js";
 import { decodeSetAside, encodeSetAside, type RecordHead, readHead, readRecord, recordBytesOf, recordHeadMaxBytes } from "./record.js";
 import type { Repair } from "./repair.js";
 import type { SetAside, Spool, SpooledEvent, SpoolFigures, SpoolKind } from "./spool.js";
@@ -281,7 +282,8 @@ export class LmdbSpool implements Spool {
       this.#dropUnreadable(place, record);
       return undefined;
     }
-    return { place, eventId: read.eventId, event: decodeEvent(read.encoded) };
+    // A copy: the memory of a record is the database's. Decoded only where somebody asks for the fields: most transports send the bytes.
+    return new HeldEvent(read.eventId, new Uint8Array(read.encoded), place);
   }
 
   /** The disk gave back other bytes than were written: there is nothing to send. Its kind may be wrong too, and removing it from a database where it is not is harmless. */
