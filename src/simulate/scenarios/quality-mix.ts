@@ -29,8 +29,8 @@ type Budget = {
 
 const budgets: readonly Budget[] = [
   { name: "25 % strong", strongServers: 1, strongShare: 0.25, rulePriceWeight: 0.12, ucbPriceWeight: 0.16 },
-  { name: "50 % strong", strongServers: 2, strongShare: 0.5, rulePriceWeight: 0.11, ucbPriceWeight: 0.11 },
-  { name: "75 % strong", strongServers: 3, strongShare: 0.75, rulePriceWeight: 0.085, ucbPriceWeight: 0.07 },
+  { name: "50 % strong", strongServers: 2, strongShare: 0.5, rulePriceWeight: 0.1, ucbPriceWeight: 0.11 },
+  { name: "75 % strong", strongServers: 3, strongShare: 0.75, rulePriceWeight: 0.1, ucbPriceWeight: 0.07 },
 ];
 
 function servers(budget: Budget): readonly ArmServer[] {

@@ -35,7 +35,7 @@ type Setting = {
 
 const settings: readonly Setting[] = [
   { name: "GSM8K, with a hint", counts: gsm8k, hint: informed, rulePriceWeight: 0.06, ucbPriceWeight: 0.06 },
-  { name: "RouterArena, with a hint", counts: routerArena, hint: informed, rulePriceWeight: 0.02, ucbPriceWeight: 0.03 },
+  { name: "RouterArena, with a hint", counts: routerArena, hint: informed, rulePriceWeight: 0.025, ucbPriceWeight: 0.03 },
   { name: "GSM8K, nothing known", counts: gsm8k, hint: blind, rulePriceWeight: 0.06, ucbPriceWeight: 0.06 },
   { name: "RouterArena, nothing known", counts: routerArena, hint: blind, rulePriceWeight: 0.06, ucbPriceWeight: 0.06 },
 ];

@@ -251,11 +251,11 @@ function keepWorthiest(situation: Situation, settings: RuleSettings, into: Ranki
   keep(tied, (at) => most - (worth[at] ?? 0) <= bandOf(bestSigma, worthSigmaOf(signals[at], settings), settings));
 }
 
-/** Second: among equals load decides. The least loaded part stays. */
+/** Second: among equals load decides. The least loaded part stays, and who is no more than `tieLoadMin` above it. */
 function keepLeastLoaded({ tied, rho, sorted }: Ranking, settings: RuleSettings): void {
   for (let place = 0; place < tied.length; place += 1) sorted[place] = rho[tied[place] ?? 0] ?? 0;
   const most = smallest(sorted, tied.length, Math.floor(settings.tieLoadQuantile * (tied.length - 1)));
-  keep(tied, (at) => (rho[at] ?? 0) <= most);
+  keep(tied, (at) => (rho[at] ?? 0) <= most + settings.tieLoadMin);
 }
 
 /** Third: of these, the ones whose whole score, pace included, is as good as the best one's. */

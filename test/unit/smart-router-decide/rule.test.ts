@@ -215,6 +215,22 @@ describe("the decision rule", () => {
     expect(single.some((one) => one.isHot)).toBe(false);
   });
 
+  it("does not take a few requests of a thousand for a load: a slow MCP that is idle gets nothing while a fast one has room", () => {
+    const fast = { latencyMs: 100, tail: 0 };
+    const slow = { latencyMs: 400, tail: 0.5 };
+    const fleetOf = (capacity: number, inFlight: number) =>
+      situationOf([
+        plain({ capacity, inFlight }, fast),
+        plain({ capacity, inFlight }, fast),
+        plain({ capacity }, slow),
+        plain({ capacity }, slow),
+      ]);
+    const propensities = (situation: Situation) => explain(situation, { ...ruleDefaults, epsilon: 0 }).map(({ propensity }) => propensity);
+    expect(propensities(fleetOf(1_000, 5))).toEqual([0.5, 0.5, 0, 0]);
+    expect(propensities(fleetOf(1_000, 6))).toEqual([0, 0, 0.5, 0.5]);
+    expect(propensities(fleetOf(100, 1))).toEqual([0, 0, 0.5, 0.5]);
+  });
+
   it("takes the least loaded when all are hot, and of those who got least lately", () => {
     const drafts = [plain({ inFlight: 10, capacity: 11 }), plain({ inFlight: 9 }, { recent: 2 }), plain({ inFlight: 9 }, { recent: 1 })];
     const drawn = draw(situationOf(drafts), ruleDefaults, seededRng(1), createRanking());
