@@ -125,6 +125,7 @@ export class Pump {
   /** What a transport says about one event. What is not held any more was settled by another, or before. */
   settle(name: TransportName, { eventId, outcome, reason, retryAfterMs }: Settlement): void {
     this.#heardMs.set(name, this.#deps.clock.monotonicMs());
+    this.schedule(); // whatever it says, it has room for another
     const flight = this.#flights.get(eventId);
     if (flight === undefined) return;
     switch (outcome) {
@@ -158,7 +159,6 @@ export class Pump {
   #resolve(flight: Flight): void {
     this.#flights.delete(flight.event.eventId);
     this.#resting.delete(flight);
-    this.schedule();
   }
 
   #rest(flight: Flight, retryAfterMs: number): void {
