@@ -57,10 +57,14 @@ export class Ledger {
     return entries.map((entry) => entry.encoded);
   }
 
-  /** Begins anew on a fresh stream; what the resume point covers counts as stored, unless the `epoch` says that somebody else used the producer_id between; a coordinator that gives none says 0. */
-  resume(resumeAfter: number, epoch: bigint): void {
+  /**
+   * Begins anew on a fresh stream. The resume point covers what was refused for good as well as what is stored, and the verdict that would tell is lost with the old stream: so
+   * what was sent without one is sent again, and is a DUPLICATE where it is stored. Only beyond the dedupe horizon (`isTooOld`) no repetition is recognised any more: there what
+   * the point covers counts as stored, unless the `epoch` says that somebody else used the producer_id between; a coordinator that gives none says 0.
+   */
+  resume(resumeAfter: number, epoch: bigint, isTooOld: boolean): void {
     const isSuccessor = epoch === 0n || this.#epoch === 0n || epoch === this.#epoch + 1n;
-    if (!isSuccessor) this.outbox.doubt();
+    if (!isTooOld || !isSuccessor) this.outbox.doubt();
     this.#epoch = epoch;
     for (const entry of this.outbox.resume(resumeAfter)) {
       this.#counters.stored++;

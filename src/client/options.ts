@@ -8,7 +8,7 @@ import type { ClientRoutes, JudgeTarget } from "./routes.js";
 import type { SessionState } from "./session.js";
 import type { ClientLoad, ClientMcpConfig } from "./wire/control.js";
 
-/** How one event ended. `learnt` says how we know: by an ack, or because the coordinator's resume point covers it (then the verdict itself is lost). */
+/** How one event ended. `learnt` says how we know: by an ack, or because the coordinator's resume point covers it and it is too old to be asked about again. */
 export type Settled = {
   readonly eventId: string;
   readonly verdict: "stored" | "duplicate" | "not_collected" | "rejected";

@@ -26,7 +26,7 @@ export type OutboxEntry = {
   /** Monotonic time of the newest sending; 0 while never sent. */
   sentAtMs: number;
   sendCount: number;
-  /** A resume point above it proves nothing about this event: it was refused for now, or another process used the producer_id since it was sent. */
+  /** A resume point above it proves nothing about this event: it was refused, or may have been, or another process used the producer_id since it was sent. */
   isDoubtful: boolean;
   /** Monotonic time from which a resting entry may be sent again. */
   dueMs: number;
@@ -159,7 +159,7 @@ export class Outbox {
     this.#resting.add(entry);
   }
 
-  /** Another process has used, or may have used, the sequences of this outbox: what was sent has to be sent again, whatever a resume point says. */
+  /** What was sent has to be sent again, whatever a resume point says: its verdict is lost, or its sequence has been used by another process. */
   doubt(): void {
     for (const entry of this.#held.values()) if (entry.sendCount > 0) entry.isDoubtful = true;
   }

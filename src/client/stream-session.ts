@@ -1,5 +1,5 @@
 import type { StreamInteractionsResponse } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
-import { type DrainNotice, DrainReason, type Welcome } from "../../gen/mcp/coordinator/v1/session_pb.js";
+import { type DrainNotice, DrainReason, ResumeStatus, type Welcome } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import { unreachable } from "../platform/assert.js";
 import { type Clock, systemClock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
@@ -341,7 +341,8 @@ export class StreamSession implements AsyncDisposable {
     if (this.#state.kind !== "connecting" && this.#state.kind !== "handshake") return;
     this.#timers.clear("overdue");
     this.#sessionId = welcome.sessionId;
-    this.#ledger.resume(Number(welcome.resumeAfterSequence), welcome.producerEpoch);
+    const isTooOld = welcome.resumeStatus === ResumeStatus.TOO_OLD;
+    this.#ledger.resume(Number(welcome.resumeAfterSequence), welcome.producerEpoch, isTooOld);
     this.#terms.welcomed(welcome);
     this.#apply({ kind: "welcome", isEmpty: this.#isEmpty });
     this.#beat();

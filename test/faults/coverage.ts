@@ -2,12 +2,12 @@ import { readFileSync } from "node:fs";
 import { cellsOfTable, decidedByNumbers, edgeOf, hitsByCell, unreachable } from "../simulation/coverage.js";
 import type { ReportRow } from "./report.js";
 
-/** Verdicts that a whole run must have met, by name of the contract; RESUMED is a success that was learnt from a resume
- * point, FENCED is learnt from the notice: a client of ours keeps such events and settles none of them.
+/** Verdicts that a whole run must have met, by name of the contract; FENCED is learnt from the notice: a client of ours keeps such
+ * events and settles none of them.
  */
 export const wantedVerdicts = [
   ...["STORED", "DUPLICATE", "INVALID", "TOO_LARGE", "TOO_OLD", "CLOCK_SKEW", "CONFLICT", "PERMISSION_DENIED"],
-  ...["FENCED", "OVERLOADED", "UNAVAILABLE", "NOT_FOUND", "RESUMED"],
+  ...["FENCED", "OVERLOADED", "UNAVAILABLE", "NOT_FOUND"],
 ] as const;
 
 /**

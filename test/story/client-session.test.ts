@@ -1,9 +1,9 @@
 import { status } from "@grpc/grpc-js";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { EventStatus } from "../../gen/mcp/coordinator/v1/events_pb.js";
 import type { StreamInteractionsRequest } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import { ApplyStatus, RouteState, type RoutingAck } from "../../gen/mcp/coordinator/v1/routes_pb.js";
-import { Capability, DrainReason } from "../../gen/mcp/coordinator/v1/session_pb.js";
+import { Capability, DrainReason, ResumeStatus } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import type { Settled, StreamSessionOptions } from "../../src/client/options.js";
 import { routeDigest } from "../../src/client/route-digest.js";
 import { createStreamSession, type StreamSession } from "../../src/client/stream-session.js";
@@ -33,9 +33,13 @@ async function meet(script: (call: ScriptedCall, frame: Frame) => void, options:
   return { session, settled };
 }
 
-function welcome(call: ScriptedCall, resumeAfterSequence = 0n, window = 1_000) {
+function welcome(
+  call: ScriptedCall,
+  resume: { readonly resumeAfterSequence?: bigint; readonly resumeStatus?: ResumeStatus } = {},
+  window = 1_000,
+) {
   const flowControl = { version: 1n, maxUnackedEvents: window, maxUnackedBytes: 1n << 20n };
-  call.send({ case: "welcome", value: { resumeAfterSequence, flowControl, capabilities: [Capability.FLOW_CONTROL, Capability.DRAIN] } });
+  call.send({ case: "welcome", value: { ...resume, flowControl, capabilities: [Capability.FLOW_CONTROL, Capability.DRAIN] } });
 }
 
 function sequencesOf(frame: Frame): bigint[] {
@@ -75,33 +79,38 @@ test("events are sent after Welcome, acknowledged once each, and closing half-cl
   });
 });
 
-test("after a lost connection only what lies above the resume point is sent again, and every event settles exactly once", async () => {
-  const seen: bigint[][] = [[], []];
-  const { session, settled } = await meet(
-    (call, frame) => {
-      if (frame?.case === "hello") welcome(call, call.index === 0 ? 0n : 2n);
-      for (const sequence of sequencesOf(frame)) {
-        seen[call.index]?.push(sequence);
-        if (call.index === 0 && sequence === 4n) call.fail(status.UNAVAILABLE, "gone");
-        if (call.index === 1) ack(call, sequence, { status: EventStatus.DUPLICATE });
-      }
-      if (frame === undefined) call.end();
-    },
-    { batchEvents: 1 },
-  );
-  for (const id of ["a", "b", "c", "d"]) session.report(event(id));
-  expect(await session.flush()).toBe(true);
-  expect(seen).toEqual([
-    [1n, 2n, 3n, 4n],
-    [3n, 4n],
-  ]);
-  expect(settled.map((one) => `${one.verdict} ${one.learnt}`)).toEqual([
-    "stored resume",
-    "stored resume",
-    "duplicate ack",
-    "duplicate ack",
-  ]);
-  expect(session.counters.reconnects).toBe(1);
+describe("what was on its way when the connection was lost", () => {
+  const reconnect = async (resumeStatus: ResumeStatus) => {
+    const seen: bigint[][] = [[], []];
+    const { session, settled } = await meet(
+      (call, frame) => {
+        if (frame?.case === "hello") welcome(call, call.index === 0 ? {} : { resumeAfterSequence: 2n, resumeStatus });
+        for (const sequence of sequencesOf(frame)) {
+          seen[call.index]?.push(sequence);
+          if (call.index === 0 && sequence === 4n) call.fail(status.UNAVAILABLE, "gone");
+          if (call.index === 1) ack(call, sequence, { status: sequence === 1n ? EventStatus.INVALID : EventStatus.DUPLICATE });
+        }
+        if (frame === undefined) call.end();
+      },
+      { batchEvents: 1 },
+    );
+    for (const id of ["a", "b", "c", "d"]) session.report(event(id));
+    expect(await session.flush()).toBe(true);
+    expect(session.counters.reconnects).toBe(1);
+    return { again: seen[1], settled: settled.map((one) => `${one.verdict} ${one.learnt}`) };
+  };
+
+  test("is sent again, so that a refusal whose verdict was lost is not taken for a success", async () => {
+    const { again, settled } = await reconnect(ResumeStatus.RESUMED);
+    expect(again).toEqual([1n, 2n, 3n, 4n]);
+    expect(settled).toEqual(["rejected ack", "duplicate ack", "duplicate ack", "duplicate ack"]);
+  });
+
+  test("counts as stored where the resume point covers it and it is too old to be asked about", async () => {
+    const { again, settled } = await reconnect(ResumeStatus.TOO_OLD);
+    expect(again).toEqual([3n, 4n]);
+    expect(settled).toEqual(["stored resume", "stored resume", "duplicate ack", "duplicate ack"]);
+  });
 });
 
 test("with several targets each stream that ends sends the session to the next one, and after the last to the first again", async () => {
@@ -138,7 +147,7 @@ test("never more events are unacknowledged than the window allows, and a smaller
   const peaks = { before: 0, after: 0 };
   const { session } = await meet(
     (call, frame) => {
-      if (frame?.case === "hello") welcome(call, 0n, 4);
+      if (frame?.case === "hello") welcome(call, {}, 4);
       for (const sequence of sequencesOf(frame)) {
         unacked.push(sequence);
         const phase = sequence <= 4n ? "before" : "after";
@@ -193,7 +202,7 @@ test("a drain notice stops sending, awaits the acks, half-closes, and the rest g
   const log: string[] = [];
   const { session } = await meet(
     (call, frame) => {
-      if (frame?.case === "hello") welcome(call, call.index === 0 ? 0n : 2n);
+      if (frame?.case === "hello") welcome(call, call.index === 0 ? {} : { resumeAfterSequence: 2n });
       for (const sequence of sequencesOf(frame)) {
         log.push(`${call.index} event ${sequence}`);
         if (call.index === 1) ack(call, sequence);
@@ -218,7 +227,7 @@ test("a drain notice stops sending, awaits the acks, half-closes, and the rest g
 test("a drain notice with a delay is sent on for so long, and then the next stream follows at once", async () => {
   const log: string[] = [];
   const { session } = await meet((call, frame) => {
-    if (frame?.case === "hello") welcome(call, call.index === 0 ? 0n : 2n);
+    if (frame?.case === "hello") welcome(call, call.index === 0 ? {} : { resumeAfterSequence: 2n });
     for (const sequence of sequencesOf(frame)) {
       log.push(`${call.index} event ${sequence}`);
       if (sequence === 1n) {
