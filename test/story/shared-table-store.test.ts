@@ -158,7 +158,7 @@ describe.each(storeKinds)("taking reports out of the shared table of the $kind s
       ['"text"', /INVALID/],
       ["null", /INVALID/],
       ['{"event":7}', /INVALID/],
-      ['{"event":{"interactionId":7}}', /INVALID; event MALFORMED/],
+      ['{"event":{"interactionId":7}}', /INVALID; event.interaction_id MALFORMED/],
       [reportRow({ mcpId: "other" }).data, /INVALID; mcp_id CONTRADICTS_COLUMN/],
       [reportRow({ mcpId: "demo", interactionId: "another" }).data, /INVALID; interaction_id CONTRADICTS_COLUMN/],
       [JSON.stringify({ event: { interactionId, occurredAt: "2001-01-01T00:00:00Z", start: {} } }), /TOO_OLD/],
