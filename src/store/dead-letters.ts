@@ -17,7 +17,8 @@ export async function setAside(pool: Pool, event: NewEvent, reason: string): Pro
 /** The event as UTF-8 JSON, with what JSON has no form for as text: integers in decimal, raw bytes in base64. */
 function frameOf(event: NewEvent): Buffer {
   const raw = event.raw === undefined ? undefined : Buffer.from(event.raw).toString("base64");
-  return Buffer.from(JSON.stringify({ ...event, sequence: event.sequence.toString(), raw }));
+  const asText = (_: string, value: unknown): unknown => (typeof value === "bigint" ? value.toString() : value);
+  return Buffer.from(JSON.stringify({ ...event, raw }, asText));
 }
 
 /** Text without NUL and lone surrogates. */

@@ -109,6 +109,7 @@ describe.each(storeKinds)("appending to the $kind store", ({ kind, skip }) => {
   story("an opened producer says who had it before and how long it was silent, and its epoch can be asked for", async () => {
     const [producerId, mcpId] = [freshName("p"), freshName("mcp")];
     expect(await store.openProducer(producerId, mcpId, "s-1", "c")).toMatchObject({ silentMs: 0, supersededSessionId: "" });
+    await new Promise((resolve) => setTimeout(resolve, 5));
     const again = await store.openProducer(producerId, mcpId, "s-2", "c");
     expect(again?.supersededSessionId).toBe("s-1");
     expect(again?.silentMs).toBeGreaterThan(0);
