@@ -57,7 +57,7 @@ export const ruleDefaults = {
   tieSamplesMax: 32, // the tail that decides stands on the newest 16 answers and as many of the usual ones
   paceSlack: 0.45, // a machine of which neighbours take 60 % loses 0.5, one that is ten times too slow 0.65
   tieLoadQuantile: 0.25, // p99 under antagonists is least from 0 to 0.25 and grows by half towards 0.84: the numbers in flight are our own and exact
-  tieLoadMin: 0.005, // five requests of a thousand say nothing of who is busier; with a capacity of 100 each one counts
+  tieLoadMin: 0.001, // one request of a thousand says nothing of who is busier; with a capacity below that each one counts
   latencyNoise: 0.2, // the median of nine answers whose standard deviation is half their mean: 1.25 × 0.5 / 3
   epsilon: 0.01, // as in the SLO-headroom tiers of gateway-api-inference-extension 2754
   exploreEveryMs: 1_000,
