@@ -58,6 +58,8 @@ function disagreement(field: string, column: string, body: string): readonly Fie
 
 /** Why a row was set aside, for the operator who reads the dead letters. */
 export function reasonOf(status: string, faults: readonly FieldFault[]): string {
-  const named = faults.slice(0, limits.violationMaxCount).map(({ field, reason, description }) => `${field} ${reason}: ${description}`.trimStart());
+  const named = faults
+    .slice(0, limits.violationMaxCount)
+    .map(({ field, reason, description }) => `${field} ${reason}: ${description}`.trimStart());
   return [status.toUpperCase(), ...named].join("; ");
 }
