@@ -1,0 +1,95 @@
+import { say, sleep, until } from "../results.js";
+import { audit } from "./audit.js";
+import { ReportingMcp, untilDrained } from "./reporters.js";
+import { none, type ReportingDrill, type StageResult } from "./run.js";
+
+/** How long a reporter is watched before and after each fault.     Unit: ms. */
+const calmMs = 8_000;
+
+type Move = { readonly mcpId: string; readonly fault: string; readonly to: string; readonly failoverMs: number; readonly backMs: number };
+
+/**
+ * A steady load; first the coordinator of half of the reporters is killed, then that of the others stands still. Those whose gRPC it was have to go on over another transport, and
+ * come back once, by themselves; the others must not move at all.
+ */
+export async function runFailover({ site, dir, reporters }: ReportingDrill): Promise<StageResult> {
+  const mcps = Array.from({ length: Math.max(2, reporters) }, (_, index) => {
+    return new ReportingMcp(site, dir, "moved", index, { last: 1_000_000, perSecond: 300 });
+  });
+  for (const mcp of mcps) mcp.start();
+  await until("all reporters report over gRPC", 60_000, () => mcps.every((mcp) => mcp.resolvedCount > 100 && lastOf(mcp) === "grpc"));
+  await sleep(calmMs);
+  const moves: Move[] = [];
+  let strayed = 0;
+  const [first, second] = site.seats;
+  const faults = [
+    { ...{ seat: first, home: 0, what: "kill -9" }, hurt: () => first.kill(), heal: () => first.start() },
+    {
+      ...{ seat: second, home: 1, what: "SIGSTOP" },
+      hurt: async () => second.signal("SIGSTOP"),
+      heal: async () => second.signal("SIGCONT"),
+    },
+  ];
+  for (const { seat, home, what, hurt, heal } of faults) {
+    const moved = mcps.filter((mcp) => mcp.home === home);
+    const before = new Map(mcps.map((mcp) => [mcp, mcp.choices.length]));
+    const hurtMs = Date.now();
+    await hurt();
+    await until("the reporters report over another transport", 30_000, () => moved.every((mcp) => workedAfter(mcp, hurtMs) !== undefined));
+    await sleep(calmMs);
+    await heal();
+    const healedMs = Date.now();
+    await until(
+      "they are back at gRPC",
+      120_000,
+      () => moved.every((mcp) => lastOf(mcp) === "grpc"),
+      () => moved.map(lastOf),
+    );
+    await sleep(calmMs);
+    for (const mcp of mcps) {
+      const choices = mcp.choices.slice(before.get(mcp) ?? 0);
+      // Away and back; for the others nothing.
+      strayed += Math.max(0, choices.length - (mcp.home === home ? 2 : 0));
+      if (mcp.home !== home) continue;
+      const working = workedAfter(mcp, hurtMs);
+      const back = choices.findLast(({ transport }) => transport === "grpc");
+      moves.push({
+        ...{ mcpId: mcp.mcpId, fault: what, to: working?.transport ?? "", failoverMs: (working?.atMs ?? 0) - hurtMs },
+        backMs: (back?.atMs ?? 0) - healedMs,
+      });
+    }
+    say(`${seat.name}, ${what}: ${JSON.stringify(moves.filter(({ fault }) => fault === what))}`);
+  }
+  for (const mcp of mcps) mcp.finish();
+  await untilDrained(mcps, 60_000);
+  const sql = site.connect();
+  const found = await audit(sql, new Map(mcps.map((mcp) => [mcp.mcpId, mcp.ledger])), (mcpId) => mcpId.startsWith("moved"));
+  await sql.end();
+  for (const example of found.examples) say(example);
+  const longest = (of: "failoverMs" | "backMs") => Math.max(...moves.map((move) => move[of])) / 1_000;
+  const longestS = longest("failoverMs");
+  return {
+    figures: [
+      {
+        name: "longest failover, fault to first verdict over another transport",
+        value: longestS,
+        unit: "s",
+        target: "< 5 s",
+        isMet: longestS < 5,
+      },
+      { name: "longest fail-back, after the coordinator was back", value: longest("backMs"), unit: "s" },
+      none("changes of transport besides one away and one back", strayed),
+      { name: "events durable during the failovers", value: found.durable, unit: "" },
+      none("of them lost, stored twice or wrong", found.lost + found.twice + found.strangers + found.wrongInteractions),
+    ],
+    details: { moves, choices: Object.fromEntries(mcps.map(({ mcpId, choices }) => [mcpId, choices])) },
+  };
+}
+
+const lastOf = (mcp: ReportingMcp) => mcp.choices.at(-1)?.transport;
+
+/** The first verdict over a transport that was chosen after this moment. */
+function workedAfter(mcp: ReportingMcp, atMs: number) {
+  const chosen = mcp.choices.find((choice) => choice.atMs > atMs);
+  return chosen === undefined ? undefined : mcp.workings.find((working) => working.atMs >= chosen.atMs && working.transport !== "grpc");
+}

@@ -1,0 +1,56 @@
+import type { TransportName } from "../../../src/client/index.js";
+
+/** What a reporting process is to do; the first argument of its command line, as JSON. */
+export type ReportingPlan = {
+  readonly mcpId: string;
+  readonly spool: string;
+  /** Where it notes what it takes and what is durable; see ledger.ts. */
+  readonly ledger: string;
+  /** First and last interaction that it reports; three events each. */
+  readonly first: number;
+  readonly last: number;
+  /** Events a second; 0 for as many as the spool takes. */
+  readonly perSecond: number;
+  readonly grpcTarget: string;
+  readonly coordinatorUrl: string;
+  readonly redisUrl: string;
+  readonly databaseUrl: string;
+};
+
+/** How a reporting process stands, since its start. */
+export type Standing = {
+  readonly kind: "standing";
+  readonly transport: TransportName | undefined;
+  readonly reported: number;
+  readonly full: number;
+  readonly refused: number;
+  readonly spoolKind: "opening" | "disk" | "memory";
+  readonly waiting: number;
+  readonly setAside: number;
+  readonly droppedProgress: number;
+  readonly deferred: number;
+  /** Events resolved, by transport and outcome: `grpc stored`. */
+  readonly resolved: Readonly<Record<string, number>>;
+  /** Report to verdict of the events that this process itself has reported.     Units: ms. */
+  readonly liveP99Ms: number;
+  readonly liveMaxMs: number;
+};
+
+/** Another transport is in use.     Units: wall time in ms. */
+export type Chosen = {
+  readonly kind: "chosen";
+  readonly atMs: number;
+  readonly transport: TransportName | undefined;
+  readonly reason: string;
+};
+
+/** The first event since the last choice was settled by the transport of that choice.     Units: wall time in ms. */
+export type Working = { readonly kind: "working"; readonly atMs: number; readonly transport: TransportName };
+
+/** Events of the backlog were settled in another order than they were reported in. */
+export type ReportingLine =
+  | Standing
+  | Chosen
+  | Working
+  | { readonly kind: "trouble"; readonly message: string }
+  | { readonly kind: "done" };
