@@ -1,4 +1,7 @@
+import type { Redis } from "ioredis";
 import type { Sql } from "postgres";
+import { deadLetterKey } from "../../../src/interaction/redis-contract.js";
+import { sleep } from "../results.js";
 import type { Ledger } from "./ledger.js";
 
 /** What the database says about the interactions of reporters that report as process.ts does. */
@@ -120,9 +123,28 @@ function faultOf(row: InteractionRow, { counts, at }: Found & { readonly at: num
   return row.duration_ms === n % 1_000 ? undefined : `duration_ms is ${row.duration_ms}`;
 }
 
-/** What is left anywhere on the way: rows of the shared table, dead letters, entries of the stream that nobody has acknowledged. */
-export async function countDeadLetters(sql: Sql): Promise<{ readonly deadLetters: number; readonly rowsLeft: number }> {
+/** What is between the reporters and the log: rows of the shared table, entries of the stream without an acknowledgement; and what was given up on either way. */
+export type OnTheWay = { readonly rows: number; readonly entries: number; readonly deadLetters: number };
+
+async function countOnTheWay(sql: Sql, redis: Redis): Promise<OnTheWay> {
   const [row] = await sql<{ dead: string; left: string }[]>`
     SELECT (SELECT count(*) FROM dead_letter) AS dead, (SELECT count(*) FROM interaction_logs) AS left`;
-  return { deadLetters: Number(row?.dead ?? -1), rowsLeft: Number(row?.left ?? -1) };
+  // The cast: XINFO GROUPS answers a list of names and values in turn for each group; the coordinators have made one.
+  const [group] = (await redis.xinfo("GROUPS", stream)) as readonly (readonly (string | number)[])[];
+  const figure = (name: string) => group?.[group.indexOf(name) + 1] ?? 0;
+  // Not the group's lag: after a crash of Redis it stays too large.
+  const unread = await redis.xrange(stream, `(${figure("last-delivered-id")}`, "+", "COUNT", 1_000);
+  const deadEntries = await redis.xlen(deadLetterKey(stream));
+  return { rows: Number(row?.left), entries: Number(figure("pending")) + unread.length, deadLetters: Number(row?.dead) + deadEntries };
 }
+
+/** Waits, `maxMs` at most, until nothing is on the way: an event of the table counts as brought once its row is there, before the log has it. */
+export async function untilArrived(sql: Sql, redis: Redis, maxMs = 180_000): Promise<OnTheWay> {
+  for (const untilMs = performance.now() + maxMs; ; await sleep(200)) {
+    const onTheWay = await countOnTheWay(sql, redis);
+    if ((onTheWay.rows === 0 && onTheWay.entries === 0) || performance.now() > untilMs) return onTheWay;
+  }
+}
+
+/** Default name of the coordinators' stream. */
+const stream = "mcp:interactions";

@@ -1,6 +1,6 @@
 import { seededRng } from "../../../src/platform/rng.js";
 import { say, setting } from "../results.js";
-import { audit, countDeadLetters } from "./audit.js";
+import { audit, untilArrived } from "./audit.js";
 import { killAtRandom } from "./kills.js";
 import { ReportingMcp, untilDrained } from "./reporters.js";
 import { none, type ReportingDrill, type StageResult } from "./run.js";
@@ -25,11 +25,11 @@ export async function runKills({ site, dir, seed, events, reporters }: Reporting
   await untilDrained(mcps, 900_000);
   const seconds = (performance.now() - beganMs) / 1_000;
   const sql = site.connect();
+  const left = await untilArrived(sql, site.redis.client);
+  const arrivedSeconds = (performance.now() - beganMs) / 1_000;
   const ledgers = new Map(mcps.map((mcp) => [mcp.mcpId, mcp.ledger]));
   const found = await audit(sql, ledgers, (mcpId) => mcpId.startsWith("killed"));
-  const { deadLetters, rowsLeft } = await countDeadLetters(sql);
   await sql.end();
-  const pending = await pendingEntries(site);
   for (const example of found.examples) say(example);
   const sum = (of: "setAside" | "full" | "refused" | "droppedProgress", isNow = false) =>
     mcps.reduce(
@@ -47,14 +47,15 @@ export async function runKills({ site, dir, seed, events, reporters }: Reporting
         unit: "/s",
       },
       { name: "until all spools were empty", value: seconds, unit: "s" },
+      { name: "until nothing was on the way either", value: arrivedSeconds, unit: "s" },
       none("lost", found.lost),
       none("stored twice", found.twice),
       none("rows that nobody has reported", found.strangers),
       none("interactions that differ from their events", found.wrongInteractions),
       none("set aside by a reporter", sum("setAside", true)),
       none("reports refused, not taken, or progress dropped", sum("full") + sum("refused") + sum("droppedProgress")),
-      none("dead letters", deadLetters + pending.deadEntries),
-      none("left on the way: rows of the table, entries of the stream", rowsLeft + pending.unacknowledged),
+      none("dead letters", left.deadLetters),
+      none("left on the way: rows of the table, entries of the stream", left.rows + left.entries),
       { name: "events of killed reporters that were not durable yet", value: found.undecided, unit: "" },
       { name: "of them stored, once", value: found.undecidedStored, unit: "" },
     ],
@@ -77,14 +78,4 @@ export async function runKills({ site, dir, seed, events, reporters }: Reporting
       examples: found.examples,
     },
   };
-}
-
-/** Entries of the stream without an acknowledgement, and those that were given up. */
-async function pendingEntries({
-  redis,
-}: ReportingDrill["site"]): Promise<{ readonly unacknowledged: number; readonly deadEntries: number }> {
-  const [group] = (await redis.client.xinfo("GROUPS", "mcp:interactions")) as readonly (readonly (string | number)[])[];
-  // XINFO answers names and values in turn.
-  const figure = (name: string): number => Number(group?.[group.indexOf(name) + 1] ?? 0);
-  return { unacknowledged: figure("pending") + figure("lag"), deadEntries: await redis.client.xlen("mcp:interactions:dead") };
 }

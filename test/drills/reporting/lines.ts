@@ -9,7 +9,8 @@ export type ReportingPlan = {
   /** First and last interaction that it reports; three events each. */
   readonly first: number;
   readonly last: number;
-  /** Events a second; 0 for as many as the spool takes. */
+  /** So many interactions are reported as fast as the spool takes them, the rest at `perSecond` events a second. */
+  readonly burst: number;
   readonly perSecond: number;
   readonly grpcTarget: string;
   readonly coordinatorUrl: string;
@@ -31,7 +32,7 @@ export type Standing = {
   readonly deferred: number;
   /** Events resolved, by transport and outcome: `grpc stored`. */
   readonly resolved: Readonly<Record<string, number>>;
-  /** Report to verdict of the events that this process itself has reported.     Units: ms. */
+  /** Report to verdict of the events that were reported after the first verdict.     Units: ms. */
   readonly liveP99Ms: number;
   readonly liveMaxMs: number;
 };
@@ -47,10 +48,19 @@ export type Chosen = {
 /** The first event since the last choice was settled by the transport of that choice.     Units: wall time in ms. */
 export type Working = { readonly kind: "working"; readonly atMs: number; readonly transport: TransportName };
 
-/** Events of the backlog were settled in another order than they were reported in. */
+/** What was reported before the first verdict is settled. `inversions`: how many events of the burst were settled after one that was reported later. */
+export type Drained = {
+  readonly kind: "drained";
+  readonly events: number;
+  /** From the first verdict to the last.     Units: ms. */
+  readonly ms: number;
+  readonly inversions: number;
+};
+
 export type ReportingLine =
   | Standing
   | Chosen
   | Working
+  | Drained
   | { readonly kind: "trouble"; readonly message: string }
   | { readonly kind: "done" };

@@ -13,9 +13,9 @@ const stretch = 50;
 
 // The cast: the drill gives what it has made of the same type.
 const plan = JSON.parse(process.argv[2] ?? "{}") as ReportingPlan;
-const startedMs = Date.now();
 const resolved: Record<string, number> = {};
 const live = createLatencies();
+const backlog = { size: 0, resolved: 0, inversions: 0, newestId: "", sinceMs: 0, firstVerdictMs: 0, burstEndMs: 0 };
 let chosen: TransportName | undefined;
 let isWorking = true;
 let isStopped = false;
@@ -37,8 +37,7 @@ const reporter = createReporter({
     const name = `${transport} ${outcome}`;
     resolved[name] = (resolved[name] ?? 0) + 1;
     const nowMs = Date.now();
-    const bornMs = uuidV7TimeMs(eventId);
-    if (bornMs >= startedMs) live.record(nowMs - bornMs);
+    watch(eventId, nowMs);
     if (isWorking || transport !== chosen) return;
     isWorking = true;
     tell({ kind: "working", atMs: nowMs, transport });
@@ -54,7 +53,8 @@ await reporter.close();
 process.exit(0);
 
 async function report(to: Reporter): Promise<void> {
-  const beganMs = performance.now();
+  let beganMs = performance.now();
+  let paced = 0;
   for (let first = plan.first; first <= plan.last && !isStopped; first += stretch) {
     const last = Math.min(plan.last, first + stretch - 1);
     noteTaking(plan.ledger, first, last);
@@ -63,9 +63,35 @@ async function report(to: Reporter): Promise<void> {
     await to.durable();
     // What a full or failing spool did not take was never promised.
     if (isTaken && to.state.spool.kind === "disk") noteDurable(plan.ledger, first, last);
-    const aheadMs = plan.perSecond === 0 ? 0 : ((last - plan.first + 1) * 3_000) / plan.perSecond - (performance.now() - beganMs);
+    if (last - plan.first < plan.burst) {
+      beganMs = performance.now();
+      backlog.burstEndMs = Date.now();
+      continue;
+    }
+    paced += last - first + 1;
+    const aheadMs = (paced * 3_000) / plan.perSecond - (performance.now() - beganMs);
     if (aheadMs > 1) await sleep(aheadMs);
   }
+}
+
+/** Tells what waited for the first verdict from what was reported after it. */
+function watch(eventId: string, nowMs: number): void {
+  if (backlog.firstVerdictMs === 0) {
+    Object.assign(backlog, { firstVerdictMs: nowMs, sinceMs: performance.now(), size: reporter.state.counters.reported });
+  }
+  const bornMs = uuidV7TimeMs(eventId);
+  if (bornMs > backlog.firstVerdictMs) {
+    live.record(nowMs - bornMs);
+    return;
+  }
+  backlog.resolved += 1;
+  // Ids are minted in order, so their order is that of the reports. What came after the burst may go beside it.
+  if (bornMs <= backlog.burstEndMs) {
+    if (eventId < backlog.newestId) backlog.inversions += 1;
+    else backlog.newestId = eventId;
+  }
+  if (backlog.resolved !== backlog.size) return;
+  tell({ kind: "drained", events: backlog.size, ms: performance.now() - backlog.sinceMs, inversions: backlog.inversions });
 }
 
 /** Three events of one interaction, from which the audit knows what has to be in the database. */

@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { say, until } from "../results.js";
 import { type Ledger, readLedger } from "./ledger.js";
-import type { Chosen, ReportingLine, ReportingPlan, Standing, Working } from "./lines.js";
+import type { Chosen, Drained, ReportingLine, ReportingPlan, Standing, Working } from "./lines.js";
 import type { ReportingSite } from "./site.js";
 
 const processFile = fileURLToPath(new URL("./process.ts", import.meta.url));
@@ -19,6 +19,7 @@ export class ReportingMcp {
   readonly troubles = new Map<string, number>();
   readonly startedMs = Date.now();
   kills = 0;
+  drained: Drained | undefined;
   isDone = false;
   readonly #plan: Omit<ReportingPlan, "first">;
   /** The last word of each process that was killed. */
@@ -26,14 +27,20 @@ export class ReportingMcp {
   #now: Standing | undefined;
   #child: ChildProcess | undefined;
 
-  constructor(site: ReportingSite, dir: string, name: string, index: number, wanted: Pick<ReportingPlan, "last" | "perSecond">) {
+  constructor(
+    site: ReportingSite,
+    dir: string,
+    name: string,
+    index: number,
+    wanted: Pick<ReportingPlan, "last" | "perSecond"> & { readonly burst?: number },
+  ) {
     this.mcpId = `${name}-${index}`;
     this.home = index % 2 === 0 ? 0 : 1;
     const [grpc, web] = this.home === 0 ? site.seats : [site.seats[1], site.seats[0]];
     this.#plan = {
       ...{ mcpId: this.mcpId, spool: join(dir, `${this.mcpId}.spool`), ledger: join(dir, `${this.mcpId}.ledger`) },
       ...{ grpcTarget: grpc.target, coordinatorUrl: web.webUrl, redisUrl: site.redis.url, databaseUrl: site.reporterUrl },
-      ...wanted,
+      ...{ burst: 0, ...wanted },
     };
   }
 
@@ -107,6 +114,9 @@ export class ReportingMcp {
         break;
       case "working":
         this.workings.push(said);
+        break;
+      case "drained":
+        this.drained = said;
         break;
       case "trouble":
         this.troubles.set(said.message, (this.troubles.get(said.message) ?? 0) + 1);

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { conclude, type Figure, say, setting } from "../results.js";
+import { runDrain } from "./drain.js";
 import { runFailover } from "./failover.js";
 import { runKills } from "./kill-stage.js";
 import { openSite, type ReportingSite } from "./site.js";
@@ -24,6 +25,7 @@ const stages: Readonly<Record<string, (drill: ReportingDrill) => Promise<StageRe
   failover: runFailover,
   kills: runKills,
   twins: runTwins,
+  drain: runDrain,
 };
 
 /** Reporters of the SDK in processes of their own, over all transports, while everything they need is killed. STAGES names some of the stages. */

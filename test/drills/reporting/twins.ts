@@ -10,7 +10,7 @@ import { systemClock } from "../../../src/platform/clock.js";
 import { systemRng } from "../../../src/platform/rng.js";
 import { mintUuidV7 } from "../../../src/platform/uuid-v7.js";
 import { say, setting, sleep } from "../results.js";
-import { countDeadLetters } from "./audit.js";
+import { untilArrived } from "./audit.js";
 import { none, type ReportingDrill, type StageResult } from "./run.js";
 
 const mcpId = "twin";
@@ -105,7 +105,7 @@ export async function runTwins({ site }: ReportingDrill): Promise<StageResult> {
       for (const one of all) one.offer();
     }
     const seconds = (performance.now() - beganMs) / 1_000;
-    await untilTableIsEmpty(() => countDeadLetters(sql));
+    await untilArrived(sql, site.redis.client);
     const [rows] = await sql<{ n: string; ids: string; pairs: string }[]>`
       SELECT count(*) AS n, count(DISTINCT event_id) AS ids, count(DISTINCT (interaction_id, kind)) AS pairs
       FROM interaction_event WHERE mcp_id = ${mcpId}`;
@@ -162,8 +162,4 @@ function twin(n: number): OutgoingEvent {
     n % 2 === 0 ? { case: "start", value: { requestType: "drill" } } : { case: "complete", value: { success: true } };
   const eventId = mintUuidV7();
   return { eventId, event: { eventId, mcpId, interactionId: `i-${Math.floor(n / 2)}`, occurredAt: timestampOf(Date.now()), detail } };
-}
-
-async function untilTableIsEmpty(count: () => Promise<{ readonly rowsLeft: number }>): Promise<void> {
-  for (const untilMs = performance.now() + 60_000; (await count()).rowsLeft > 0 && performance.now() < untilMs; ) await sleep(100);
 }
