@@ -24,20 +24,21 @@ export async function runFailover({ site, dir, reporters }: ReportingDrill): Pro
   let strayed = 0;
   const [first, second] = site.seats;
   const faults = [
-    { ...{ seat: first, home: 0, what: "kill -9" }, hurt: () => first.kill(), heal: () => first.start() },
+    { ...{ seat: first, home: 0, what: "kill -9", lastsMs: calmMs }, hurt: () => first.kill(), heal: () => first.start() },
     {
-      ...{ seat: second, home: 1, what: "SIGSTOP" },
+      ...{ seat: second, home: 1, what: "SIGSTOP", lastsMs: 2 * calmMs },
       hurt: async () => second.signal("SIGSTOP"),
       heal: async () => second.signal("SIGCONT"),
     },
   ];
-  for (const { seat, home, what, hurt, heal } of faults) {
+  for (const { seat, home, what, lastsMs, hurt, heal } of faults) {
     const moved = mcps.filter((mcp) => mcp.home === home);
     const before = new Map(mcps.map((mcp) => [mcp, mcp.choices.length]));
     const hurtMs = Date.now();
     await hurt();
     await until("the reporters report over another transport", 30_000, () => moved.every((mcp) => workedAfter(mcp, hurtMs) !== undefined));
-    await sleep(calmMs);
+    // The second one for longer than a transport must have been well before it is used again: one that says nothing is not well.
+    await sleep(lastsMs);
     await heal();
     const healedMs = Date.now();
     await until(
