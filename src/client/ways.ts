@@ -33,6 +33,8 @@ type Way = {
   /** Why it could not be opened; empty when it could, or was not tried. */
   fault: string;
   isOpening: boolean;
+  /** It has been silent, and has neither said anything since nor left `up`: that it has no events any more is no sign that it works. */
+  isMute: boolean;
   probes: number;
   cancelProbe: Cancel | undefined;
 };
@@ -55,7 +57,7 @@ export class Ways {
     this.#rules = deps.rules ?? choiceRules;
     this.#startedMs = deps.clock.monotonicMs();
     this.#ways = deps.outs.map((out) => ({
-      ...{ out, transport: undefined, fault: "", isOpening: false, probes: 0, cancelProbe: undefined },
+      ...{ out, transport: undefined, fault: "", isOpening: false, isMute: false, probes: 0, cancelProbe: undefined },
     }));
     this.#look();
   }
@@ -94,7 +96,9 @@ export class Ways {
     const before = this.#choice;
     const candidates = this.#ways.map((way) => {
       const { name } = way.out;
-      return { name, state: healthOf(way).state, isSilent: this.#deps.silentMs(name) >= limits.transportSilenceMaxMs };
+      const { state } = healthOf(way);
+      way.isMute = state === "up" && (way.isMute || this.#deps.silentMs(name) >= limits.transportSilenceMaxMs);
+      return { name, state, isSilent: way.isMute };
     });
     // With one transport there is nothing to choose: it is used whenever it is up.
     this.#choice = choose(
@@ -125,7 +129,10 @@ export class Ways {
     way.isOpening = true;
     const { name } = way.out;
     const events: TransportEvents = {
-      onSettled: (settlement) => this.#deps.onSettled(name, settlement),
+      onSettled: (settlement) => {
+        way.isMute = false;
+        this.#deps.onSettled(name, settlement);
+      },
       onChange: () => {
         if (this.#isStopped) return;
         this.#look();

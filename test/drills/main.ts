@@ -1,8 +1,14 @@
 import { runIdle } from "./idle.js";
+import { runReporting } from "./reporting/run.js";
 import { runRolling } from "./rolling.js";
 import { runStorm } from "./storm.js";
 
-const drills: Readonly<Record<string, () => Promise<void>>> = { rolling: runRolling, idle: runIdle, storm: runStorm };
+const drills: Readonly<Record<string, () => Promise<void>>> = {
+  rolling: runRolling,
+  idle: runIdle,
+  storm: runStorm,
+  reporting: runReporting,
+};
 const name = process.argv[2] ?? "";
 const drill = drills[name];
 if (drill === undefined) {

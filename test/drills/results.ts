@@ -10,12 +10,16 @@ export type Figure = {
   readonly isMet?: boolean;
 };
 
-/** Prints the figures of a drill as a table and writes bench/results/drill-<name>.json. Ends the process with 1 when a target is missed. */
-export function conclude(name: string, settings: Readonly<Record<string, unknown>>, figures: readonly Figure[]): void {
+/** Prints the figures of a drill as a table and writes them to `path`. Ends the process with 1 when a target is missed. */
+export function conclude(
+  name: string,
+  settings: Readonly<Record<string, unknown>>,
+  figures: readonly Figure[],
+  path = `bench/results/drill-${name}.json`,
+): void {
   const [cpu] = cpus();
   const machine = { node: process.version, cpus: cpus().length, model: cpu?.model ?? "", kernel: release() };
   mkdirSync("bench/results", { recursive: true });
-  const path = `bench/results/drill-${name}.json`;
   writeFileSync(path, `${JSON.stringify({ finishedAt: new Date().toISOString(), machine, settings, figures }, null, 2)}\n`);
   const width = Math.max(...figures.map((figure) => figure.name.length));
   for (const { name: title, value, unit, target, isMet } of figures) {

@@ -313,4 +313,11 @@ describe.each(stores)("reports from a Redis stream into the $kind store", ({ kin
     await until("the stream is short", async () => (await redis.client.xlen(stream)) <= 200);
     expect((await statusesOf(coordinator, ids)).filter((status) => status !== EventStatus.STORED)).toEqual([]);
   });
+
+  it.skipIf(skip)("trims a stream that is exactly as long as it may be, at which careful producers hold back", async () => {
+    const stream = freshName("stream");
+    await start(stream, "max_len = 300");
+    await addMany(stream, 300);
+    await until("there is room again", async () => (await redis.client.xlen(stream)) < 300);
+  });
 });
