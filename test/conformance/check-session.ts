@@ -2,7 +2,7 @@ import { AckMode, Capability, ResumeStatus } from "../../gen/mcp/coordinator/v1/
 import { msOf } from "../../src/client/wire/time.js";
 import type { Finding, RunFacts } from "./facts.js";
 import { mcpId } from "./material.js";
-import { type EventProgress, Progress } from "./progress.js";
+import { Progress } from "./progress.js";
 import { seenOf } from "./record.js";
 
 const promised = [Capability.HEARTBEAT, Capability.FLOW_CONTROL, Capability.ROUTING, Capability.DRAIN];
@@ -42,17 +42,21 @@ export function checkResume({ seen }: RunFacts): Finding {
   const faults: string[] = [];
   const resumeAfter = new Map<number, bigint>();
   const everSent = new Map<string, bigint>();
-  const resolvedAtMs = new Map<string, number>();
+  /** Final verdicts that have passed, by event: a client has surely read those that came some time before their stream ended. */
+  const passed = new Map<string, { readonly stream: number; readonly atMs: number }>();
+  const endedAtMs = new Map<number, number>();
+  const isRead = (eventId: string, nowMs: number): boolean => {
+    const verdict = passed.get(eventId);
+    return verdict !== undefined && (endedAtMs.get(verdict.stream) ?? nowMs) - verdict.atMs > readMs;
+  };
   let occasions = 0;
   for (const one of seen) {
     if (one.kind === "hello" && everSent.size > 0) {
       const first = one.hello.firstUnackedSequence;
       const open = progress.oldestOpenSequence;
       if (open !== undefined && first > open) faults.push(`first_unacked_sequence is ${first}, while ${open} has no final verdict`);
-      const surely = [...resolvedAtMs].filter(([, atMs]) => one.atMs - atMs > readMs).map(([id]) => everSent.get(id) ?? 0n);
-      const isHeld = (sequence: bigint) => !surely.includes(sequence);
-      if (first === 0n || (everSentHas(everSent, first) && !isHeld(first)))
-        faults.push(`first_unacked_sequence is ${first}, which was settled long before`);
+      const surely = [...passed.keys()].filter((id) => isRead(id, one.atMs)).map((id) => everSent.get(id) ?? 0n);
+      if (first === 0n || surely.includes(first)) faults.push(`first_unacked_sequence is ${first}, which was settled long before`);
     }
     if (one.kind === "welcome") {
       resumeAfter.set(one.stream, one.welcome.resumeAfterSequence);
@@ -64,27 +68,17 @@ export function checkResume({ seen }: RunFacts): Finding {
     if (one.kind === "events") {
       const covered = resumeAfter.get(one.stream) ?? 0n;
       for (const { eventId, sequence } of one.events) {
-        const known = progress.events.get(eventId);
-        const isRepeat = everSent.has(eventId);
-        if (isRepeat && sequence <= covered && known?.wasDeferred !== true && hasVerdict(known))
+        if (everSent.has(eventId) && sequence <= covered && isRead(eventId, one.atMs))
           faults.push(`sequence ${sequence} was sent again, although ${covered} is resolved`);
         everSent.set(eventId, sequence);
       }
     }
     progress.add(one);
+    if (one.kind === "ended") endedAtMs.set(one.stream, one.atMs);
     if (one.kind !== "verdicts") continue;
-    for (const { eventId, isRetryable } of one.verdicts) if (!isRetryable) resolvedAtMs.set(eventId, one.atMs);
+    for (const { eventId, isRetryable } of one.verdicts) if (!isRetryable) passed.set(eventId, { stream: one.stream, atMs: one.atMs });
   }
   return { occasions, faults };
-}
-
-/** Whether a verdict has reached the client: a resume point alone does not say that an event was not refused. */
-function hasVerdict(known: EventProgress | undefined): boolean {
-  return known?.verdicts.some((status) => status !== "RESUME") === true;
-}
-
-function everSentHas(everSent: ReadonlyMap<string, bigint>, sequence: bigint): boolean {
-  return [...everSent.values()].includes(sequence);
 }
 
 /** A heartbeat in every interval of a stream; and a stream on which three were not answered is left, not sooner. */

@@ -138,7 +138,8 @@ test("an event that is lost, stored with other content, or stored although it wa
 
 describe("a Hello after a lost stream", () => {
   const resumed = { resumeStatus: ResumeStatus.RESUMED, resumeAfterSequence: 1n };
-  const lost = [hello(0, 0, 1n), welcome(1, 0), sent(2, [1, 2]), verdict(3, 1, "STORED"), ended(4, 0)];
+  const lostAt = (endMs: number) => [hello(0, 0, 1n), welcome(1, 0), sent(2, [1, 2]), verdict(3, 1, "STORED"), ended(endMs, 0)];
+  const lost = lostAt(4);
 
   it("names the oldest event that has no verdict", () => {
     expect(checkResume(factsOf([...lost, hello(10, 1, 2n), welcome(11, 1, resumed), sent(12, [2], 1)]))).toEqual({
@@ -149,11 +150,16 @@ describe("a Hello after a lost stream", () => {
   });
 
   it("does not name one that was settled long before", () => {
-    expect(checkResume(factsOf([...lost, hello(9_000, 1, 1n), welcome(9_001, 1, resumed)])).faults).toHaveLength(1);
+    expect(checkResume(factsOf([...lostAt(3_000), hello(9_000, 1, 1n), welcome(9_001, 1, resumed)])).faults).toHaveLength(1);
   });
 
-  it("is not followed by what the resume point covers", () => {
-    expect(checkResume(factsOf([...lost, hello(10, 1, 2n), welcome(11, 1, resumed), sent(12, [1], 1)])).faults).toHaveLength(1);
+  it("is not followed by what has its verdict and the resume point covers", () => {
+    const again = [hello(3_010, 1, 2n), welcome(3_011, 1, resumed), sent(3_012, [1], 1)];
+    expect(checkResume(factsOf([...lostAt(3_000), ...again])).faults).toHaveLength(1);
+  });
+
+  it("may name and be followed by what had its verdict as the stream ended: it may not have been read", () => {
+    expect(checkResume(factsOf([...lost, hello(10, 1, 1n), welcome(11, 1, resumed), sent(12, [1], 1)])).faults).toEqual([]);
   });
 });
 
