@@ -15,7 +15,9 @@ const stretch = 50;
 const plan = JSON.parse(process.argv[2] ?? "{}") as ReportingPlan;
 const resolved: Record<string, number> = {};
 const live = createLatencies();
-const backlog = { size: 0, resolved: 0, inversions: 0, newestId: "", sinceMs: 0, firstVerdictMs: 0, burstEndMs: 0 };
+const backlog = { size: 0, resolved: 0, inversions: 0, overtaken: 0, newestId: "", sinceMs: 0, firstVerdictMs: 0, burstEndMs: 0 };
+/** The newest event of the burst that each transport has settled. */
+const newestBy = new Map<TransportName, string>();
 let chosen: TransportName | undefined;
 let isWorking = true;
 let isStopped = false;
@@ -37,7 +39,7 @@ const reporter = createReporter({
     const name = `${transport} ${outcome}`;
     resolved[name] = (resolved[name] ?? 0) + 1;
     const nowMs = Date.now();
-    watch(eventId, nowMs);
+    watch(eventId, transport, nowMs);
     if (isWorking || transport !== chosen) return;
     isWorking = true;
     tell({ kind: "working", atMs: nowMs, transport });
@@ -75,7 +77,7 @@ async function report(to: Reporter): Promise<void> {
 }
 
 /** Tells what waited for the first verdict from what was reported after it. */
-function watch(eventId: string, nowMs: number): void {
+function watch(eventId: string, transport: TransportName, nowMs: number): void {
   if (backlog.firstVerdictMs === 0) {
     Object.assign(backlog, { firstVerdictMs: nowMs, sinceMs: performance.now(), size: reporter.state.counters.reported });
   }
@@ -87,11 +89,20 @@ function watch(eventId: string, nowMs: number): void {
   backlog.resolved += 1;
   // Ids are minted in order, so their order is that of the reports. What came after the burst may go beside it.
   if (bornMs <= backlog.burstEndMs) {
-    if (eventId < backlog.newestId) backlog.inversions += 1;
+    const newestId = newestBy.get(transport) ?? "";
+    if (eventId < newestId) backlog.inversions += 1;
+    else newestBy.set(transport, eventId);
+    if (eventId < backlog.newestId) backlog.overtaken += 1;
     else backlog.newestId = eventId;
   }
   if (backlog.resolved !== backlog.size) return;
-  tell({ kind: "drained", events: backlog.size, ms: performance.now() - backlog.sinceMs, inversions: backlog.inversions });
+  tell({
+    kind: "drained",
+    events: backlog.size,
+    ms: performance.now() - backlog.sinceMs,
+    inversions: backlog.inversions,
+    overtaken: backlog.overtaken,
+  });
 }
 
 /** Three events of one interaction, from which the audit knows what has to be in the database. */
