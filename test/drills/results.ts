@@ -30,6 +30,11 @@ export function conclude(
   if (figures.some(({ isMet }) => isMet === false)) process.exitCode = 1;
 }
 
+/** A count that must be 0. */
+export function none(name: string, value: number): Figure {
+  return { name, value, unit: "", target: "0", isMet: value === 0 };
+}
+
 /** A whole number from the environment. */
 export function setting(name: string, fallback: number): number {
   const text = process.env[name];

@@ -1,7 +1,7 @@
-import { say, setting, sleep, until } from "../results.js";
+import { none, say, setting, sleep, until } from "../results.js";
 import { audit, untilArrived } from "./audit.js";
 import { ReportingMcp, untilDrained } from "./reporters.js";
-import { none, type ReportingDrill, type StageResult } from "./run.js";
+import type { ReportingDrill, StageResult } from "./run.js";
 
 /** How late a verdict may come that was not delayed by the replay of a backlog.     Unit: ms. */
 const liveMaxMs = 1_000;

@@ -1,8 +1,8 @@
 import type { TransportName } from "../../../src/client/index.js";
-import { say, sleep, until } from "../results.js";
+import { none, say, sleep, until } from "../results.js";
 import { audit, untilArrived } from "./audit.js";
 import { ReportingMcp, untilDrained } from "./reporters.js";
-import { none, type ReportingDrill, type StageResult } from "./run.js";
+import type { ReportingDrill, StageResult } from "./run.js";
 
 /** How long a reporter is watched before and after each fault.     Unit: ms. */
 const calmMs = 8_000;

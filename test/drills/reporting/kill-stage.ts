@@ -1,9 +1,9 @@
 import { seededRng } from "../../../src/platform/rng.js";
-import { say, setting } from "../results.js";
+import { none, say, setting } from "../results.js";
 import { audit, untilArrived } from "./audit.js";
 import { killAtRandom } from "./kills.js";
 import { ReportingMcp, untilDrained } from "./reporters.js";
-import { none, type ReportingDrill, type StageResult } from "./run.js";
+import type { ReportingDrill, StageResult } from "./run.js";
 
 /** Reports while coordinators, Postgres, Redis and the reporters themselves are killed at random; then looks every event up. */
 export async function runKills({ site, dir, seed, events, reporters }: ReportingDrill): Promise<StageResult> {

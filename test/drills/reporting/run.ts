@@ -53,8 +53,3 @@ export async function runReporting(): Promise<void> {
     rmSync(dir, { recursive: true, force: true });
   }
 }
-
-/** A count that must be 0. */
-export function none(name: string, value: number): Figure {
-  return { name, value, unit: "", target: "0", isMet: value === 0 };
-}

@@ -9,9 +9,9 @@ import { timestampOf } from "../../../src/client/wire/time.js";
 import { systemClock } from "../../../src/platform/clock.js";
 import { systemRng } from "../../../src/platform/rng.js";
 import { mintUuidV7 } from "../../../src/platform/uuid-v7.js";
-import { say, setting, sleep } from "../results.js";
+import { none, say, setting, sleep } from "../results.js";
 import { untilArrived } from "./audit.js";
-import { none, type ReportingDrill, type StageResult } from "./run.js";
+import type { ReportingDrill, StageResult } from "./run.js";
 
 const mcpId = "twin";
 
