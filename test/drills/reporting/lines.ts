@@ -48,14 +48,14 @@ export type Chosen = {
 /** The first event since the last choice was settled by the transport of that choice.     Units: wall time in ms. */
 export type Working = { readonly kind: "working"; readonly atMs: number; readonly transport: TransportName };
 
-/** What was reported before the first verdict is settled. Of the events of the burst, `inversions` were settled by a transport that had settled a later one before;
+/** What was reported before the first verdict is settled. Of the events of the burst, `inversions` were settled by the transport that had settled a later one before;
  * `overtaken` counts those too that another transport was ahead of, which was left with events on their way. */
 export type Drained = {
   readonly kind: "drained";
   readonly events: number;
   /** From the first verdict to the last.     Units: ms. */
   readonly ms: number;
-  readonly inversions: number;
+  readonly inversions: Readonly<Partial<Record<TransportName, number>>>;
   readonly overtaken: number;
 };
 

@@ -15,9 +15,10 @@ const stretch = 50;
 const plan = JSON.parse(process.argv[2] ?? "{}") as ReportingPlan;
 const resolved: Record<string, number> = {};
 const live = createLatencies();
-const backlog = { size: 0, resolved: 0, inversions: 0, overtaken: 0, newestId: "", sinceMs: 0, firstVerdictMs: 0, burstEndMs: 0 };
+const backlog = { size: 0, resolved: 0, overtaken: 0, newestId: "", sinceMs: 0, firstVerdictMs: 0, burstEndMs: 0 };
 /** The newest event of the burst that each transport has settled. */
 const newestBy = new Map<TransportName, string>();
+const inversions: Partial<Record<TransportName, number>> = {};
 let chosen: TransportName | undefined;
 let isWorking = true;
 let isStopped = false;
@@ -90,7 +91,7 @@ function watch(eventId: string, transport: TransportName, nowMs: number): void {
   // Ids are minted in order, so their order is that of the reports. What came after the burst may go beside it.
   if (bornMs <= backlog.burstEndMs) {
     const newestId = newestBy.get(transport) ?? "";
-    if (eventId < newestId) backlog.inversions += 1;
+    if (eventId < newestId) inversions[transport] = (inversions[transport] ?? 0) + 1;
     else newestBy.set(transport, eventId);
     if (eventId < backlog.newestId) backlog.overtaken += 1;
     else backlog.newestId = eventId;
@@ -100,7 +101,7 @@ function watch(eventId: string, transport: TransportName, nowMs: number): void {
     kind: "drained",
     events: backlog.size,
     ms: performance.now() - backlog.sinceMs,
-    inversions: backlog.inversions,
+    inversions,
     overtaken: backlog.overtaken,
   });
 }
