@@ -22,12 +22,15 @@ export type LeaseDeps = {
   readonly log: Logger;
 };
 
+/** A Hello: when it came by the monotonic clock, and up to which revision the registry was known then. */
+type Greeting = { readonly version: string; readonly atMs: number; readonly seenRevision: number };
+
 /** Renews the leases of those who are here, and judges those of everyone. */
 export class LeaseKeeper {
   readonly #deps: LeaseDeps;
   readonly #silence = new SilenceWatch();
-  /** By MCP that said Hello and is not written down yet: its version. */
-  #greeted = new Map<string, string>();
+  /** By MCP that said Hello and is not written down yet. */
+  readonly #greeted = new Map<string, Greeting>();
   /** MCPs whose events were stored since the last renewal. */
   #heard = new Set<string>();
   /** When each MCP that is here was last renewed. */
@@ -53,7 +56,8 @@ export class LeaseKeeper {
 
   /** A session has begun that speaks for an MCP. Above the bound it goes on without a registration. */
   greeted(mcpId: string, version: string): void {
-    if (this.#greeted.size < limits.registrationsMax || this.#greeted.has(mcpId)) this.#greeted.set(mcpId, version);
+    if (this.#greeted.size >= limits.registrationsMax && !this.#greeted.has(mcpId)) return;
+    this.#greeted.set(mcpId, { version, atMs: this.#deps.clock.monotonicMs(), seenRevision: this.#deps.directory.revision });
   }
 
   /** Events of an MCP were stored. */
@@ -96,14 +100,18 @@ export class LeaseKeeper {
   }
 
   async #register(): Promise<void> {
-    const { store, directory, coordinatorId, defaults } = this.#deps;
+    const { store, directory, clock, coordinatorId, defaults } = this.#deps;
     if (this.#greeted.size === 0) return;
-    const batch = [...this.#greeted].slice(0, limits.leaseBatchMax).map(([mcpId, version]) => ({ mcpId, version }));
-    await store.registerGreeted(batch, { coordinatorId, config: defaults, maxCount: limits.registrationsMax });
-    const nowMs = this.#deps.clock.monotonicMs();
-    for (const { mcpId, version } of batch) {
+    const batch = [...this.#greeted].slice(0, limits.leaseBatchMax);
+    const greeted = batch.map(([mcpId, { version, seenRevision, atMs }]) => ({
+      ...{ mcpId, version, seenRevision },
+      agoMs: () => clock.monotonicMs() - atMs,
+    }));
+    await store.registerGreeted(greeted, { coordinatorId, config: defaults, maxCount: limits.registrationsMax });
+    const nowMs = clock.monotonicMs();
+    for (const [mcpId, greeting] of batch) {
       this.#renewedAtMs.set(mcpId, nowMs);
-      if (this.#greeted.get(mcpId) === version) this.#greeted.delete(mcpId); // another Hello may have come meanwhile
+      if (this.#greeted.get(mcpId) === greeting) this.#greeted.delete(mcpId); // another Hello may have come meanwhile
     }
     await directory.refresh();
   }

@@ -54,7 +54,14 @@ export type NewRegistration = {
 };
 
 /** What Hello on a stream says of an MCP. */
-export type GreetedMcp = { readonly mcpId: string; readonly version: string };
+export type GreetedMcp = {
+  readonly mcpId: string;
+  readonly version: string;
+  /** Up to which revision its coordinator knew the registry when it came. */
+  readonly seenRevision: number;
+  /** How long ago it came when this is called, by a monotonic clock. */
+  readonly agoMs: () => number;
+};
 
 export type RegisterOptions = {
   readonly coordinatorId: string;
@@ -126,7 +133,7 @@ export type McpStanding = {
 export type RegistryStore = {
   /** Registers, or finds the registration with this name, version and instance that has not ended; gives it a lease. One transaction. */
   readonly registerMcp: (registration: NewRegistration, options: RegisterOptions) => Promise<Registered>;
-  /** Registers those that are not known, and gives all of them a lease. Those that do not fit into `maxCount` are left out. */
+  /** Registers those that are not known, and gives all of them a lease. Left out: those that do not fit into `maxCount`, and those deregistered since they came. */
   readonly registerGreeted: (
     greeted: readonly GreetedMcp[],
     options: Pick<RegisterOptions, "coordinatorId" | "config" | "maxCount">,

@@ -150,12 +150,14 @@ async function registerGreeted(
   greeted: readonly GreetedMcp[],
   options: Pick<RegisterOptions, "coordinatorId" | "config" | "maxCount">,
 ): Promise<void> {
-  const versions = new Map(greeted.map(({ mcpId, version }) => [mcpId, version]));
-  const ids = [...versions.keys()].sort();
+  const greetings = new Map(greeted.map((greeting) => [greeting.mcpId, greeting]));
+  const ids = [...greetings.keys()].sort();
   const known = new Map((await lockedMcps(sql, ids)).map((mcp) => [mcp.mcpId, mcp]));
   let room = options.maxCount - (await countLive(sql));
   for (const mcpId of ids) {
-    const version = versions.get(mcpId) ?? "";
+    const greeting = greetings.get(mcpId);
+    assert(greeting !== undefined, "the ids are those of the greetings");
+    const { version } = greeting;
     const before = known.get(mcpId);
     if (before === undefined) {
       if (room <= 0) continue;
@@ -167,8 +169,22 @@ async function registerGreeted(
       await writeHistory(sql, [
         { revision, mcpId, kind: "registered", detail: `by Hello, version ${version === "" ? "not said" : version}` },
       ]);
-    } else await greetAgain(sql, before, version, options.coordinatorId);
+    } else if (!(await isEndedSince(sql, before, greeting))) {
+      await greetAgain(sql, before, version, options.coordinatorId);
+    }
   }
+}
+
+/**
+ * Whether a registration was deregistered after a Hello came. One that was known then was before it. One that was not is most likely after it; but another
+ * coordinator may have made it a moment before, and then its age tells, which the database's clock alone measures. In doubt it was after: the age of the Hello is
+ * taken last.
+ */
+async function isEndedSince(sql: TransactionSql, before: StoredMcp, { seenRevision, agoMs }: GreetedMcp): Promise<boolean> {
+  if (before.lease.state !== "deregistered" || before.revision <= seenRevision) return false;
+  const [row] = await sql<{ ended_ago_ms: number }[]>`
+    SELECT (extract(epoch FROM clock_timestamp() - changed_at) * 1000)::float8 AS ended_ago_ms FROM mcp WHERE mcp_id = ${before.mcpId}`;
+  return row !== undefined && row.ended_ago_ms <= agoMs();
 }
 
 /** A Hello is a registration: whatever the lease was, it is alive now. Its version is taken over where RegisterMcp has not said one. */

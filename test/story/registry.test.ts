@@ -193,6 +193,38 @@ describe("a registry", () => {
     client.close();
   });
 
+  it("keeps an MCP deregistered whose Hello was not written down yet, and takes it back at its next Hello", {
+    timeout: 60_000,
+  }, async () => {
+    const client = openGrpcClient(coordinator.target);
+    const greet = async (mcpId: string): Promise<RawStream> => {
+      const stream = new RawStream(client);
+      stream.send({ case: "hello", value: { mcpId, producerId: `${mcpId}-p` } });
+      await stream.first("welcome");
+      return stream;
+    };
+    /** Greetings are written down in the order in which they came: once this one is, those before it are. */
+    const writeDown = async (mcpId: string): Promise<RawStream> => {
+      const stream = await greet(mcpId);
+      await expect
+        .poll(async () => (await registry.call("listMcps", {})).mcps.map((mcp) => mcp.mcpId), { timeout: 10_000 })
+        .toContain(mcpId);
+      return stream;
+    };
+    const streams: RawStream[] = [];
+    for (const turn of [1, 2, 3]) {
+      const { mcpId } = await registry.call("registerMcp", { name: "hasty", version: "1.0.0", type: "workflow", instance: String(turn) });
+      streams.push(await greet(mcpId));
+      await registry.call("deregisterMcp", { mcpId, reason: "end of shift" });
+      streams.push(await writeDown(`after-hasty-${turn}`));
+      expect((await registry.call("getMcp", { mcpId })).mcp?.leaseState).toBe(LeaseState.DEREGISTERED);
+      streams.push(await greet(mcpId), await writeDown(`again-hasty-${turn}`));
+      expect((await registry.call("getMcp", { mcpId })).mcp?.leaseState).toBe(LeaseState.ALIVE);
+    }
+    for (const stream of streams) stream.halfClose();
+    client.close();
+  });
+
   it("gives our client the configuration, takes its answer, and settles what is not collected as done", async () => {
     const { mcpId } = await registry.call("registerMcp", { ...documented, name: "sdk" });
     await registry.call("updateMcpConfig", { mcpId, expectedVersion: 1n, collectionRules: { progressSampleRatio: 0 } });
