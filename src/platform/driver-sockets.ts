@@ -36,6 +36,22 @@ export function createDriverSockets(maxConnections: number): DriverSockets {
 }
 
 /**
+ * What every postgres.js instance of ours is told. How often to try again is up to whoever uses it, no connection is given up for its age, and types are never
+ * asked for: one round trip less before the first statement.
+ */
+export function driverOptions(sockets: DriverSockets) {
+  return {
+    fetch_types: false,
+    connect_timeout: limits.connectTimeoutMs / 1000,
+    keep_alive: limits.keepAliveMs / 1000,
+    backoff: () => 0,
+    max_lifetime: null,
+    onnotice: () => {},
+    socket: sockets.open,
+  };
+}
+
+/**
  * A socket whose end is never silent: one that the server closes in good order fails like one that was reset. The driver drops its socket before it rejects what
  * waits on it; the ROLLBACK of a transaction then meets no socket at all, in a callback that nobody can catch (postgres issues 1066, 1154, 1208). After an error
  * the socket is still there, and takes the ROLLBACK to its grave. Before the server has answered anything, the driver's own retry is left alone.

@@ -1,7 +1,7 @@
 import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 import type { Clock } from "../platform/clock.js";
-import { createDriverSockets } from "../platform/driver-sockets.js";
+import { createDriverSockets, driverOptions } from "../platform/driver-sockets.js";
 import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
 import { faultOf, isConnectionSpent } from "./fault.js";
@@ -99,15 +99,10 @@ type Client = {
 function createClient(options: PoolOptions): Client {
   const { target } = options;
   const sockets = createDriverSockets(options.maxConnections);
-  const driverOptions = {
+  const connectOptions = {
+    ...driverOptions(sockets),
     max: options.maxConnections,
     prepare: true,
-    fetch_types: false,
-    connect_timeout: limits.connectTimeoutMs / 1000,
-    keep_alive: limits.keepAliveMs / 1000,
-    backoff: () => 0,
-    max_lifetime: null,
-    onnotice: () => {},
     connection: {
       application_name: options.name,
       TimeZone: "UTC",
@@ -116,9 +111,8 @@ function createClient(options: PoolOptions): Client {
       idle_in_transaction_session_timeout: limits.idleInTransactionMs,
       ...options.settings,
     },
-    socket: sockets.open,
   };
-  const sql = target.kind === "url" ? postgres(target.url, driverOptions) : postgres({ ...driverOptions, path: target.path });
+  const sql = target.kind === "url" ? postgres(target.url, connectOptions) : postgres({ ...connectOptions, path: target.path });
   const session: Session = { sql, db: drizzle(sql) };
   const inFlight = new Set<Promise<unknown>>();
   const drain = async (maxMs: number): Promise<void> => {

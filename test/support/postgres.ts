@@ -1,11 +1,9 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, appendFileSync, chmodSync, chownSync, constants, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { appendFileSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import postgres from "postgres";
-import { listen } from "./socket-relay.js";
+import { findPrograms, freePort, makeServerDir, serverUser } from "./server-process.js";
 
 /** A throw-away Postgres of its own process, with fsync on. */
 export type RunningPostgres = {
@@ -33,8 +31,7 @@ export function findPostgres(): { readonly kind: "found"; readonly binDir: strin
       return [];
     }
   };
-  const folders = [...(process.env.PATH ?? "").split(delimiter), ...installed("/usr/lib/postgresql"), ...installed("/usr/pgsql")];
-  const binDir = folders.find((folder) => ["postgres", "initdb"].every((program) => isExecutable(join(folder, program))));
+  const binDir = findPrograms(["postgres", "initdb"], [...installed("/usr/lib/postgresql"), ...installed("/usr/pgsql")]);
   if (binDir !== undefined) return { kind: "found", binDir };
   const why = "no Postgres server programs on PATH or in /usr/lib/postgresql";
   if (process.env.MCPC_REQUIRE_POSTGRES === "1") throw new Error(`MCPC_REQUIRE_POSTGRES=1, but ${why}`);
@@ -51,10 +48,9 @@ export function postgresSkipReason(): string | undefined {
 export async function startPostgres(settings: readonly string[] = []): Promise<RunningPostgres> {
   const found = findPostgres();
   if (found.kind === "missing") throw new Error(found.why);
-  const user = serverUser();
-  const dir = mkdtempSync(join(tmpdir(), "mcpc-pg-"));
-  chmodSync(dir, 0o755);
-  if (user.uid !== undefined) chownSync(dir, user.uid, user.gid ?? 0);
+  // Postgres refuses to run as root.
+  const user = serverUser("postgres");
+  const dir = makeServerDir("mcpc-pg-", user);
   const dataDir = join(dir, "data");
   const run = { ...user, cwd: dir, stdio: "ignore" } as const;
   // Without syncing while it is made: a cluster that a crash takes away is made again.
@@ -116,20 +112,6 @@ export async function startPostgres(settings: readonly string[] = []): Promise<R
   };
 }
 
-/** Postgres refuses to run as root: then as the user that a package made for it, or as nobody. */
-function serverUser(): { readonly uid?: number; readonly gid?: number } {
-  if (process.getuid?.() !== 0) return {};
-  for (const name of ["postgres", "nobody"]) {
-    try {
-      const idOf = (flag: string): number => Number(execFileSync("id", [flag, name], { stdio: ["ignore", "pipe", "ignore"] }).toString());
-      return { uid: idOf("-u"), gid: idOf("-g") };
-    } catch {
-      // No such user: the next.
-    }
-  }
-  throw new Error("running as root, and there is neither a user postgres nor nobody");
-}
-
 async function untilReady(url: string, server: ChildProcess): Promise<void> {
   const untilMs = Date.now() + 30_000;
   for (;;) {
@@ -143,22 +125,5 @@ async function untilReady(url: string, server: ChildProcess): Promise<void> {
     } finally {
       await sql.end({ timeout: 0 });
     }
-  }
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await listen(server);
-  server.close();
-  return port;
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
   }
 }

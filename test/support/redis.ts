@@ -1,11 +1,9 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, chmodSync, chownSync, constants, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { Redis } from "ioredis";
-import { listen } from "./socket-relay.js";
+import { findPrograms, freePort, makeServerDir, serverUser } from "./server-process.js";
 
 /** A throw-away Redis of its own process. */
 export type RunningRedis = {
@@ -30,9 +28,8 @@ export type RedisSettings = {
 
 /** The server's program, or why there is none. Throws in the second case when MCPC_REQUIRE_REDIS is 1. */
 export function findRedis(): { readonly kind: "found"; readonly program: string } | { readonly kind: "missing"; readonly why: string } {
-  const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/bin", "/usr/local/bin"];
-  const program = folders.map((folder) => join(folder, "redis-server")).find(isExecutable);
-  if (program !== undefined) return { kind: "found", program };
+  const folder = findPrograms(["redis-server"], ["/usr/bin", "/usr/local/bin"]);
+  if (folder !== undefined) return { kind: "found", program: join(folder, "redis-server") };
   const why = "no redis-server on PATH";
   if (process.env.MCPC_REQUIRE_REDIS === "1") throw new Error(`MCPC_REQUIRE_REDIS=1, but ${why}`);
   return { kind: "missing", why };
@@ -48,10 +45,8 @@ export function redisSkipReason(): string | undefined {
 export async function startRedis(settings: RedisSettings = {}): Promise<RunningRedis> {
   const found = findRedis();
   if (found.kind === "missing") throw new Error(found.why);
-  const user = serverUser();
-  const dir = mkdtempSync(join(tmpdir(), "mcpc-redis-"));
-  chmodSync(dir, 0o755);
-  if (user.uid !== undefined) chownSync(dir, user.uid, user.gid ?? 0);
+  const user = serverUser("redis");
+  const dir = makeServerDir("mcpc-redis-", user);
   const port = await freePort();
   const args = ["--port", String(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--daemonize", "no"];
   if (settings.appendfsync !== undefined) args.push("--appendonly", "yes", "--appendfsync", settings.appendfsync);
@@ -96,20 +91,6 @@ export async function startRedis(settings: RedisSettings = {}): Promise<RunningR
   };
 }
 
-/** A server of a test need not be root: then as the user that a package made for it, or as nobody. */
-function serverUser(): { readonly uid?: number; readonly gid?: number } {
-  if (process.getuid?.() !== 0) return {};
-  for (const name of ["redis", "nobody"]) {
-    try {
-      const idOf = (flag: string): number => Number(execFileSync("id", [flag, name], { stdio: ["ignore", "pipe", "ignore"] }).toString());
-      return { uid: idOf("-u"), gid: idOf("-g") };
-    } catch {
-      // No such user: the next.
-    }
-  }
-  throw new Error("running as root, and there is neither a user redis nor nobody");
-}
-
 async function untilReady(url: string, server: ChildProcess): Promise<void> {
   const untilMs = Date.now() + 30_000;
   for (;;) {
@@ -124,22 +105,5 @@ async function untilReady(url: string, server: ChildProcess): Promise<void> {
     } finally {
       client.disconnect();
     }
-  }
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await listen(server);
-  server.close();
-  return port;
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
   }
 }

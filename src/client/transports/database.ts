@@ -3,7 +3,7 @@ import type { Sql } from "postgres";
 import { InteractionEventSchema } from "../../../gen/mcp/coordinator/v1/events_pb.js";
 import { backoffMs } from "../../platform/backoff.js";
 import type { Cancel, Clock } from "../../platform/clock.js";
-import { createDriverSockets, type DriverSockets } from "../../platform/driver-sockets.js";
+import { createDriverSockets, type DriverSockets, driverOptions } from "../../platform/driver-sockets.js";
 import { limits } from "../../platform/limits.js";
 import type { Rng } from "../../platform/rng.js";
 import type { OutgoingEvent, Transport, TransportEvents, TransportHealth } from "./transport.js";
@@ -220,15 +220,9 @@ async function connect({ databaseUrl }: DatabaseTransportOptions): Promise<Drive
   const { default: postgres } = await import("postgres");
   const sockets = createDriverSockets(1);
   const options = {
+    ...driverOptions(sockets),
     max: 1,
-    fetch_types: false,
-    connect_timeout: limits.connectTimeoutMs / 1000,
-    keep_alive: limits.keepAliveMs / 1000,
-    backoff: () => 0,
-    max_lifetime: null,
-    onnotice: () => {},
     connection: { application_name: "mcp-coordinator reporter", statement_timeout: limits.statementTimeoutMs },
-    socket: sockets.open,
   };
   return { sql: postgres(databaseUrl, options), sockets };
 }

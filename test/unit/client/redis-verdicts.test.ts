@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { readVerdicts, settlementOf } from "../../../src/client/transports/redis-verdicts.js";
 import type { RedisReply } from "../../../src/platform/redis-connection.js";
+import { anyReply, bytes } from "../../support/redis-reply.js";
 
-const bytes = (text: string): RedisReply => Buffer.from(text);
 const settled = (verdict: string, retryable: string, reason = "") => settlementOf("e", { verdict, retryable, reason }).outcome;
 
 describe("verdicts from a Redis stream", () => {
@@ -29,16 +29,8 @@ describe("verdicts from a Redis stream", () => {
   });
 
   it("are nothing when the answer is anything else", () => {
-    const leaf = fc.oneof(
-      fc.constant<RedisReply>(null),
-      fc.integer().map((n): RedisReply => n),
-      fc.string().map(bytes),
-    );
-    const { reply } = fc.letrec<{ reply: RedisReply }>((tie) => ({
-      reply: fc.oneof({ maxDepth: 5 }, leaf, fc.array(tie("reply"), { maxLength: 4 })),
-    }));
     fc.assert(
-      fc.property(reply, (any) => {
+      fc.property(anyReply, (any) => {
         for (const verdict of readVerdicts(any)) expect(verdict.id).not.toBe("");
       }),
     );

@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseClaim, parseEntries, parsePending, parseRead } from "../../../src/intake/redis-stream/replies.js";
 import type { RedisReply } from "../../../src/platform/redis-connection.js";
+import { anyReply, bytes } from "../../support/redis-reply.js";
 
-const bytes = (text: string): RedisReply => Buffer.from(text);
 const entry = (id: string, ...flat: readonly string[]): RedisReply => [bytes(id), flat.map(bytes)];
 
 describe("answers of Redis about a stream", () => {
@@ -28,16 +28,8 @@ describe("answers of Redis about a stream", () => {
   });
 
   it("are nothing when they are anything else", () => {
-    const leaf = fc.oneof(
-      fc.constant<RedisReply>(null),
-      fc.integer().map((n): RedisReply => n),
-      fc.string().map(bytes),
-    );
-    const { reply } = fc.letrec<{ reply: RedisReply }>((tie) => ({
-      reply: fc.oneof({ maxDepth: 5 }, leaf, fc.array(tie("reply"), { maxLength: 4 })),
-    }));
     fc.assert(
-      fc.property(reply, (any) => {
+      fc.property(anyReply, (any) => {
         const entries = [...parseRead(any), ...parseClaim(any).entries, ...parseEntries(any)];
         for (const { fields } of entries) for (const { value } of fields ?? []) expect(value).toBeInstanceOf(Uint8Array);
         for (const { id } of parsePending(any)) expect(id).not.toBe("");
