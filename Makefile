@@ -35,8 +35,8 @@ evaluate: $(STAMP) ## Routing policies against each other in simulation; writes 
 drill: build ## Large fleets against real processes: NAME=rolling, idle, storm or reporting (bench/README.md)
 	npm run --silent drill -- $(NAME)
 
-faults: build ## Hurt a real deployment and audit what it kept (SEED=, MINUTES=, ONLY=F1,F7, RATE=, SESSIONS=, KILLS=, STREAMS=; docs/faults.md)
-	@SEED=$(SEED) MINUTES=$(MINUTES) ONLY=$(ONLY) RATE=$(RATE) SESSIONS=$(SESSIONS) SEATS=$(SEATS) STREAMS=$(STREAMS) KILLS=$(KILLS) SCALE=$(SCALE) OUT=$(or $(OUT),bench/results/faults.json) npx tsx test/faults/main.ts
+faults: build ## Hurt a real deployment and audit what it kept (SEED=, MINUTES=, STRIKES=, ONLY=F1,F7, RATE=, SESSIONS=, KILLS=, STREAMS=; docs/faults.md)
+	@SEED=$(SEED) MINUTES=$(MINUTES) STRIKES=$(STRIKES) ONLY=$(ONLY) RATE=$(RATE) SESSIONS=$(SESSIONS) SEATS=$(SEATS) STREAMS=$(STREAMS) KILLS=$(KILLS) SCALE=$(SCALE) OUT=$(or $(OUT),bench/results/faults.json) npx tsx test/faults/main.ts
 
 weights: build ## Measure the weight plane over gRPC, and judge a million updates; writes bench/results/weight-plane.json (STREAMS=, ROUNDS=, DEATHS=, STEPS=, SEED=)
 	@npx tsx test/weights/main.ts

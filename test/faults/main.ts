@@ -26,6 +26,8 @@ type Settings = {
   readonly kills: number;
   readonly sessions: number;
   readonly perSecond: number;
+  /** Faults of a round of the mixed run, before its rest and its audit. */
+  readonly strikes: number;
   readonly scale: number;
   readonly seats: number;
   readonly streams: number;
@@ -46,6 +48,7 @@ function readSettings(env: NodeJS.ProcessEnv): Settings {
     kills: number("KILLS", 200),
     sessions: number("SESSIONS", 20),
     perSecond: number("RATE", 2_000),
+    strikes: number("STRIKES", 1),
     scale: number("SCALE", 1),
     seats: number("SEATS", 2),
     streams: number("STREAMS", 200),
@@ -127,11 +130,13 @@ async function runMixed(run: MixedRun, report: Report, settings: Settings, chose
   const next = (): number => Math.floor(seeds() * 2 ** 31);
   if (settings.minutes === undefined) {
     for (const fault of chosen)
-      for (let turns = fault.id === "F1" ? settings.kills : 1; turns > 0; turns -= 1) await run.round(fault, next());
+      for (let turns = fault.id === "F1" ? settings.kills : 1; turns > 0; turns -= 1) await run.round([{ fault, seed: next() }]);
   } else {
     const untilMs = performance.now() + settings.minutes * 60_000;
     const choose = seededRng(settings.seed ^ 0xc0de);
-    while (performance.now() < untilMs) await run.round(oneOf(choose, chosen), next());
+    while (performance.now() < untilMs) {
+      await run.round(Array.from({ length: settings.strikes }, () => ({ fault: oneOf(choose, chosen), seed: next() })));
+    }
   }
   await sleep(Math.min(60_000, 2_000 + (settings.minutes ?? 1) * 2_000));
   const after = await run.baseline();

@@ -19,13 +19,16 @@ export type MixedOptions = {
   readonly name: string;
 };
 
+/** A fault, and the seed that decides everything about it that can be decided. */
+export type Strike = { readonly fault: Disturbance; readonly seed: number };
+
 const mib = 1024 * 1024;
 /** After the fault is gone, everything must be resolved within this. Above the longest backoff of a client (30 s) and the watchdog (10 s). */
 const settleMaxMs = 75_000;
 /** Rows after which a round is followed by forgetting: about 2 GiB. */
 const rowsMax = 2_000_000;
 
-/** A load, and a stream held by hand beside it, that run through many rounds: in each a fault, a rest and an audit. */
+/** A load, and a stream held by hand beside it, that run through many rounds: in each one fault or several, a rest and an audit. */
 export class MixedRun {
   readonly load: Load;
   /** Gaps of the rounds of F1. */
@@ -63,28 +66,42 @@ export class MixedRun {
     this.#options.report.add({ ...row, acked: this.load.ledger.ackedTotal }, found);
   }
 
-  /** One round. `seed` decides everything about the fault that can be decided. */
-  async round(fault: Disturbance, seed: number): Promise<void> {
-    const { site, scale, say, report } = this.#options;
+  /** One round: faults one after the other under one load, then a rest and an audit of all of it. */
+  async round(strikes: readonly Strike[]): Promise<void> {
     const { load } = this;
-    const roundMs = performance.now();
-    const ackedBefore = load.ledger.ackedTotal;
     load.gaps.splice(0);
     this.#start();
-    await sleep(300);
-    const injected = await fault.strike({ site, load, rng: seededRng(seed), scale, say });
-    // New traffic must flow again before the round ends: I8 without an operator.
-    await untilAcked(load, load.ledger.ackedTotal + 50, settleMaxMs);
-    const found = await this.#settleAndAudit();
-    const gaps = load.gaps.map((gap) => gap.lossToAckMs);
-    if (fault.id === "F1") this.killGaps.push(...load.gaps);
-    const acked = load.ledger.ackedTotal - ackedBefore;
-    const seconds = (performance.now() - roundMs) / 1_000;
-    const figures = { ...injected.figures, reconnects: gaps.length, gapMaxMs: Math.round(Math.max(0, ...gaps)) };
-    const row = { id: fault.id, title: fault.title, seed, what: injected.what, seconds, injected: injected.injected, acked, figures };
-    report.add(row, addAudits(found, injected.audit ?? emptyAudit));
+    let acked = 0;
+    for (const [at, strike] of strikes.entries()) {
+      const row = await this.#strike(strike);
+      const isLast = at === strikes.length - 1;
+      const ackedBefore = load.ledger.ackedTotal;
+      const found = isLast ? await this.#settleAndAudit() : emptyAudit;
+      const gaps = load.gaps.map((gap) => gap.lossToAckMs);
+      const ends = isLast ? { reconnects: gaps.length, gapMaxMs: Math.round(Math.max(0, ...gaps)) } : {};
+      const ackedByRow = row.acked + load.ledger.ackedTotal - ackedBefore;
+      acked += ackedByRow;
+      this.#options.report.add({ ...row, acked: ackedByRow, figures: { ...row.figures, ...ends } }, addAudits(found, row.audit));
+    }
+    const ids = strikes.map(({ fault }) => fault.id);
+    // A gap is that of the one fault there was.
+    if (ids.join() === "F1") this.killGaps.push(...load.gaps);
     await this.#forget(acked);
-    if (fault.id !== "F1") this.heapSamples.push([(performance.now() - this.#startedMs) / 3_600_000, (await this.baseline()).heapMib]);
+    if (!ids.includes("F1")) this.heapSamples.push([(performance.now() - this.#startedMs) / 3_600_000, (await this.baseline()).heapMib]);
+  }
+
+  /** One fault, until new traffic flows again without an operator (I8). */
+  async #strike({ fault, seed }: Strike) {
+    const { site, scale, say } = this.#options;
+    const { load } = this;
+    const startMs = performance.now();
+    const ackedBefore = load.ledger.ackedTotal;
+    await sleep(300);
+    const { what, injected, figures, audit = emptyAudit } = await fault.strike({ site, load, rng: seededRng(seed), scale, say });
+    await untilAcked(load, load.ledger.ackedTotal + 50, settleMaxMs);
+    const acked = load.ledger.ackedTotal - ackedBefore;
+    const seconds = (performance.now() - startMs) / 1_000;
+    return { id: fault.id, title: fault.title, seed, what, seconds, injected, acked, figures: { ...figures }, audit };
   }
 
   /** What the processes hold now. */
