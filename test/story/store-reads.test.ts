@@ -8,29 +8,19 @@ import type { AckedRoutes, ListCursor, Publication, Store } from "../../src/stor
 import { tables } from "../../src/store/tables.js";
 import { freshId, freshName, newEvent } from "../support/new-event.js";
 import { createStoreHome, type StoreHome, storeKinds } from "../support/open-store.js";
+import { tellStories } from "../support/store-stories.js";
 
 const dayMs = 86_400_000;
 const anything = { mcpId: undefined, state: undefined, requestType: undefined, sessionId: undefined };
 
-describe.each(storeKinds)("reading from the $kind store", ({ kind, skip }) => {
-  let home: StoreHome;
-  let store: Store;
-  beforeAll(async () => {
-    if (skip !== undefined) return;
-    home = await createStoreHome(kind);
-    store = await home.open({ maxRecords: 500 });
-  });
-  afterAll(async () => {
-    await store?.close();
-    await home?.[Symbol.asyncDispose]();
-  });
-  const story = skip === undefined ? it : (name: string, _: () => Promise<void>) => it.skip(`${name} (${skip})`, () => {});
+describe.each(storeKinds)("reading from the $kind store", (each) => {
+  const at = tellStories(each, { maxRecords: 500 });
 
   const appendAll = async (events: readonly NewEvent[]): Promise<void> => {
-    for (let start = 0; start < events.length; start += 500) await store.append(0, events.slice(start, start + 500));
+    for (let start = 0; start < events.length; start += 500) await at.store.append(0, events.slice(start, start + 500));
   };
 
-  story("pages through interactions, newest last event first, each exactly once", async () => {
+  at.story("pages through interactions, newest last event first, each exactly once", async () => {
     const mcpId = freshName("mcp");
     // Three to a microsecond, over more than two slots of the index.
     const events = Array.from({ length: 60 }, (_, index) =>
@@ -40,7 +30,7 @@ describe.each(storeKinds)("reading from the $kind store", ({ kind, skip }) => {
     const seen: string[] = [];
     let cursor: ListCursor | undefined;
     for (;;) {
-      const page = await store.listInteractions({ ...anything, mcpId }, 7, cursor);
+      const page = await at.store.listInteractions({ ...anything, mcpId }, 7, cursor);
       seen.push(...page.map((interaction) => interaction.interactionId));
       const last = page.at(-1);
       if (last === undefined) break;
@@ -50,7 +40,7 @@ describe.each(storeKinds)("reading from the $kind store", ({ kind, skip }) => {
     expect(seen).toEqual(expected.map((event) => event.interactionId));
   });
 
-  story("tallies interactions: rows of the log beside what was merged, for one MCP, repeated events once", async () => {
+  at.story("tallies interactions: rows of the log beside what was merged, for one MCP, repeated events once", async () => {
     const mcpId = freshName("mcp");
     const twice = newEvent({ mcpId, interactionId: "two", kind: "start" });
     await appendAll([
@@ -60,15 +50,15 @@ describe.each(storeKinds)("reading from the $kind store", ({ kind, skip }) => {
       newEvent({ mcpId: freshName("mcp"), interactionId: "two" }),
     ]);
     await appendAll([twice]);
-    const tallies = await store.tallyInteractions(mcpId, ["two", "none", 'one, "odd" \\ name\n', "two"]);
+    const tallies = await at.store.tallyInteractions(mcpId, ["two", "none", 'one, "odd" \\ name\n', "two"]);
     expect([...tallies].sort((a, b) => (a.interactionId < b.interactionId ? -1 : 1))).toEqual([
       { interactionId: 'one, "odd" \\ name\n', storedEvents: 1, mergedEvents: 1 },
       { interactionId: "two", storedEvents: 2, mergedEvents: 2 },
     ]);
-    expect(await store.tallyInteractions(mcpId, [])).toEqual([]);
+    expect(await at.store.tallyInteractions(mcpId, [])).toEqual([]);
   });
 
-  story("filters by state, request type and session", async () => {
+  at.story("filters by state, request type and session", async () => {
     const mcpId = freshName("mcp");
     const start = (requestType: string, sessionId: string) =>
       ({
@@ -88,14 +78,14 @@ describe.each(storeKinds)("reading from the $kind store", ({ kind, skip }) => {
       newEvent({ mcpId, interactionId: "c", kind: "start", facts: start("asr", "s2") }),
     ]);
     const ids = async (more: object) =>
-      (await store.listInteractions({ ...anything, mcpId, ...more }, 10, undefined)).map((found) => found.interactionId).sort();
+      (await at.store.listInteractions({ ...anything, mcpId, ...more }, 10, undefined)).map((found) => found.interactionId).sort();
     expect(await ids({ state: "started" })).toEqual(["a", "c"]);
     expect(await ids({ state: "completed" })).toEqual(["b"]);
     expect(await ids({ requestType: "ocr", sessionId: "s2" })).toEqual(["b"]);
     expect(await ids({ state: "failed" })).toEqual([]);
   });
 
-  story("figures equal those computed from the events", async () => {
+  at.story("figures equal those computed from the events", async () => {
     const mcpId = freshName("mcp");
     const startMs = Date.now() - 60_000;
     const durations = Array.from({ length: 101 }, (_, index) => index * 10);
@@ -114,7 +104,7 @@ describe.each(storeKinds)("reading from the $kind store", ({ kind, skip }) => {
       ended("no duration", startMs + 999, true, undefined),
       newEvent({ mcpId, interactionId: "open", kind: "start" }),
     ]);
-    expect(await store.readPerformance(mcpId, startMs, startMs + 1_000)).toEqual({
+    expect(await at.store.readPerformance(mcpId, startMs, startMs + 1_000)).toEqual({
       total: 102,
       completed: 76,
       failed: 26,
@@ -125,13 +115,13 @@ describe.each(storeKinds)("reading from the $kind store", ({ kind, skip }) => {
       p95Ms: 950,
       p99Ms: 990,
     });
-    expect(await store.countInteractions(mcpId)).toMatchObject({ total: 105, active: 1, completed: 78, failed: 26 });
+    expect(await at.store.countInteractions(mcpId)).toMatchObject({ total: 105, active: 1, completed: 78, failed: 26 });
     const empty = { avgMs: undefined, minMs: undefined, maxMs: undefined, p50Ms: undefined, p95Ms: undefined, p99Ms: undefined };
-    expect(await store.readPerformance(freshName("mcp"), startMs, startMs + 1)).toEqual({ total: 0, completed: 0, failed: 0, ...empty });
+    expect(await at.store.readPerformance(freshName("mcp"), startMs, startMs + 1)).toEqual({ total: 0, completed: 0, failed: 0, ...empty });
   });
 
-  story("a publisher whose term has passed publishes nothing", async () => {
-    const first = await store.acquireTerm();
+  at.story("a publisher whose term has passed publishes nothing", async () => {
+    const first = await at.store.acquireTerm();
     const publication: Publication = {
       term: first.term,
       version: first.version + 1,
@@ -141,17 +131,17 @@ describe.each(storeKinds)("reading from the $kind store", ({ kind, skip }) => {
       reason: "initial",
       publishedAtMs: 1_700_000_000_123,
     };
-    expect(await store.publish(publication)).toBe(true);
-    expect(await store.publish(publication), "a retry after a lost answer").toBe(true);
-    const second = await store.acquireTerm();
+    expect(await at.store.publish(publication)).toBe(true);
+    expect(await at.store.publish(publication), "a retry after a lost answer").toBe(true);
+    const second = await at.store.acquireTerm();
     expect(second).toEqual({ term: first.term + 1, version: publication.version });
-    expect(await store.publish({ ...publication, version: publication.version + 1 })).toBe(false);
-    expect(await store.readPublication()).toEqual(publication);
-    expect(await store.publish({ ...publication, term: second.term, version: publication.version + 1 })).toBe(true);
-    expect(await store.readPublication()).toMatchObject({ term: second.term, version: publication.version + 1 });
+    expect(await at.store.publish({ ...publication, version: publication.version + 1 })).toBe(false);
+    expect(await at.store.readPublication()).toEqual(publication);
+    expect(await at.store.publish({ ...publication, term: second.term, version: publication.version + 1 })).toBe(true);
+    expect(await at.store.readPublication()).toMatchObject({ term: second.term, version: publication.version + 1 });
   });
 
-  story("keeps the last ack of each producer, whatever arrives late", async () => {
+  at.story("keeps the last ack of each producer, whatever arrives late", async () => {
     const [one, two] = [freshName("p"), freshName("p")];
     const ack = (producerId: string, status: AckedRoutes["status"], ackedAtMs: number): AckedRoutes => ({
       producerId,
@@ -169,58 +159,58 @@ describe.each(storeKinds)("reading from the $kind store", ({ kind, skip }) => {
       ackDelayMs: status === "expired" ? undefined : 12.5,
     });
     const nowMs = Date.now();
-    await store.recordAcks([]);
-    await store.recordAcks([ack(one, "received", nowMs), ack(two, "rejected", nowMs), ack(one, "applied", nowMs)]);
-    await store.recordAcks([ack(one, "expired", nowMs - 1)]);
-    const listed = await store.listAcks(10);
+    await at.store.recordAcks([]);
+    await at.store.recordAcks([ack(one, "received", nowMs), ack(two, "rejected", nowMs), ack(one, "applied", nowMs)]);
+    await at.store.recordAcks([ack(one, "expired", nowMs - 1)]);
+    const listed = await at.store.listAcks(10);
     expect(listed.filter((found) => found.producerId === one)).toEqual([ack(one, "applied", nowMs)]);
     expect(listed.filter((found) => found.producerId === two)).toEqual([ack(two, "rejected", nowMs)]);
   });
 
-  story("has one instance key, which every opening finds again", async () => {
-    const key = await store.instanceKey();
+  at.story("has one instance key, which every opening finds again", async () => {
+    const key = await at.store.instanceKey();
     expect(key).toMatch(/^[0-9a-f]{64}$/);
-    expect(await store.instanceKey()).toBe(key);
+    expect(await at.store.instanceKey()).toBe(key);
   });
 
-  story("makes partitions a week ahead, drops those past retention, and refuses their events from then on", async () => {
+  at.story("makes partitions a week ahead, drops those past retention, and refuses their events from then on", async () => {
     const today = Math.floor(Date.now() / dayMs);
-    expect(await store.maintain(Date.now())).toMatchObject({ partitionsCreated: [], partitionsDropped: [], daysAhead: 7 });
+    expect(await at.store.maintain(Date.now())).toMatchObject({ partitionsCreated: [], partitionsDropped: [], daysAhead: 7 });
     const old = newEvent({
       mcpId: freshName("mcp"),
       eventId: freshId(Date.now() - 7 * dayMs),
       occurredAtUs: (Date.now() - 7 * dayMs) * 1000,
     });
-    await store.append(0, [old]);
-    const report = await store.maintain(Date.now() + 24 * dayMs);
+    await at.store.append(0, [old]);
+    const report = await at.store.maintain(Date.now() + 24 * dayMs);
     expect(report.partitionsCreated).toContain(partitionName(today + 31));
     expect(report.partitionsDropped).toEqual([partitionName(today - 7)]);
     expect(report.daysAhead).toBe(7);
     expect(report.interactionsDeleted).toBe(1);
-    expect(await store.readInteraction(old.mcpId, old.interactionId)).toBeUndefined();
-    await expect(store.append(0, [old])).rejects.toMatchObject({ kind: "poison" });
+    expect(await at.store.readInteraction(old.mcpId, old.interactionId)).toBeUndefined();
+    await expect(at.store.append(0, [old])).rejects.toMatchObject({ kind: "poison" });
   });
 
-  story("deletes the oldest interactions above the bound, and several coordinators may do so at once", async () => {
+  at.story("deletes the oldest interactions above the bound, and several coordinators may do so at once", async () => {
     const mcpId = freshName("mcp");
     const events = Array.from({ length: 700 }, (_, index) =>
       newEvent({ mcpId, interactionId: `i-${index}`, occurredAtUs: (Date.now() + 60_000 + index * 10_000) * 1000 }),
     );
     await appendAll(events);
-    const before = (await store.countInteractions(undefined)).total;
-    await Promise.all([store.maintain(Date.now()), store.maintain(Date.now())]);
-    await store.maintain(Date.now());
+    const before = (await at.store.countInteractions(undefined)).total;
+    await Promise.all([at.store.maintain(Date.now()), at.store.maintain(Date.now())]);
+    await at.store.maintain(Date.now());
     expect(before).toBeGreaterThan(700);
-    expect((await store.countInteractions(undefined)).total).toBe(500);
-    expect(await store.readInteraction(mcpId, "i-199")).toBeUndefined();
-    expect(await store.readInteraction(mcpId, "i-200")).toBeDefined();
+    expect((await at.store.countInteractions(undefined)).total).toBe(500);
+    expect(await at.store.readInteraction(mcpId, "i-199")).toBeUndefined();
+    expect(await at.store.readInteraction(mcpId, "i-200")).toBeDefined();
   });
 
-  story("keeps its promise line free of secrets, and answers a ping", async () => {
-    expect(store.promise).toMatch(
-      kind === "postgres" ? /^Postgres \d+.* at 127\.0\.0\.1:\d+\/postgres: / : /^embedded database \(PGlite\) in /,
+  at.story("keeps its promise line free of secrets, and answers a ping", async () => {
+    expect(at.store.promise).toMatch(
+      each.kind === "postgres" ? /^Postgres \d+.* at 127\.0\.0\.1:\d+\/postgres: / : /^embedded database \(PGlite\) in /,
     );
-    await store.ping();
+    await at.store.ping();
   });
 });
 

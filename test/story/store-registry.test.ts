@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import type { McpConfig } from "../../src/interaction/mcp-config.js";
-import type { Store } from "../../src/store/store.js";
-import { createStoreHome, type StoreHome, storeKinds } from "../support/open-store.js";
+import { storeKinds } from "../support/open-store.js";
+import { tellStories } from "../support/store-stories.js";
 
 const config: McpConfig = {
   heartbeatInterval: 30,
@@ -13,39 +13,28 @@ const config: McpConfig = {
   collection: { progressSampleRatio: 1, dropFields: [] },
 };
 
-describe.each(storeKinds)("the registry of the $kind store", ({ kind, skip }) => {
-  let home: StoreHome;
-  let store: Store;
-  beforeAll(async () => {
-    if (skip !== undefined) return;
-    home = await createStoreHome(kind);
-    store = await home.open();
-  });
-  afterAll(async () => {
-    await store?.close();
-    await home?.[Symbol.asyncDispose]();
-  });
-  const story = skip === undefined ? it : (name: string, _: () => Promise<void>) => it.skip(`${name} (${skip})`, () => {});
+describe.each(storeKinds)("the registry of the $kind store", (each) => {
+  const at = tellStories(each);
   /** A Hello of "guest" that came `agoMs` ago, when the registry was known up to `seenRevision`. */
   const greet = (seenRevision: number, agoMs: number) =>
-    store.registerGreeted([{ mcpId: "guest", version: "", seenRevision, agoMs: () => agoMs }], {
+    at.store.registerGreeted([{ mcpId: "guest", version: "", seenRevision, agoMs: () => agoMs }], {
       coordinatorId: "coordinator-of-test",
       config,
       maxCount: 10,
     });
   const standing = async () => {
-    const changes = await store.readMcpChanges(-1);
+    const changes = await at.store.readMcpChanges(-1);
     const guest = changes?.mcps.find(({ mcpId }) => mcpId === "guest");
     return { state: guest?.lease.state, revision: guest?.revision ?? 0 };
   };
 
-  story(
+  at.story(
     "takes a Hello for older than an end of the registration that was not known then, unless that end is older by its age",
     async () => {
       await greet(0, 0);
       const known = await standing();
       expect(known.state).toBe("alive");
-      await store.deregisterMcp("guest", "end of shift");
+      await at.store.deregisterMcp("guest", "end of shift");
       const ended = await standing();
       expect(ended).toEqual({ state: "deregistered", revision: known.revision + 1 });
       // An hour ago: before the end.
@@ -55,7 +44,7 @@ describe.each(storeKinds)("the registry of the $kind store", ({ kind, skip }) =>
       await greet(known.revision, 0);
       expect((await standing()).state).toBe("alive");
       // Where the end was known, the age does not matter.
-      await store.deregisterMcp("guest", "end of shift");
+      await at.store.deregisterMcp("guest", "end of shift");
       await greet((await standing()).revision, 3_600_000);
       expect((await standing()).state).toBe("alive");
     },
