@@ -1,24 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:http2";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { Client, type ClientDuplexStream, credentials, Metadata, status } from "@grpc/grpc-js";
 import {
-  Client,
-  type ClientDuplexStream,
-  credentials,
-  Metadata,
-  Server,
-  ServerCredentials,
-  type ServerDuplexStream,
-  status,
-} from "@grpc/grpc-js";
-import {
-  InteractionService,
   type StreamInteractionsRequest,
   StreamInteractionsRequestSchema,
   type StreamInteractionsResponse,
   StreamInteractionsResponseSchema,
 } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import { http2StreamOf } from "../../src/rpc/http2-stream-of.js";
+import { type ServedStream, startStreamServer, streamPath } from "../support/stream-server.js";
 
 export type UpFrame = StreamInteractionsRequest["frame"];
 export type DownFrame = StreamInteractionsResponse["frame"];
@@ -51,39 +42,17 @@ export type Bend = {
 
 export type Relay = { readonly port: number; readonly stop: () => void };
 
-const streamPath = `/${InteractionService.typeName}/StreamInteractions`;
-
 /**
  * A real gRPC server that brings each stream to a coordinator, frame by frame, through `bend`. `upstream` is asked at every stream; without one the
  * stream ends with UNAVAILABLE, as behind a load balancer whose servers are gone.     Errors: when no port is to be had.
  */
-export async function startRelay(upstream: () => string | undefined, bend: Bend): Promise<Relay> {
-  const server = new Server({ "grpc.enable_channelz": 0 });
-  let opened = 0;
-  server.addService(
-    {
-      streamInteractions: {
-        path: streamPath,
-        requestStream: true,
-        responseStream: true,
-        requestSerialize: (value: StreamInteractionsRequest) => Buffer.from(toBinary(StreamInteractionsRequestSchema, value)),
-        requestDeserialize: (bytes: Buffer) => fromBinary(StreamInteractionsRequestSchema, bytes),
-        responseSerialize: (value: StreamInteractionsResponse) => Buffer.from(toBinary(StreamInteractionsResponseSchema, value)),
-        responseDeserialize: (bytes: Buffer) => fromBinary(StreamInteractionsResponseSchema, bytes),
-      },
-    },
-    { streamInteractions: (call: ClientSide) => relayStream(call, opened++, upstream(), bend) },
-  );
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
-  });
-  return { port, stop: () => server.forceShutdown() };
+export function startRelay(upstream: () => string | undefined, bend: Bend): Promise<Relay> {
+  return startStreamServer((call, index) => relayStream(call, index, upstream(), bend));
 }
 
-type ClientSide = ServerDuplexStream<StreamInteractionsRequest, StreamInteractionsResponse>;
 type CoordinatorSide = ClientDuplexStream<StreamInteractionsRequest, StreamInteractionsResponse>;
 
-function relayStream(call: ClientSide, index: number, upstream: string | undefined, bend: Bend): void {
+function relayStream(call: ServedStream, index: number, upstream: string | undefined, bend: Bend): void {
   const authorization = String(call.metadata.get("authorization")[0] ?? "");
   let far: { readonly call: CoordinatorSide; readonly close: () => void } | undefined;
   let isOver = false;
@@ -163,7 +132,7 @@ function openFarSide(target: string, authorization: string): { readonly call: Co
 const connections = new WeakMap<object, string>();
 
 /** A name for the HTTP/2 connection of a call. */
-function connectionOf(call: ClientSide): string {
+function connectionOf(call: ServedStream): string {
   const session = http2StreamOf(call)?.session;
   if (session === undefined) return randomUUID();
   const known = connections.get(session) ?? randomUUID();
