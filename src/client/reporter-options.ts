@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { FieldFault } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
+import { parseBearerKey } from "./bearer-key.js";
 import type { StreamSessionOptions } from "./options.js";
 import type { Resolved } from "./pump.js";
 import type { ReporterState } from "./reporter-state.js";
@@ -13,7 +14,7 @@ import type { Trouble } from "./troubles.js";
 export type ReporterOptions = {
   /** Web address of the coordinator, for example "http://mcp-coordinator:8080". A slash at its end is ignored. */
   readonly coordinatorUrl?: string;
-  /** Bearer key of this MCP. Without one no key is sent. */
+  /** Bearer key of this MCP; a line end or blanks around it are no part of it. Without one no key is sent. */
   readonly apiKey?: string;
   /** The MCP that reports. */
   readonly mcpId: string;
@@ -99,6 +100,7 @@ export function readOptions(options: ReporterOptions): { readonly settings: Repo
     ...given,
     ...(coordinatorUrl === undefined ? {} : { coordinatorUrl }),
     ...(grpcTarget === undefined ? {} : { grpcTarget }),
+    ...(typeof given.apiKey === "string" ? { apiKey: parseBearerKey(given.apiKey) ?? "" } : {}),
     ...{ labels: given.labels ?? {}, outs },
   };
   return { settings, faults };
@@ -123,7 +125,7 @@ const isTextMap = (value: unknown): boolean =>
 /** What each option must be. */
 const shapes: readonly (readonly [keyof ReporterOptions, (value: unknown) => boolean, string])[] = [
   ["coordinatorUrl", isText, "a URL"],
-  ["apiKey", (value) => typeof value === "string", "a string"],
+  ["apiKey", (value) => typeof value === "string" && parseBearerKey(value) !== undefined, "one line of visible ASCII characters"],
   ["enableReporting", (value) => typeof value === "boolean", "true or false"],
   ["maxRetries", (value) => Number.isInteger(value) && isWithin(0, 1_000)(value), "a whole number, 0 to 1000"],
   ["retryDelay", isWithin(0.001, 3_600), "seconds, 0.001 to 3600"],
