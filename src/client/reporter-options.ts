@@ -4,6 +4,7 @@ import { limits } from "../platform/limits.js";
 import { parseBearerKey } from "./bearer-key.js";
 import type { StreamSessionOptions } from "./options.js";
 import type { Resolved } from "./pump.js";
+import { isObject } from "./report-values.js";
 import type { ReporterState } from "./reporter-state.js";
 import type { TransportName } from "./transports/transport.js";
 import type { Trouble } from "./troubles.js";
@@ -96,8 +97,10 @@ export function readOptions(options: ReporterOptions): { readonly settings: Repo
   const outs = wanted.filter((name) => addresses[name] !== undefined);
   if (outs.length === 0 && given.enableReporting)
     fault(addressNames[given.transport] ?? "coordinatorUrl", "must be given for this transport", "REQUIRED");
+  const { log, ...rest } = given;
   const settings: ReporterSettings = {
-    ...given,
+    ...rest,
+    ...(isLogger(log) ? { log } : {}),
     ...(coordinatorUrl === undefined ? {} : { coordinatorUrl }),
     ...(grpcTarget === undefined ? {} : { grpcTarget }),
     ...(typeof given.apiKey === "string" ? { apiKey: parseBearerKey(given.apiKey) ?? "" } : {}),
@@ -119,6 +122,8 @@ const isWithin =
   (value: unknown): boolean =>
     typeof value === "number" && value >= min && value <= max;
 const isFunction = (value: unknown): boolean => typeof value === "function";
+/** Whether it can be logged through; `console` cannot. */
+const isLogger = (value: unknown): value is Logger => isObject(value) && ["child", "info", "warn"].every((name) => isFunction(value[name]));
 const isTextMap = (value: unknown): boolean =>
   typeof value === "object" && value !== null && Object.values(value).every((one) => typeof one === "string");
 
@@ -138,6 +143,7 @@ const shapes: readonly (readonly [keyof ReporterOptions, (value: unknown) => boo
   ["closeMaxMs", isWithin(0, 3_600_000), "milliseconds, up to an hour"],
   ["instanceVersion", (value) => typeof value === "string", "a string"],
   ["labels", isTextMap, "an object of strings"],
+  ["log", isLogger, "a pino logger"],
   ["onTrouble", isFunction, "a function"],
   ["onState", isFunction, "a function"],
   ["onResolved", isFunction, "a function"],
@@ -150,6 +156,8 @@ function parseUrl(text: string): URL | undefined {
 
 /** An option that is undefined is one that was not given. */
 function withoutUndefined(options: ReporterOptions): ReporterOptions {
-  // The cast: nothing was taken away but what is undefined.
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as unknown as ReporterOptions;
+  // The cast: nothing was taken away but what is undefined. Callers without types may give no options at all.
+  return Object.fromEntries(
+    Object.entries(isObject(options) ? options : {}).filter(([, value]) => value !== undefined),
+  ) as unknown as ReporterOptions;
 }
