@@ -2,6 +2,8 @@ import { expect, test } from "vitest";
 import { createReporter } from "../../../src/client/index.js";
 import { Reporter } from "../../../src/client/reporter.js";
 import type { ReporterOptions } from "../../../src/client/reporter-options.js";
+import { limits } from "../../../src/platform/limits.js";
+import { ManualClock } from "../../support/manual-clock.js";
 
 const options: ReporterOptions = { mcpId: "ocr", grpcTarget: "127.0.0.1:9", localCachePath: ":memory:", closeMaxMs: 0 };
 
@@ -47,5 +49,21 @@ test("a result that cannot be described is a refused report, and the task goes o
   };
   expect(reporter.withInteraction(task)).toBe("result");
   expect(reporter.state.counters).toMatchObject({ refused: 1, reported: 2 });
+  await reporter.close();
+});
+
+test("a flush without an end asks for no timer that would be over at once", async () => {
+  const delays: number[] = [];
+  const manual = new ManualClock(1_000_000);
+  const clock = {
+    ...{ nowMs: manual.nowMs, monotonicMs: manual.monotonicMs },
+    after: (delayMs: number, task: () => void) => {
+      delays.push(delayMs);
+      return manual.after(delayMs, task);
+    },
+  };
+  const reporter = new Reporter(options, { clock, outs: [] });
+  expect(await reporter.flush(Number.POSITIVE_INFINITY)).toBe(true);
+  expect(delays.every((delayMs) => delayMs <= limits.timerMaxMs)).toBe(true);
   await reporter.close();
 });
