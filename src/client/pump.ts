@@ -138,8 +138,11 @@ export class Pump {
           if (flight.transport === name) this.#rest(flight, 0);
           return;
         }
+        if (!this.#attempt(() => flight.source.spool.setAside(flight.event.place, reason))) {
+          if (flight.transport === name) this.#rest(flight, 0);
+          return;
+        }
         this.#resolve(flight);
-        flight.source.spool.setAside(flight.event.place, reason);
         this.#deps.onResolved({ eventId, outcome: "set_aside", reason, transport: name });
         return;
       default:
@@ -153,7 +156,18 @@ export class Pump {
   stop(): void {
     this.#isStopped = true;
     this.#cancelRest?.();
-    this.#forget();
+    this.#attempt(() => this.#forget());
+  }
+
+  /** Runs what a spool may refuse; false when it did. The loop's edge: a disk that cannot be read must end neither a transport nor the closing. */
+  #attempt(task: () => void): boolean {
+    try {
+      task();
+      return true;
+    } catch (thrown) {
+      this.#deps.onFault(thrown);
+      return false;
+    }
   }
 
   #resolve(flight: Flight): void {
