@@ -44,6 +44,8 @@ type Source = { readonly spool: Spool; readonly lanes: Lanes; newestPlace: numbe
 type Flight = {
   readonly source: Source;
   readonly event: SpooledEvent;
+  /** Other spools that have the same event: a disk that took part of a burst, and the memory that took all of it. */
+  readonly copies: { readonly source: Source; readonly place: number }[];
   transport: TransportName | undefined;
   sinceMs: number;
   tries: number;
@@ -173,6 +175,7 @@ export class Pump {
   #resolve(flight: Flight): void {
     this.#flights.delete(flight.event.eventId);
     this.#resting.delete(flight);
+    for (const { source, place } of flight.copies) source.forgotten.push(place);
   }
 
   #rest(flight: Flight, retryAfterMs: number): void {
@@ -242,7 +245,12 @@ export class Pump {
       const room = Math.min(limits.batchMaxEvents, limits.pumpHeldMaxEvents - this.#flights.size);
       if (room <= 0) return;
       for (const event of source.lanes.read(room, source.newestPlace)) {
-        const flight: Flight = { source, event, transport: undefined, sinceMs: 0, tries: 0, refusals: 0 };
+        const held = this.#flights.get(event.eventId);
+        if (held !== undefined) {
+          held.copies.push({ source, place: event.place });
+          continue;
+        }
+        const flight: Flight = { source, event, copies: [], transport: undefined, sinceMs: 0, tries: 0, refusals: 0 };
         this.#flights.set(event.eventId, flight);
         this.#waiting.push(flight);
       }

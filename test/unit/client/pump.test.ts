@@ -123,3 +123,22 @@ test("a spool that cannot be read ends neither the transport that settles an eve
   expect(() => pump.stop()).not.toThrow();
   expect(faults).toHaveLength(2);
 });
+
+test("an event that lies in two spools, as after a disk that took part of a burst, is offered once and leaves both", async () => {
+  const clock = new ManualClock(1_000_000);
+  const peer = peerOf("grpc", () => 10);
+  const { pump, resolved } = pumpOver(clock, peer);
+  const spools = [createMemorySpool(clock), createMemorySpool(clock)] as const;
+  for (const spool of spools) {
+    pump.addSource(spool)(spool.put("stored", "start", encoded) ?? 0);
+    spool.put("refused", "start", encoded);
+  }
+  await turn();
+  expect(peer.held.map(({ eventId }) => eventId)).toEqual(["stored", "refused"]);
+  pump.settle("grpc", { eventId: "stored", outcome: "stored", reason: "" });
+  pump.settle("grpc", { eventId: "refused", outcome: "rejected", reason: "INVALID" });
+  await turn();
+  expect(resolved.map(({ outcome }) => outcome)).toEqual(["stored", "set_aside"]);
+  expect(spools.map((spool) => spool.figures().events)).toEqual([0, 0]);
+  expect(spools.map((spool) => spool.figures().setAside)).toEqual([1, 0]);
+});
