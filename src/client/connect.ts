@@ -3,7 +3,9 @@ import { type CallOptions, Client, type ClientDuplexStream, credentials, Metadat
 import { InteractionService, type StreamInteractionsResponse } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import type { QueryService } from "../../gen/mcp/coordinator/v1/query_service_pb.js";
 import type { RoutingService } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
+import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
+import { parseBearerKey } from "./bearer-key.js";
 import { decodeFrame, type EncodedFrame } from "./wire/frames.js";
 
 /** Where a coordinator is and how to be let in. */
@@ -66,18 +68,29 @@ const channelOptions = {
 const streamPath = pathOf(InteractionService, InteractionService.method.streamInteractions.name);
 const identity = (frame: EncodedFrame): Buffer => Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
 
-/** Whether a session that lost its coordinator has another one to go to. */
-export const hasAlternatives = ({ target }: Endpoint): boolean => target.includes(",");
+/** The targets of an endpoint; a comma too many names none. */
+const targetsOf = ({ target }: Endpoint): readonly string[] =>
+  target
+    .split(",")
+    .map((one) => one.trim())
+    .filter((one) => one !== "");
 
-/** Prepares a connection; nothing is sent before the first call. `turn` counts the connections of one owner, and chooses among several targets. */
+/** Whether a session that lost its coordinator has another one to go to. */
+export const hasAlternatives = (endpoint: Endpoint): boolean => targetsOf(endpoint).length > 1;
+
+/**
+ * Prepares a connection; nothing is sent before the first call. `turn` counts the connections of one owner, and chooses among several targets.
+ * Errors: `invalid` for a key that no header can carry: here, and not in the timer that opens a stream, where nobody could catch it.
+ */
 export function createConnection(endpoint: Endpoint, turn = 0): Connection {
-  const targets = endpoint.target.split(",").map((target) => target.trim());
+  const targets = targetsOf(endpoint);
   const target = targets[turn % targets.length] ?? endpoint.target;
   const security = endpoint.caPem === undefined ? credentials.createInsecure() : credentials.createSsl(Buffer.from(endpoint.caPem));
   const client = new Client(target, security, channelOptions);
+  const key = keyOf(endpoint);
   const metadata = () => {
     const made = new Metadata();
-    if (endpoint.key !== undefined) made.set("authorization", `Bearer ${endpoint.key}`);
+    if (key !== undefined) made.set("authorization", `Bearer ${key}`);
     return made;
   };
   return {
@@ -86,6 +99,17 @@ export function createConnection(endpoint: Endpoint, turn = 0): Connection {
     call: (method, request, deadlineMs) => callUnary(client, method, request, metadata(), { deadline: Date.now() + deadlineMs }),
     close: () => client.close(),
   };
+}
+
+function keyOf({ key: text }: Endpoint): string | undefined {
+  if (text === undefined) return undefined;
+  const key = parseBearerKey(text);
+  if (key !== undefined) return key;
+  const description = "must be one line of visible ASCII characters";
+  throw new CoordinatorError("invalid", `the key ${description}`, {
+    reason: "FIELD_VIOLATION",
+    fields: [{ field: "key", reason: "UNSUPPORTED_CHARACTER", description }],
+  });
 }
 
 function callUnary<M extends UnaryMethod>(

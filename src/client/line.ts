@@ -1,4 +1,5 @@
 import type { Clock } from "../platform/clock.js";
+import { limits } from "../platform/limits.js";
 import type { Rng } from "../platform/rng.js";
 import { Pump, type Resolved } from "./pump.js";
 import type { ReporterSettings } from "./reporter-options.js";
@@ -102,7 +103,8 @@ export class Line {
     let isOver = maxMs <= 0;
     // Keeps the process alive while somebody waits: the timers of a clock do not.
     const awake = setInterval(() => undefined, 60_000);
-    const cancel = this.#deps.clock.after(maxMs, () => {
+    // A longer time than a timer can hold would be over at once.
+    const cancel = this.#deps.clock.after(Math.min(maxMs, limits.timerMaxMs), () => {
       isOver = true;
       this.#waiters.wake();
     });

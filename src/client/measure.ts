@@ -23,17 +23,17 @@ export type Measure = () => () => Measured;
 
 /**
  * Measures by the monotonic clock and the process's own figures. Resident memory is asked for at most once in `usageSampleMs`: it costs a system call, and does not
- * change faster than that.
+ * change faster than that. Where the system does not tell it, as without a free file descriptor, it is left out.     Errors: none.
  */
 export function createMeasure(clock: Pick<Clock, "monotonicMs">, figures: ProcessFigures = thisProcess): Measure {
-  let rssBytes = 0;
+  let rssBytes: number | undefined;
   let sampledMs = Number.NEGATIVE_INFINITY;
-  const memoryBytes = (nowMs: number): number => {
+  const memory = (nowMs: number): { readonly memoryBytes?: number } => {
     if (nowMs - sampledMs >= limits.usageSampleMs) {
-      rssBytes = figures.rss();
+      rssBytes = told(figures.rss);
       sampledMs = nowMs;
     }
-    return rssBytes;
+    return rssBytes === undefined ? {} : { memoryBytes: rssBytes };
   };
   return () => {
     const startedMs = clock.monotonicMs();
@@ -45,7 +45,17 @@ export function createMeasure(clock: Pick<Clock, "monotonicMs">, figures: Proces
       const cpuMs = (after.user - before.user + after.system - before.system) / 1_000;
       // Below the resolution of the processor's accounting a share would be noise.
       const cpu = processingTimeMs >= 1 ? { cpuPercent: Math.max(0, (cpuMs / processingTimeMs) * 100) } : {};
-      return { processingTimeMs, resourceUsage: { ...cpu, memoryBytes: memoryBytes(nowMs) } };
+      return { processingTimeMs, resourceUsage: { ...cpu, ...memory(nowMs) } };
     };
   };
+}
+
+/** What the system says; undefined when it refuses, for example because reading it takes a file descriptor and there is none. */
+function told(figure: () => number): number | undefined {
+  try {
+    return figure();
+  } catch {
+    // Failure becomes the answer: whoever runs an interaction has not asked for figures.
+    return undefined;
+  }
 }

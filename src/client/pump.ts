@@ -44,6 +44,8 @@ type Source = { readonly spool: Spool; readonly lanes: Lanes; newestPlace: numbe
 type Flight = {
   readonly source: Source;
   readonly event: SpooledEvent;
+  /** Other spools that have the same event: a disk that took part of a burst, and the memory that took all of it. */
+  readonly copies: { readonly source: Source; readonly place: number }[];
   transport: TransportName | undefined;
   sinceMs: number;
   tries: number;
@@ -138,8 +140,11 @@ export class Pump {
           if (flight.transport === name) this.#rest(flight, 0);
           return;
         }
+        if (!this.#attempt(() => flight.source.spool.setAside(flight.event.place, reason))) {
+          if (flight.transport === name) this.#rest(flight, 0);
+          return;
+        }
         this.#resolve(flight);
-        flight.source.spool.setAside(flight.event.place, reason);
         this.#deps.onResolved({ eventId, outcome: "set_aside", reason, transport: name });
         return;
       default:
@@ -153,12 +158,24 @@ export class Pump {
   stop(): void {
     this.#isStopped = true;
     this.#cancelRest?.();
-    this.#forget();
+    this.#attempt(() => this.#forget());
+  }
+
+  /** Runs what a spool may refuse; false when it did. The loop's edge: a disk that cannot be read must end neither a transport nor the closing. */
+  #attempt(task: () => void): boolean {
+    try {
+      task();
+      return true;
+    } catch (thrown) {
+      this.#deps.onFault(thrown);
+      return false;
+    }
   }
 
   #resolve(flight: Flight): void {
     this.#flights.delete(flight.event.eventId);
     this.#resting.delete(flight);
+    for (const { source, place } of flight.copies) source.forgotten.push(place);
   }
 
   #rest(flight: Flight, retryAfterMs: number): void {
@@ -228,7 +245,12 @@ export class Pump {
       const room = Math.min(limits.batchMaxEvents, limits.pumpHeldMaxEvents - this.#flights.size);
       if (room <= 0) return;
       for (const event of source.lanes.read(room, source.newestPlace)) {
-        const flight: Flight = { source, event, transport: undefined, sinceMs: 0, tries: 0, refusals: 0 };
+        const held = this.#flights.get(event.eventId);
+        if (held !== undefined) {
+          held.copies.push({ source, place: event.place });
+          continue;
+        }
+        const flight: Flight = { source, event, copies: [], transport: undefined, sinceMs: 0, tries: 0, refusals: 0 };
         this.#flights.set(event.eventId, flight);
         this.#waiting.push(flight);
       }

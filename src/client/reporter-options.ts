@@ -1,8 +1,10 @@
 import type { Logger } from "pino";
 import type { FieldFault } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
+import { parseBearerKey } from "./bearer-key.js";
 import type { StreamSessionOptions } from "./options.js";
 import type { Resolved } from "./pump.js";
+import { isObject } from "./report-values.js";
 import type { ReporterState } from "./reporter-state.js";
 import type { TransportName } from "./transports/transport.js";
 import type { Trouble } from "./troubles.js";
@@ -13,7 +15,7 @@ import type { Trouble } from "./troubles.js";
 export type ReporterOptions = {
   /** Web address of the coordinator, for example "http://mcp-coordinator:8080". A slash at its end is ignored. */
   readonly coordinatorUrl?: string;
-  /** Bearer key of this MCP. Without one no key is sent. */
+  /** Bearer key of this MCP; a line end or blanks around it are no part of it. Without one no key is sent. */
   readonly apiKey?: string;
   /** The MCP that reports. */
   readonly mcpId: string;
@@ -95,10 +97,13 @@ export function readOptions(options: ReporterOptions): { readonly settings: Repo
   const outs = wanted.filter((name) => addresses[name] !== undefined);
   if (outs.length === 0 && given.enableReporting)
     fault(addressNames[given.transport] ?? "coordinatorUrl", "must be given for this transport", "REQUIRED");
+  const { log, ...rest } = given;
   const settings: ReporterSettings = {
-    ...given,
+    ...rest,
+    ...(isLogger(log) ? { log } : {}),
     ...(coordinatorUrl === undefined ? {} : { coordinatorUrl }),
     ...(grpcTarget === undefined ? {} : { grpcTarget }),
+    ...(typeof given.apiKey === "string" ? { apiKey: parseBearerKey(given.apiKey) ?? "" } : {}),
     ...{ labels: given.labels ?? {}, outs },
   };
   return { settings, faults };
@@ -117,13 +122,15 @@ const isWithin =
   (value: unknown): boolean =>
     typeof value === "number" && value >= min && value <= max;
 const isFunction = (value: unknown): boolean => typeof value === "function";
+/** Whether it can be logged through; `console` cannot. */
+const isLogger = (value: unknown): value is Logger => isObject(value) && ["child", "info", "warn"].every((name) => isFunction(value[name]));
 const isTextMap = (value: unknown): boolean =>
   typeof value === "object" && value !== null && Object.values(value).every((one) => typeof one === "string");
 
 /** What each option must be. */
 const shapes: readonly (readonly [keyof ReporterOptions, (value: unknown) => boolean, string])[] = [
   ["coordinatorUrl", isText, "a URL"],
-  ["apiKey", (value) => typeof value === "string", "a string"],
+  ["apiKey", (value) => typeof value === "string" && parseBearerKey(value) !== undefined, "one line of visible ASCII characters"],
   ["enableReporting", (value) => typeof value === "boolean", "true or false"],
   ["maxRetries", (value) => Number.isInteger(value) && isWithin(0, 1_000)(value), "a whole number, 0 to 1000"],
   ["retryDelay", isWithin(0.001, 3_600), "seconds, 0.001 to 3600"],
@@ -136,6 +143,7 @@ const shapes: readonly (readonly [keyof ReporterOptions, (value: unknown) => boo
   ["closeMaxMs", isWithin(0, 3_600_000), "milliseconds, up to an hour"],
   ["instanceVersion", (value) => typeof value === "string", "a string"],
   ["labels", isTextMap, "an object of strings"],
+  ["log", isLogger, "a pino logger"],
   ["onTrouble", isFunction, "a function"],
   ["onState", isFunction, "a function"],
   ["onResolved", isFunction, "a function"],
@@ -148,6 +156,8 @@ function parseUrl(text: string): URL | undefined {
 
 /** An option that is undefined is one that was not given. */
 function withoutUndefined(options: ReporterOptions): ReporterOptions {
-  // The cast: nothing was taken away but what is undefined.
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as unknown as ReporterOptions;
+  // The cast: nothing was taken away but what is undefined. Callers without types may give no options at all.
+  return Object.fromEntries(
+    Object.entries(isObject(options) ? options : {}).filter(([, value]) => value !== undefined),
+  ) as unknown as ReporterOptions;
 }

@@ -137,6 +137,7 @@ export class Reporter implements AsyncDisposable {
     reportProgress: (id: string, report: ProgressReport) => this.reportProgress(id, report),
     reportComplete: (id: string, report: CompleteReport) => this.reportComplete(id, report),
     reportError: (id: string, report: ErrorReport) => this.reportError(id, report),
+    refuse: (thrown: unknown) => void this.#refuse("complete", [unreadable("complete", thrown)]),
   };
 
   #report(kind: EventKind, interactionId: string, report: unknown): boolean {
@@ -147,8 +148,7 @@ export class Reporter implements AsyncDisposable {
       return this.#take(this.#line, kind, interactionId, report);
     } catch (thrown) {
       // The loop's edge of the business call: what a getter of the caller's throws, say, becomes a refusal.
-      const description = thrown instanceof Error ? thrown.message : "could not be read";
-      return this.#refuse(kind, [{ field: kind, reason: "MALFORMED", description }]);
+      return this.#refuse(kind, [unreadable(kind, thrown)]);
     }
   }
 
@@ -180,6 +180,11 @@ export class Reporter implements AsyncDisposable {
     return false;
   }
 }
+
+const unreadable = (kind: EventKind, thrown: unknown): FieldFault => ({
+  ...{ field: kind, reason: "MALFORMED" },
+  description: thrown instanceof Error ? thrown.message : "could not be read",
+});
 
 /** Where events are when there is no line. */
 const nowhere = {

@@ -21,6 +21,8 @@ export type ScopeDeps = {
   readonly reportProgress: (interactionId: string, report: ProgressReport) => boolean;
   readonly reportComplete: (interactionId: string, report: CompleteReport) => boolean;
   readonly reportError: (interactionId: string, report: ErrorReport) => boolean;
+  /** A description of a result could not be read: a getter in it has thrown, say. */
+  readonly refuse: (thrown: unknown) => void;
 };
 
 /** `interactionId`: default a new one. */
@@ -31,14 +33,18 @@ export type InteractionStart = StartReport & { readonly interactionId?: string }
  * throws what it throws, the same object. Errors: only those of `task`.
  */
 export function runInteraction<T>(deps: ScopeDeps, start: InteractionStart, task: (interaction: Interaction) => T): T {
-  const { interactionId, ...report } = { ...start };
-  const id = typeof interactionId === "string" && interactionId !== "" ? interactionId : newInteractionId();
+  const { id, report } = readStart(start);
   let described: CompleteReport = {};
   const interaction: Interaction = {
     id,
     reportProgress: (progress) => deps.reportProgress(id, progress),
     describeResult: (result) => {
-      described = { ...described, ...result };
+      try {
+        described = { ...described, ...result };
+      } catch (thrown) {
+        // The loop's edge of the business call: it goes on, and what is wrong is told.
+        deps.refuse(thrown);
+      }
     },
   };
   const measured = deps.measure();
@@ -72,6 +78,17 @@ export function runInteraction<T>(deps: ScopeDeps, start: InteractionStart, task
   );
   // A promise of the same value: T is a promise here, and the type system does not know.
   return followed as T;
+}
+
+/** The name and the report of a start. One that cannot be read is given on as it is: whoever reports it meets the same, and refuses it. */
+function readStart(start: InteractionStart): { readonly id: string; readonly report: StartReport } {
+  try {
+    const { interactionId, ...report } = { ...start };
+    return { id: typeof interactionId === "string" && interactionId !== "" ? interactionId : newInteractionId(), report };
+  } catch {
+    // Translates: the refusal is made where reports are refused.
+    return { id: newInteractionId(), report: start };
+  }
 }
 
 function withMeasures({ processingTimeMs, resourceUsage }: Measured): CompleteReport & ErrorReport {

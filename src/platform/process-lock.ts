@@ -23,16 +23,19 @@ export function tryLink(from: string, to: string): boolean {
   }
 }
 
-/** Removes a lock whose holder is gone. Another process may do the same: whoever takes away a lock that was made meanwhile puts it back. */
-export function discardLock(path: string, aside: string): void {
-  const seen = readLock(path);
+/**
+ * Removes a lock whose holder is gone: the one with the text `judged`, and no other. Another process may have judged the same and be quicker: the lock that it has made since stays, and
+ * whoever takes that away in the same moment puts it back.
+ */
+export function discardLock(path: string, aside: string, judged: string | undefined): void {
+  if (judged === undefined || readLock(path) !== judged) return;
   try {
     renameSync(path, aside);
   } catch (thrown) {
     if (codeOf(thrown) === "ENOENT") return;
     throw thrown;
   }
-  if (readLock(aside) !== seen) tryLink(aside, path);
+  if (readLock(aside) !== judged) tryLink(aside, path);
   rmSync(aside, { force: true });
 }
 

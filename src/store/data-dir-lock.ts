@@ -31,9 +31,10 @@ export async function lockDataDir(dataDir: string, socketPath: string): Promise<
   draftLock(own, text);
   try {
     while (!tryLink(own, path)) {
+      const judged = readLock(path);
       const holder = await findHolder(dataDir);
       if (holder !== undefined) throw heldError(dataDir, holder);
-      discardLock(path, `${own}.stale`);
+      discardLock(path, `${own}.stale`, judged);
     }
   } finally {
     rmSync(own, { force: true });

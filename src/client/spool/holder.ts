@@ -41,10 +41,11 @@ export function holdSpool(directory: string, clock: Clock): Hold {
   try {
     draftLock(own, text);
     while (!tryLink(own, path)) {
+      const judged = readLock(path);
       const holder = findHolder(directory, clock);
       if (holder !== undefined) throw heldError(directory, holder);
       wasAbandoned = true;
-      discardLock(path, `${own}.stale`);
+      discardLock(path, `${own}.stale`, judged);
     }
   } finally {
     rmSync(own, { force: true });

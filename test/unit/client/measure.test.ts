@@ -30,3 +30,14 @@ test("an interaction of no time has no share of a processor, and memory is not a
   measure()();
   expect(asked).toBe(2);
 });
+
+test("memory that the system does not tell is left out: the result of the interaction is its own", () => {
+  const figures = {
+    cpuUsage: () => ({ user: 0, system: 0 }),
+    rss: () => {
+      throw new Error("EMFILE: too many open files, uv_resident_set_memory");
+    },
+  };
+  const measure = createMeasure(new ManualClock(1_000), figures);
+  expect(measure()()).toEqual({ processingTimeMs: 0, resourceUsage: {} });
+});

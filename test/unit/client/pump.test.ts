@@ -93,3 +93,52 @@ test("whatever transports do, each event is resolved exactly once, and what is n
     },
   );
 });
+
+/** A pump over one transport that takes everything, with what it was told of. */
+function pumpOver(clock: ManualClock, peer: ReturnType<typeof peerOf>) {
+  const resolved: Resolved[] = [];
+  const faults: unknown[] = [];
+  const pump = new Pump({
+    ...{ clock, rng: seededRng(1), rules: { maxRetries: 1, retryDelayMs: 100 }, current: () => peer.transport },
+    ...{ onResolved: (one) => void resolved.push(one), onDeferred: () => undefined, onForgotten: () => undefined },
+    onFault: (thrown) => void faults.push(thrown),
+  });
+  return { pump, resolved, faults };
+}
+
+const encoded = encodeEvent({ eventId: "e", interactionId: "i" });
+
+test("a spool that cannot be read ends neither the transport that settles an event nor the closing: it is told of", async () => {
+  const peer = peerOf("grpc", () => 10);
+  const { pump, faults } = pumpOver(new ManualClock(1_000_000), peer);
+  const spool = createMemorySpool(new ManualClock(1_000_000));
+  const refuse = (): never => {
+    throw new Error("MDB_BAD_TXN");
+  };
+  pump.addSource({ ...spool, setAside: refuse, forget: refuse })(2);
+  for (const eventId of ["refused", "stored"]) spool.put(eventId, "start", encoded);
+  await turn();
+  expect(() => pump.settle("grpc", { eventId: "refused", outcome: "rejected", reason: "INVALID" })).not.toThrow();
+  pump.settle("grpc", { eventId: "stored", outcome: "stored", reason: "" });
+  expect(() => pump.stop()).not.toThrow();
+  expect(faults).toHaveLength(2);
+});
+
+test("an event that lies in two spools, as after a disk that took part of a burst, is offered once and leaves both", async () => {
+  const clock = new ManualClock(1_000_000);
+  const peer = peerOf("grpc", () => 10);
+  const { pump, resolved } = pumpOver(clock, peer);
+  const spools = [createMemorySpool(clock), createMemorySpool(clock)] as const;
+  for (const spool of spools) {
+    pump.addSource(spool)(spool.put("stored", "start", encoded) ?? 0);
+    spool.put("refused", "start", encoded);
+  }
+  await turn();
+  expect(peer.held.map(({ eventId }) => eventId)).toEqual(["stored", "refused"]);
+  pump.settle("grpc", { eventId: "stored", outcome: "stored", reason: "" });
+  pump.settle("grpc", { eventId: "refused", outcome: "rejected", reason: "INVALID" });
+  await turn();
+  expect(resolved.map(({ outcome }) => outcome)).toEqual(["stored", "set_aside"]);
+  expect(spools.map((spool) => spool.figures().events)).toEqual([0, 0]);
+  expect(spools.map((spool) => spool.figures().setAside)).toEqual([1, 0]);
+});
