@@ -21,8 +21,8 @@ import type {
 import { healthNumbers, leaseStateNumbers, registrationSourceNumbers } from "./tables.js";
 
 /**
- * The registry's part of the store. Locks are always taken in one order: counter of the name, registrations and leases by mcp_id, head. The head is
- * locked until the commit, so revisions become visible in their order.
+ * The registry's part of the store. Locks are always taken in one order: counter of the name, leases by mcp_id and each one's registration right behind it, head. The
+ * registration behind a lease that one has may also be locked after the head. The head is locked until the commit, so revisions become visible in their order.
  */
 export function createRegistryStore(pool: Pool): RegistryStore {
   return {
