@@ -121,4 +121,18 @@ describe.each(storeKinds.filter(({ kind }) => kind === "postgres"))("the registr
     const mcps = (await at.store.readMcpChanges(-1))?.mcps ?? [];
     expect(mcps.find(({ mcpId }) => mcpId === "busy_001")).toMatchObject({ health: "healthy", lease: { state: "suspect" } });
   });
+
+  at.story("a registration that was refused leaves no counter behind", async () => {
+    expect(await register("stranger", { onlyMcpId: "me_001" })).toMatchObject({ kind: "foreign", mcpId: "stranger_001" });
+    expect(await register("crowd", { maxCount: 0 })).toEqual({ kind: "full" });
+    await register("guest", {});
+    expect(await register("guest", { onlyMcpId: "me_001" })).toMatchObject({ kind: "foreign", mcpId: "guest_001" });
+    await beside(async (sql) => {
+      const counters = await sql<
+        { name: string; last: string }[]
+      >`SELECT name, last FROM mcp_counter WHERE name IN ('stranger', 'crowd', 'guest')`;
+      expect([...counters]).toEqual([{ name: "guest", last: "1" }]);
+    });
+    expect(await register("stranger", {})).toMatchObject({ kind: "registered", mcp: { mcpId: "stranger_001" } });
+  });
 });
