@@ -7,7 +7,6 @@ import type { SessionRegistry } from "../hub/surroundings.js";
 import type { Ingest } from "../ingest/ingest.js";
 import type { CollectionRules } from "../interaction/collect.js";
 import type { McpConfig } from "../interaction/mcp-config.js";
-import { limits } from "../platform/limits.js";
 import { createVersionJudge } from "../registry/accept-version.js";
 import { ConfigAckLog } from "../registry/config-acks.js";
 import { Directory } from "../registry/directory.js";
@@ -75,7 +74,7 @@ export async function startRegistry(machine: Machine, store: Store, ends: Ends):
         return mcp && { version: mcp.configVersion, config: mcp.config };
       },
       configAcked: ({ mcpId, producerId, answer: { version, status, detail } }) =>
-        acks.add({ mcpId, producerId, version, status, detail: detail.slice(0, limits.idMaxBytes), ackedAtMs: clock.nowMs() }),
+        acks.add({ mcpId, producerId, version, status, detail, ackedAtMs: clock.nowMs() }),
     },
     service: { registry, directory, interactionLogEndpoint: () => endpointOf(config, webPort), noteConfig: (ack) => acks.add(ack), clock },
     follow: (fleet, ingest) => {

@@ -78,6 +78,11 @@ async function verifyEvents(deps: InteractionDeps, request: VerifyEventsRequest,
     const message = `${request.interactionIds.length} interactions in one call; at most ${limits.verifyMaxCount} are allowed`;
     throw new CoordinatorError("invalid", message, { reason: "TOO_MANY_EVENTS" });
   }
+  refuseFaults([
+    ...faultsOfText("mcp_id", request.mcpId),
+    ...faultsOfText("producer_id", request.producerId),
+    ...request.interactionIds.flatMap((id, i) => faultsOfText(`interaction_ids[${i}]`, id)).slice(0, limits.violationMaxCount),
+  ]);
   const mcpId = scopeTo(context.principal, request.mcpId) ?? "";
   if (request.eventIds.length + request.interactionIds.length > 0 && mcpId === "") {
     throw fieldsError([{ field: "mcp_id", reason: "REQUIRED", description: "must name the MCP of event_ids and interaction_ids" }]);
@@ -106,7 +111,6 @@ async function tallyInteractions(
   mcpId: string,
   interactionIds: readonly string[],
 ): Promise<MessageInitShape<typeof InteractionTallySchema>[]> {
-  for (const id of interactionIds) refuseFaults(faultsOfText("interaction_ids", id));
   const tallies = new Map((await deps.store.tallyInteractions(mcpId, interactionIds)).map((tally) => [tally.interactionId, tally]));
   return interactionIds.map((interactionId) => tallies.get(interactionId) ?? { interactionId });
 }

@@ -66,7 +66,8 @@ type Purge = (sql: Sql, rowCount: number) => Promise<{ readonly count: number }>
 
 /**
  * Of the registry: history, acks, and registrations that are dead or deregistered for so long. Counters stay, so that no id is ever given twice. The
- * floor of revisions rises before a registration goes, so that nobody who follows from before misses it unseen.
+ * floor of revisions rises before a registration goes, so that nobody who follows from before misses it unseen. Locks as in registry.ts: of each registration
+ * its lease first.
  */
 function registryPurges(cutoff: string): readonly Purge[] {
   return [
@@ -75,7 +76,7 @@ function registryPurges(cutoff: string): readonly Purge[] {
     (sql, n) => sql`DELETE FROM mcp_config_ack WHERE (mcp_id, producer_id) IN
       (SELECT mcp_id, producer_id FROM mcp_config_ack WHERE acked_at < ${cutoff}::timestamptz LIMIT ${n})`,
     (sql, n) => sql`WITH ended AS MATERIALIZED (
-        SELECT mcp_id, mcp.revision FROM mcp JOIN mcp_lease USING (mcp_id) WHERE state IN (3, 4) AND changed_at < ${cutoff}::timestamptz
+        SELECT mcp_id, mcp.revision FROM mcp_lease JOIN mcp USING (mcp_id) WHERE state IN (3, 4) AND changed_at < ${cutoff}::timestamptz
         ORDER BY mcp_id LIMIT ${n} FOR UPDATE SKIP LOCKED
       ), lease AS (
         DELETE FROM mcp_lease USING ended WHERE mcp_lease.mcp_id = ended.mcp_id

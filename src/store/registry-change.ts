@@ -32,10 +32,13 @@ export async function lockMcp(sql: TransactionSql, mcpId: string): Promise<Store
   return (await lockedMcps(sql, [mcpId]))[0];
 }
 
-/** Registrations with their leases by mcp_id, locked until the end of the transaction in that order. `mcpIds`: none twice. */
+/**
+ * Registrations with their leases by mcp_id, locked until the end of the transaction in that order. `mcpIds`: none twice. Of each the lease is locked first,
+ * because that is the order of the tables here: whoever has the lease may lock its registration without waiting (changeLeases does, once it has the head).
+ */
 export async function lockedMcps(sql: TransactionSql, mcpIds: readonly string[]): Promise<readonly StoredMcp[]> {
   if (mcpIds.length === 0) return [];
-  const rows = await sql<McpRow[]>`SELECT ${sql.unsafe(columns)} FROM mcp JOIN mcp_lease USING (mcp_id)
+  const rows = await sql<McpRow[]>`SELECT ${sql.unsafe(columns)} FROM mcp_lease JOIN mcp USING (mcp_id)
     WHERE mcp_id IN ${sql([...mcpIds])} ORDER BY mcp_id FOR UPDATE`;
   return rows.map(mcpOf);
 }

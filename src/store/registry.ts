@@ -21,8 +21,8 @@ import type {
 import { healthNumbers, leaseStateNumbers, registrationSourceNumbers } from "./tables.js";
 
 /**
- * The registry's part of the store. Locks are always taken in one order: counter of the name, registrations and leases by mcp_id, head. The head is
- * locked until the commit, so revisions become visible in their order.
+ * The registry's part of the store. Locks are always taken in one order: counter of the name, leases by mcp_id and each one's registration right behind it, head. The
+ * registration behind a lease that one has may also be locked after the head. The head is locked until the commit, so revisions become visible in their order.
  */
 export function createRegistryStore(pool: Pool): RegistryStore {
   return {
@@ -50,9 +50,15 @@ async function registerMcp(sql: TransactionSql, registration: NewRegistration, o
       AND source = ${registrationSourceNumbers.register} AND state <> ${leaseStateNumbers.deregistered}`;
   const free = found === undefined ? await nextFreeId(sql, name, last) : undefined;
   const mcpId = found?.mcp_id ?? free?.mcpId ?? "";
-  if (options.onlyMcpId !== undefined && options.onlyMcpId !== mcpId) return { kind: "foreign", mcpId };
+  if (options.onlyMcpId !== undefined && options.onlyMcpId !== mcpId) {
+    await dropUnusedCounter(sql, name);
+    return { kind: "foreign", mcpId };
+  }
   if (free === undefined) return registerAgain(sql, mcpId, profile, options);
-  if ((await countLive(sql)) >= options.maxCount) return { kind: "full" };
+  if ((await countLive(sql)) >= options.maxCount) {
+    await dropUnusedCounter(sql, name);
+    return { kind: "full" };
+  }
   await sql`UPDATE mcp_counter SET last = ${free.number} WHERE name = ${name}`;
   const revision = await bumpRevision(sql, 1);
   await insertMcp(sql, { mcpId, name, version, instance, source: "register", profile, config: options.config, revision });
@@ -67,6 +73,11 @@ async function lockCounter(sql: TransactionSql, name: string): Promise<number> {
     INSERT INTO mcp_counter AS c (name, last) VALUES (${name}, 0) ON CONFLICT (name) DO UPDATE SET last = c.last RETURNING last`;
   assert(row !== undefined, "an upsert returns its row");
   return Number(row.last);
+}
+
+/** Takes back a counter that has given no number: nothing else would ever delete it, and the names of refused registrations are up to whoever asks. */
+async function dropUnusedCounter(sql: TransactionSql, name: string): Promise<void> {
+  await sql`DELETE FROM mcp_counter WHERE name = ${name} AND last = 0`;
 }
 
 /** The next number whose id nobody has taken by Hello. */

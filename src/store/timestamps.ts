@@ -21,5 +21,11 @@ export function timestampOfMicros(micros: number): string {
 /** Length of one slot of interaction.last_event_slot. Reason and measurements: SPEC.md, decision 3.     Units: microseconds. */
 export const slotMicros = 10_000_000;
 
-/** The slot of a time: the same order, coarser, so that an index over it does not change with every event. */
-export const slotOf = (micros: number): number => Math.floor(micros / slotMicros);
+/** Bounds of the column: 10-second slots of the years 1289 to 2650, in which all events lie. */
+const [slotMin, slotMax] = [-(2 ** 31), 2 ** 31 - 1];
+
+/**
+ * The slot of a time: the same order, coarser, so that an index over it does not change with every event. Times beyond the column's range, which a
+ * query may name, are in its first or last slot.
+ */
+export const slotOf = (micros: number): number => Math.min(slotMax, Math.max(slotMin, Math.floor(micros / slotMicros)));

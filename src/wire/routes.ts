@@ -31,6 +31,7 @@ import type {
   RouteVerdict,
   RoutingAck,
 } from "../smart-router/table.js";
+import { cutText } from "./cut-text.js";
 import { setEncoded } from "./encoded.js";
 import { durationFromMs, timestampFromMs } from "./time.js";
 
@@ -257,13 +258,6 @@ function parseLength(duration: Duration | undefined): number | undefined {
   if (duration === undefined) return undefined;
   const ms = Number(duration.seconds) * 1_000 + duration.nanos / 1_000_000;
   return ms >= 0 && ms <= limits.timerMaxMs ? ms : undefined;
-}
-
-/** At most `maxBytes` of UTF-8, cut between characters; NUL, which Postgres refuses in text, becomes U+FFFD first. */
-function cutText(text: string, maxBytes: number): string {
-  const whole = text.replaceAll("\0", "\ufffd");
-  const { read } = new TextEncoder().encodeInto(whole, new Uint8Array(maxBytes));
-  return whole.slice(0, read);
 }
 
 /** 16 hex digits as a number; what names no table is 0. */

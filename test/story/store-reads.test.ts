@@ -116,6 +116,9 @@ describe.each(storeKinds)("reading from the $kind store", (each) => {
       p99Ms: 990,
     });
     expect(await at.store.countInteractions(mcpId)).toMatchObject({ total: 105, active: 1, completed: 78, failed: 26 });
+    const [firstMs, lastMs] = [Date.parse("0001-01-01T00:00:00Z"), Date.parse("9999-12-31T23:59:59Z")];
+    expect(await at.store.readPerformance(mcpId, firstMs, lastMs)).toMatchObject({ total: 104, completed: 78, failed: 26 });
+    expect(await at.store.readPerformance(mcpId, lastMs - 1_000, lastMs)).toMatchObject({ total: 0 });
     const empty = { avgMs: undefined, minMs: undefined, maxMs: undefined, p50Ms: undefined, p95Ms: undefined, p99Ms: undefined };
     expect(await at.store.readPerformance(freshName("mcp"), startMs, startMs + 1)).toEqual({ total: 0, completed: 0, failed: 0, ...empty });
   });

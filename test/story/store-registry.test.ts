@@ -1,5 +1,7 @@
-import { describe, expect } from "vitest";
+import postgres from "postgres";
+import { describe, expect, vi } from "vitest";
 import type { McpConfig } from "../../src/interaction/mcp-config.js";
+import type { McpProfile, RegisterOptions } from "../../src/store/registry-rows.js";
 import { storeKinds } from "../support/open-store.js";
 import { tellStories } from "../support/store-stories.js";
 
@@ -49,4 +51,88 @@ describe.each(storeKinds)("the registry of the $kind store", (each) => {
       expect((await standing()).state).toBe("alive");
     },
   );
+});
+
+const profile: McpProfile = {
+  type: "",
+  capabilities: [],
+  formats: [],
+  minMemory: "",
+  minMemoryBytes: 0,
+  minCpu: "",
+  minCpuCores: 0,
+  gpuRequired: false,
+  healthCheck: "",
+  process: "",
+  status: "",
+  baseUrl: "",
+};
+
+describe.each(storeKinds.filter(({ kind }) => kind === "postgres"))("the registry of several coordinators on one $kind", (each) => {
+  const at = tellStories(each);
+  const register = (name: string, more: Partial<RegisterOptions>) =>
+    at.store.registerMcp(
+      { name, version: "1.0.0", instance: "", profile },
+      { coordinatorId: "c", config, onlyMcpId: undefined, key: undefined, renewKey: false, maxCount: 10, ...more },
+    );
+  /** Runs `work` with a connection of its own. */
+  const beside = async (work: (sql: postgres.Sql) => Promise<void>): Promise<void> => {
+    const sql = postgres(at.home.postgres?.url ?? "", { max: 2, onnotice: () => {} });
+    try {
+      await work(sql);
+    } finally {
+      await sql.end();
+    }
+  };
+
+  at.story("a lease that ends while its registration changes holds up neither", async () => {
+    const registered = await register("busy", {});
+    expect(registered).toMatchObject({ kind: "registered", mcp: { mcpId: "busy_001" } });
+    await beside(async (sql) => {
+      let changes: Promise<unknown> = Promise.resolve();
+      await sql.begin(async (holder) => {
+        // Both come as far as they can, and wait for each other, or one for the other, when the head is free.
+        await holder`SELECT FROM registry_head FOR UPDATE`;
+        const waiting = async (count: number) =>
+          vi.waitFor(async () => {
+            const rows = await sql`SELECT FROM pg_stat_activity WHERE application_name = 'mcp-coordinator' AND wait_event_type = 'Lock'`;
+            expect(rows).toHaveLength(count);
+          });
+        const lost = at.store.changeLeases(
+          [
+            {
+              mcpId: "busy_001",
+              next: (lease) => ({ ...lease, state: "suspect" }),
+              isBeat: false,
+              expectedBeat: undefined,
+              reason: "silence",
+            },
+          ],
+          "c",
+        );
+        await waiting(1);
+        const healthy = at.store.setMcpHealth("busy_001", "healthy", "a check passed");
+        changes = Promise.all([lost, healthy]);
+        changes.catch(() => {}); // looked at below, when the head is free
+        await waiting(2);
+      });
+      await changes;
+    });
+    const mcps = (await at.store.readMcpChanges(-1))?.mcps ?? [];
+    expect(mcps.find(({ mcpId }) => mcpId === "busy_001")).toMatchObject({ health: "healthy", lease: { state: "suspect" } });
+  });
+
+  at.story("a registration that was refused leaves no counter behind", async () => {
+    expect(await register("stranger", { onlyMcpId: "me_001" })).toMatchObject({ kind: "foreign", mcpId: "stranger_001" });
+    expect(await register("crowd", { maxCount: 0 })).toEqual({ kind: "full" });
+    await register("guest", {});
+    expect(await register("guest", { onlyMcpId: "me_001" })).toMatchObject({ kind: "foreign", mcpId: "guest_001" });
+    await beside(async (sql) => {
+      const counters = await sql<
+        { name: string; last: string }[]
+      >`SELECT name, last FROM mcp_counter WHERE name IN ('stranger', 'crowd', 'guest')`;
+      expect([...counters]).toEqual([{ name: "guest", last: "1" }]);
+    });
+    expect(await register("stranger", {})).toMatchObject({ kind: "registered", mcp: { mcpId: "stranger_001" } });
+  });
 });

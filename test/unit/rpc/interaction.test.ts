@@ -1,0 +1,72 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { pino } from "pino";
+import { describe, expect, it } from "vitest";
+import { VerifyEventsRequestSchema } from "../../../gen/mcp/coordinator/v1/interaction_service_pb.js";
+import { createIngest } from "../../../src/ingest/ingest.js";
+import { createInteractionHandlers, type InteractionDeps } from "../../../src/rpc/interaction.js";
+import { noonMs } from "../../support/draft.js";
+import { GatedStore } from "../../support/gated-store.js";
+import { ManualClock } from "../../support/manual-clock.js";
+
+/** Handlers over a store that has nothing and remembers what it was asked. */
+function openHandlers() {
+  const asked: string[] = [];
+  const answer =
+    <T>(question: string, value: T) =>
+    async (): Promise<T> => {
+      asked.push(question);
+      return value;
+    };
+  const store: InteractionDeps["store"] = {
+    findEvents: answer("events", []),
+    tallyInteractions: answer("tallies", []),
+    readProducer: answer("producer", 7n),
+    readInteraction: answer("interaction", undefined),
+    readEvents: answer("log", []),
+  };
+  const gated = new GatedStore();
+  const clock = new ManualClock(noonMs);
+  const ingest = createIngest({
+    store: { laneCount: 1, append: gated.append, setAside: gated.setAside },
+    pseudonym: (id) => id,
+    maxClockSkewMs: 0,
+    dedupeHorizonMs: 86_400_000,
+    clock,
+    rng: () => 1,
+    log: pino({ level: "silent" }),
+  });
+  return { asked, handlers: createInteractionHandlers({ ingest, store, clock }) };
+}
+
+const context = {
+  principal: { kind: "anyone" },
+  signal: new AbortController().signal,
+  requestId: "r",
+  timeoutMs: undefined,
+} as const;
+
+describe("VerifyEvents", () => {
+  const id = "019aa5f0-0000-7000-8000-000000000000";
+  const sound = { mcpId: "ocr", producerId: "p", eventIds: [id], interactionIds: ["a", "b"] };
+  const cases: readonly [string, MessageInitShape<typeof VerifyEventsRequestSchema>, string][] = [
+    ["NUL in mcp_id", { mcpId: "o\0cr" }, "mcp_id"],
+    ["NUL in producer_id", { producerId: "p\0" }, "producer_id"],
+    ["an id that is too long among interaction_ids", { interactionIds: ["a", "x".repeat(257)] }, "interaction_ids[1]"],
+  ];
+
+  it.each(cases)("names the field of %s, and asks the store nothing", async (_, more, field) => {
+    const { handlers, asked } = openHandlers();
+    const request = create(VerifyEventsRequestSchema, { ...sound, ...more });
+    await expect(handlers.verifyEvents(request, context)).rejects.toMatchObject({ code: "invalid", fields: [{ field }] });
+    expect(asked).toEqual([]);
+  });
+
+  it("answers for each id in the order they were asked", async () => {
+    const { handlers, asked } = openHandlers();
+    const response = await handlers.verifyEvents(create(VerifyEventsRequestSchema, sound), context);
+    expect(response.acks.map(({ eventId }) => eventId)).toEqual([id]);
+    expect(response.interactions.map(({ interactionId }) => interactionId)).toEqual(["a", "b"]);
+    expect(response.resumeAfterSequence).toBe(7n);
+    expect(asked.sort()).toEqual(["events", "producer", "tallies"]);
+  });
+});
