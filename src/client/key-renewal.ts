@@ -1,3 +1,5 @@
+import { usableKey } from "./api-key.js";
+
 /** Asks the owner of a session for another key, one question at a time. */
 export class KeyRenewal {
   readonly #ask: (() => Promise<string | undefined>) | undefined;
@@ -10,12 +12,12 @@ export class KeyRenewal {
     this.#renewed = renewed;
   }
 
-  /** Asks, unless nobody is there to be asked or an answer is still to come. Never rejects: without an answer the key in use goes on until it is refused. */
+  /** Asks, unless nobody is there to be asked or an answer is still to come. Never rejects: without an answer, or with one that no header can hold, the key in use goes on until it is refused. */
   async request(): Promise<void> {
     if (this.#ask === undefined || this.#isAsking) return;
     this.#isAsking = true;
     try {
-      const key = await this.#ask();
+      const key = usableKey((await this.#ask()) ?? "");
       if (key !== undefined) this.#renewed(key);
     } catch {
       // The loop's edge: whoever has no key now is asked again when the coordinator next minds.
