@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
+import { usableKey } from "../client/api-key.js";
 import type { Endpoint } from "../client/connect.js";
 import { parseTargets } from "../client/target.js";
 import { openTls, type Tls, type TlsOptions } from "../client/tls.js";
@@ -80,13 +81,14 @@ function readTls(options: TlsOptions): Tls {
 
 const isTlsName = (field: string): field is keyof TlsOptions => Object.hasOwn(flagOf, field);
 
-/** The key in a file, or in MCPC_KEY; undefined without either. Errors: CliFailure `usage` for a file that holds none. */
+/** The key in a file, or in MCPC_KEY; undefined without either. Errors: CliFailure `usage` for one that no header can hold. */
 export function readKey(context: CliContext, keyFile: string | undefined): string | undefined {
   const fromEnv = context.env.MCPC_KEY;
-  if (keyFile === undefined) return fromEnv === undefined || fromEnv === "" ? undefined : fromEnv;
-  const key = readText("--key-file", keyFile).trim();
-  if (key !== "" && Buffer.byteLength(key) <= limits.keyMaxBytes) return key;
-  throw new CliFailure("usage", `--key-file ${keyFile} holds no key of 1 to ${limits.keyMaxBytes} bytes`);
+  if (keyFile === undefined && (fromEnv === undefined || fromEnv === "")) return undefined;
+  const [name, text] = keyFile === undefined ? ["MCPC_KEY", fromEnv ?? ""] : [`--key-file ${keyFile}`, readText("--key-file", keyFile)];
+  const key = usableKey(text);
+  if (key !== undefined && Buffer.byteLength(key) <= limits.keyMaxBytes) return key;
+  throw new CliFailure("usage", `${name} holds no key of 1 to ${limits.keyMaxBytes} bytes of printable ASCII`);
 }
 
 function readText(flag: string, path: string): string {
