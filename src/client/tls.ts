@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
 import { CoordinatorError } from "../platform/errors.js";
@@ -19,7 +20,7 @@ export type TlsOptions = {
 export type Tls = { readonly context: SecureContext; readonly serverName: string | undefined };
 
 /** Version below which no handshake succeeds, unless another is asked for: every stack of the last years has it, and it hides the client's certificate. */
-export const tlsDefaultMinVersion = "TLSv1.3";
+const tlsDefaultMinVersion = "TLSv1.3";
 
 /** Reads the files and checks what is in them. Errors: `invalid` FIELD_VIOLATION that names the option. */
 export function openTls(options: TlsOptions): Tls {
@@ -29,7 +30,7 @@ export function openTls(options: TlsOptions): Tls {
   const key = readPem("tlsKey", options.tlsKey, "PRIVATE KEY");
   const single = cert === undefined ? "tlsCert" : "tlsKey";
   if ((cert === undefined) !== (key === undefined)) throw fault(single, "must be given too: a certificate and its key go together");
-  if (ca !== undefined) makeContext("tlsCa", { ca });
+  if (ca !== undefined) checkAuthorities(ca);
   const own = cert === undefined || key === undefined ? {} : { cert, key };
   const context = makeContext("tlsKey", { minVersion, ...own, ...(ca === undefined ? {} : { ca }) });
   return { context, serverName: options.tlsServerName };
@@ -48,6 +49,16 @@ function readText(field: keyof TlsOptions, path: string): string {
   } catch (thrown) {
     // Translates: the option names a file that is not there, or not for this user.
     throw fault(field, `names a file that cannot be read: ${path}`, thrown);
+  }
+}
+
+/** OpenSSL passes over an authority that it cannot read, and would trust nobody then. */
+function checkAuthorities(pem: string): void {
+  try {
+    for (const [one] of pem.matchAll(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g)) new X509Certificate(one);
+  } catch (thrown) {
+    // Translates: one of the bundle is damaged.
+    throw fault("tlsCa", `cannot be used: ${thrown instanceof Error ? thrown.message : String(thrown)}`, thrown);
   }
 }
 
