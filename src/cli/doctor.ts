@@ -16,7 +16,7 @@ import {
   judgePort,
   type PortFinding,
 } from "./checks.js";
-import { readKey } from "./endpoint.js";
+import { addTlsFlags, readKey, type TlsFlags, tlsOptionsOf } from "./endpoint.js";
 import { CliFailure } from "./exit-code.js";
 import { examples } from "./help.js";
 import { type CliContext, createOutput, type Output } from "./output.js";
@@ -36,7 +36,7 @@ const holdMaxSeconds = 3_600;
 const answerMaxMs = 2_000;
 
 /** Options of doctor that look from the side of an MCP. */
-type ReporterFlags = {
+type ReporterFlags = TlsFlags & {
   readonly mcpConfig?: string;
   readonly coordinatorUrl?: string;
   readonly grpcTarget?: string;
@@ -47,7 +47,7 @@ type ReporterFlags = {
 
 /** `doctor`: whether a coordinator could run here, and what to do when not. Changes nothing. */
 export function addDoctorCommand(program: Command, context: CliContext, deps: DoctorDeps): void {
-  addTalkFlags(addSettingFlags(program.command("doctor")))
+  addTalkFlags(addTlsFlags(addSettingFlags(program.command("doctor"))))
     .description("check configuration, store, ports and clock, each with the next step when it fails")
     .option("--coordinator-url <url>", "check the way from an MCP here to this coordinator instead: DNS, key, clock, gRPC")
     .option("--mcp-config <file>", "the same with the addresses and the key of an mcp_config.toml")
@@ -60,6 +60,7 @@ export function addDoctorCommand(program: Command, context: CliContext, deps: Do
       examples([
         ["mcp-coordinator doctor --config coordinator.toml", "exit 0 when all is well, 1 when a check fails"],
         ["mcp-coordinator doctor --coordinator-url http://mcp-coordinator:8080", "the way from an MCP on this machine"],
+        ["mcp-coordinator doctor --coordinator-url https://mcp.example --ca-file ca.pem", "the same through a proxy with TLS"],
         ["mcp-coordinator doctor --json", "for scripts"],
       ]),
     )
@@ -85,7 +86,8 @@ function reporterTarget(context: CliContext, options: ReporterFlags): ReporterTa
   const holdSeconds = Number(options.hold ?? 0);
   if (!(holdSeconds >= 0 && holdSeconds <= holdMaxSeconds)) throw new CliFailure("usage", `--hold must be 0 to ${holdMaxSeconds} seconds`);
   const { mcpConfig, coordinatorUrl, grpcTarget, keyFile } = options;
-  return { mcpConfig, coordinatorUrl, grpcTarget, key: readKey(context, keyFile), holdMs: holdSeconds * 1_000 };
+  const tls = tlsOptionsOf(options);
+  return { mcpConfig, coordinatorUrl, grpcTarget, tls, key: readKey(context, keyFile), holdMs: holdSeconds * 1_000 };
 }
 
 async function examine(context: CliContext, deps: DoctorDeps, options: ParsedOptions): Promise<readonly Check[]> {

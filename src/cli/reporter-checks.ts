@@ -1,15 +1,17 @@
 import { lookup } from "node:dns/promises";
 import { readMcpConfig } from "../client/read-config.js";
 import { type ReporterOptions, type ReporterSettings, readOptions } from "../client/reporter-options.js";
+import type { Tls, TlsOptions } from "../client/tls.js";
 import { createGrpcTransport } from "../client/transports/grpc.js";
 import { createHttpTransport } from "../client/transports/http.js";
+import { outsOf, tlsOf } from "../client/transports/outs.js";
 import type { Transport, TransportHealth } from "../client/transports/transport.js";
-import { coordinatorVersion } from "../config/version.js";
+import { createWebClient } from "../client/transports/web-client.js";
 import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import { systemRng } from "../platform/rng.js";
-import { parseVersion } from "../platform/semver.js";
 import type { Check } from "./checks.js";
+import { judgeVersion, readServedVersions } from "./version-check.js";
 
 /** Where doctor looks from the side of an MCP. */
 export type ReporterTarget = {
@@ -18,6 +20,8 @@ export type ReporterTarget = {
   readonly coordinatorUrl: string | undefined;
   readonly grpcTarget: string | undefined;
   readonly key: string | undefined;
+  /** They win over what is in mcp_config.toml, each of them. */
+  readonly tls: TlsOptions;
   /** How long an idle stream is watched, to find what cuts it.     Unit: ms; 0: not at all. */
   readonly holdMs: number;
 };
@@ -30,10 +34,10 @@ const answerMaxMs = 5_000;
 /** Everything between an MCP here and its coordinator, each with its next step when it is wrong. Changes nothing, reports nothing. */
 export async function examineReporter(clock: Clock, target: ReporterTarget): Promise<readonly Check[]> {
   const fromFile = target.mcpConfig === undefined ? undefined : readMcpConfig(target.mcpConfig);
-  const { coordinatorUrl, grpcTarget, key } = target;
+  const { coordinatorUrl, grpcTarget, key, tls: flags } = target;
   const { settings, faults } = readOptions({
     ...(fromFile ?? { mcpId: "doctor" }),
-    ...withoutUndefined({ coordinatorUrl, grpcTarget, apiKey: key }),
+    ...withoutUndefined({ coordinatorUrl, grpcTarget, apiKey: key, ...flags }),
   });
   const remarks = (fromFile?.remarks ?? []).map(
     (remark): Check => ({ name: "mcp config", kind: "failed", finding: remark, nextStep: "correct it there" }),
@@ -45,18 +49,43 @@ export async function examineReporter(clock: Clock, target: ReporterTarget): Pro
   const isOff: readonly Check[] = settings.enableReporting
     ? []
     : [{ name: "reporting", kind: "skipped", finding: "is switched off in the file: enable_interaction_logging = true switches it on" }];
-  return [...remarks, ...isOff, ...(await examineHttp(clock, settings)), ...(await examineGrpc(clock, settings, target.holdMs))];
+  const tls = await readTls(settings);
+  if (tls.kind === "unusable") return [...remarks, ...isOff, tls.check];
+  const http = await examineHttp(clock, settings, tls.tls);
+  const grpc = await examineGrpc(clock, settings, tls.tls, target.holdMs);
+  return [...remarks, ...isOff, ...http, ...grpc, ...(await examineOthers(clock, settings))];
 }
 
-async function examineHttp(clock: Clock, settings: ReporterSettings): Promise<readonly Check[]> {
+/** TLS as the reporter would speak it, or what is wrong with its files. */
+async function readTls(
+  settings: ReporterSettings,
+): Promise<{ readonly kind: "ready"; readonly tls: Tls | undefined } | { readonly kind: "unusable"; readonly check: Check }> {
+  try {
+    return { kind: "ready", tls: await tlsOf(settings) };
+  } catch (thrown) {
+    // Translated: a file that cannot be used is the finding.
+    const finding = thrown instanceof Error ? thrown.message : String(thrown);
+    return { kind: "unusable", check: { name: "tls", kind: "failed", finding, nextStep: "correct this option or the file" } };
+  }
+}
+
+async function examineHttp(clock: Clock, settings: ReporterSettings, tls: Tls | undefined): Promise<readonly Check[]> {
   const { coordinatorUrl: url, mcpId, requestsPerSecond, maxRetries } = settings;
-  if (url === undefined) return [{ name: "http", kind: "skipped", finding: "no coordinatorUrl" }];
+  if (url === undefined) {
+    const finding = "no coordinatorUrl";
+    return [
+      { name: "http", kind: "skipped", finding },
+      { name: "version", kind: "skipped", finding },
+    ];
+  }
   const dns = await examineName(new URL(url).hostname);
   if (dns.kind === "failed") return [dns];
   const key = settings.apiKey;
-  const health = await tryOut(createHttpTransport({ url, key, mcpId, requestsPerSecond, maxRetries, clock }, deaf));
+  const health = await tryOut(createHttpTransport({ url, tls, key, mcpId, requestsPerSecond, maxRetries, clock }, deaf));
+  const security = judgeTls(url, health);
+  if (security.kind === "failed") return [dns, security];
   const http = judge("http and key", health, `${url} answers, and takes ${key === undefined ? "reports without a key" : "the key"}`);
-  return [dns, judgeTls(url), http, ...(await examineServer(clock, url))];
+  return [dns, security, http, ...(await examineServer(clock, url, tls))];
 }
 
 async function examineName(host: string): Promise<Check> {
@@ -76,36 +105,34 @@ async function examineName(host: string): Promise<Check> {
 }
 
 /** The coordinator itself serves plain text; what is said of TLS is about what stands in front of it. */
-export function judgeTls(url: string): Check {
-  if (url.startsWith("https:")) return { name: "tls", kind: "passed", finding: "the web address is HTTPS" };
+export function judgeTls(url: string, health: TransportHealth): Check {
+  const name = "tls";
+  if (url.startsWith("https:")) {
+    if (health.tls !== undefined) return judge(name, health, "");
+    return { name, kind: "passed", finding: "the web address is HTTPS" };
+  }
   return {
-    name: "tls",
-    kind: "skipped",
+    ...{ name, kind: "skipped" },
     finding: "plain text: keys and reports can be read on the way; outside of a trusted network put a proxy with TLS in front",
   };
 }
 
-/** What `/health` says about the coordinator's clock and version. */
-async function examineServer(clock: Clock, url: string): Promise<readonly Check[]> {
-  try {
-    const startedMs = clock.nowMs();
-    const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(answerMaxMs), redirect: "error" });
-    const body: unknown = await answer.json();
-    const version = typeof body === "object" && body !== null && "version" in body ? body.version : undefined;
+/** What GET /api/v2/version says about the coordinator's clock and version. */
+async function examineServer(clock: Clock, url: string, tls: Tls | undefined): Promise<readonly Check[]> {
+  const web = createWebClient({ url, tls, clock });
+  const startedMs = clock.nowMs();
+  const result = await web.ask({ method: "GET", path: "/api/v2/version", maxMs: answerMaxMs });
+  web.close();
+  if (result.kind === "fault") {
+    // Who does not answer here has failed the check before, with its next step.
+    const finding = `GET /api/v2/version: ${result.fault.why}`;
     return [
-      judgeSkew(answer.headers.get("date"), startedMs, clock.nowMs()),
-      judgeVersion(typeof version === "string" ? version : undefined),
-    ];
-  } catch (thrown) {
-    // Translated: who does not answer here has failed the check before, with its next step.
-    return [
-      {
-        name: "clock skew",
-        kind: "skipped",
-        finding: `/health does not answer: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
-      },
+      { name: "clock skew", kind: "skipped", finding },
+      { name: "version", kind: "skipped", finding },
     ];
   }
+  const { answer } = result;
+  return [judgeSkew(answer.header("date") ?? null, startedMs, clock.nowMs()), judgeVersion(answer.status, readServedVersions(answer.body))];
 }
 
 /** The Date of an answer has whole seconds: what it is late by that, and by the way, is no skew. */
@@ -119,26 +146,30 @@ export function judgeSkew(date: string | null, startedMs: number, endedMs: numbe
   return { name, kind: "failed", finding, nextStep: "set the clocks, for example with NTP: events too far ahead get CLOCK_SKEW" };
 }
 
-/** Same major version, or one that does not say. */
-export function judgeVersion(version: string | undefined): Check {
-  const name = "version";
-  if (version === undefined)
-    return { name, kind: "skipped", finding: `this client is ${coordinatorVersion}; the coordinator does not say which it is` };
-  const finding = `this client is ${coordinatorVersion}, the coordinator ${version}`;
-  if (parseVersion(version)?.major === parseVersion(coordinatorVersion)?.major) return { name, kind: "passed", finding };
-  return { name, kind: "failed", finding, nextStep: "use the client of the coordinator's major version" };
-}
-
-async function examineGrpc(clock: Clock, settings: ReporterSettings, holdMs: number): Promise<readonly Check[]> {
-  const { grpcTarget = "", mcpId, maxRetries } = settings;
+async function examineGrpc(clock: Clock, settings: ReporterSettings, tls: Tls | undefined, holdMs: number): Promise<readonly Check[]> {
+  const { grpcTarget, mcpId, maxRetries } = settings;
+  if (grpcTarget === undefined)
+    return [{ name: "grpc", kind: "skipped", finding: "no grpcTarget, and no coordinatorUrl to take its host from" }];
   const key = settings.apiKey;
-  const transport = createGrpcTransport({ endpoint: { target: grpcTarget, key }, mcpId, maxRetries, clock, rng: systemRng }, deaf);
+  const endpoint = { target: grpcTarget, key, tls };
+  const transport = createGrpcTransport({ endpoint, mcpId, maxRetries, clock, rng: systemRng }, deaf);
   await transport.probe();
   const health = transport.health();
   const grpc = judge("grpc", health, `${grpcTarget} holds a stream`);
   const idle = health.state === "up" ? await watchIdle(transport, holdMs) : undefined;
   await transport.stop(0);
   return idle === undefined ? [grpc] : [grpc, idle];
+}
+
+/** Redis and the shared table, where they have an address: whether events could be brought, without bringing any. */
+async function examineOthers(clock: Clock, settings: ReporterSettings): Promise<readonly Check[]> {
+  const checks: Check[] = [];
+  for (const { name, open } of outsOf(settings, { clock, rng: systemRng })) {
+    if (name === "grpc" || name === "http") continue;
+    const what = name === "redis" ? "Redis answers, and a coordinator reads the stream" : "rows can be inserted into interaction_logs";
+    checks.push(judge(name, await tryOut(await open(deaf)), what));
+  }
+  return checks;
 }
 
 async function watchIdle(transport: Transport, holdMs: number): Promise<Check> {

@@ -5,7 +5,10 @@ import type { QueryService } from "../../gen/mcp/coordinator/v1/query_service_pb
 import type { RoutingService } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
-import { parseBearerKey } from "./bearer-key.js";
+import { usableKey } from "./api-key.js";
+import { parseTargets } from "./target.js";
+import { openTls, type Tls } from "./tls.js";
+import { tlsFaultOfStream } from "./transports/explain.js";
 import { decodeFrame, type EncodedFrame } from "./wire/frames.js";
 
 /** Where a coordinator is and how to be let in. */
@@ -13,12 +16,13 @@ export type Endpoint = {
   /**
    * "host:port", or several with commas between them: coordinators on one store. A session goes to the next one each time its stream has ended, in
    * the order given, and begins again after the last; give clients different orders to spread them. Unary calls go to the first.
+   * "https://host:port" speaks TLS and "http://host:port" does not, whatever `tls` is.
    */
   readonly target: string;
   /** Bearer key; undefined where the server runs without keys. */
   readonly key: string | undefined;
-  /** PEM of the authorities to trust; undefined means plaintext. */
-  readonly caPem?: string | undefined;
+  /** TLS to targets that do not say by a scheme whether they want it; undefined means plain text to those, and what Node trusts to the others. */
+  readonly tls?: Tls | undefined;
 };
 
 /** The stream of one session: encoded frames out, decoded frames in. */
@@ -27,7 +31,7 @@ export type SessionCall = ClientDuplexStream<EncodedFrame, StreamInteractionsRes
 /** One connection to a coordinator: never shared with another Connection, so that one paused stream cannot starve the others. */
 export type Connection = {
   readonly openSession: () => SessionCall;
-  /** Calls a unary method. Rejects with grpc-js's ServiceError. */
+  /** Calls a unary method. Rejects with grpc-js's ServiceError; where there was no TLS to be had, its details name the fault and the next step. */
   readonly call: <M extends UnaryMethod>(
     method: M,
     request: MessageShape<M["input"]>,
@@ -68,26 +72,17 @@ const channelOptions = {
 const streamPath = pathOf(InteractionService, InteractionService.method.streamInteractions.name);
 const identity = (frame: EncodedFrame): Buffer => Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
 
-/** The targets of an endpoint; a comma too many names none. */
-const targetsOf = ({ target }: Endpoint): readonly string[] =>
-  target
-    .split(",")
-    .map((one) => one.trim())
-    .filter((one) => one !== "");
-
 /** Whether a session that lost its coordinator has another one to go to. */
-export const hasAlternatives = (endpoint: Endpoint): boolean => targetsOf(endpoint).length > 1;
+export const hasAlternatives = ({ target }: Endpoint): boolean => target.includes(",");
 
 /**
  * Prepares a connection; nothing is sent before the first call. `turn` counts the connections of one owner, and chooses among several targets.
- * Errors: `invalid` for a key that no header can carry: here, and not in the timer that opens a stream, where nobody could catch it.
+ * Errors: `invalid` FIELD_VIOLATION for a target that is none, and for a key that no header can carry: here, and not in the timer that opens a stream, where nobody could
+ * catch it.
  */
 export function createConnection(endpoint: Endpoint, turn = 0): Connection {
-  const targets = targetsOf(endpoint);
-  const target = targets[turn % targets.length] ?? endpoint.target;
-  const security = endpoint.caPem === undefined ? credentials.createInsecure() : credentials.createSsl(Buffer.from(endpoint.caPem));
-  const client = new Client(target, security, channelOptions);
   const key = keyOf(endpoint);
+  const client = openChannel(endpoint, turn);
   const metadata = () => {
     const made = new Metadata();
     if (key !== undefined) made.set("authorization", `Bearer ${key}`);
@@ -102,14 +97,24 @@ export function createConnection(endpoint: Endpoint, turn = 0): Connection {
 }
 
 function keyOf({ key: text }: Endpoint): string | undefined {
-  if (text === undefined) return undefined;
-  const key = parseBearerKey(text);
+  if (text === undefined || text.trim() === "") return undefined;
+  const key = usableKey(text);
   if (key !== undefined) return key;
-  const description = "must be one line of visible ASCII characters";
+  const description = "must be one line of printable ASCII";
   throw new CoordinatorError("invalid", `the key ${description}`, {
     reason: "FIELD_VIOLATION",
     fields: [{ field: "key", reason: "UNSUPPORTED_CHARACTER", description }],
   });
+}
+
+function openChannel({ target: named, tls }: Endpoint, turn: number): Client {
+  const targets = parseTargets(named);
+  if (targets === undefined) throw new CoordinatorError("invalid", `${named} is no target`, { reason: "FIELD_VIOLATION" });
+  const { address, isSecure = tls !== undefined } = targets[turn % targets.length] ?? targets[0];
+  if (!isSecure) return new Client(address, credentials.createInsecure(), channelOptions);
+  const { context, serverName } = tls ?? openTls({});
+  const naming = serverName === undefined ? {} : { "grpc.ssl_target_name_override": serverName, "grpc.default_authority": serverName };
+  return new Client(address, credentials.createFromSecureContext(context), { ...channelOptions, ...naming });
 }
 
 function callUnary<M extends UnaryMethod>(
@@ -130,12 +135,18 @@ function callUnary<M extends UnaryMethod>(
       metadata,
       options,
       (error: ServiceError | null, value?: MessageShape<M["output"]>) => {
-        if (error !== null) reject(error);
+        if (error !== null) reject(explained(error));
         else if (value === undefined) reject(new Error(`${method.name} answered OK without a message`));
         else resolve(value);
       },
     );
   });
+}
+
+/** A call that found no TLS says which fault it was and what to do, in place of the stack's words about connecting. */
+function explained(error: ServiceError): ServiceError {
+  const fault = tlsFaultOfStream(error);
+  return fault === undefined ? error : Object.assign(error, { details: fault.why, message: fault.why });
 }
 
 function pathOf(service: DescService, method: string): string {

@@ -8,6 +8,7 @@ export type { ReporterCounters, ReporterState } from "./reporter-state.js";
 export type { ClientRoute, ClientRoutes } from "./routes.js";
 export { type Interaction, type InteractionStart, newInteractionId } from "./scope.js";
 export type { SetAside } from "./spool/spool.js";
+export type { TlsFaultKind } from "./tls-fault.js";
 export type { TransportHealth, TransportName } from "./transports/transport.js";
 export type { Trouble, TroubleKind } from "./troubles.js";
 export type { WayState } from "./ways.js";

@@ -1,4 +1,4 @@
-import { parseBearerKey } from "./bearer-key.js";
+import { usableKey } from "./api-key.js";
 
 /** Asks the owner of a session for another key, one question at a time. */
 export class KeyRenewal {
@@ -12,16 +12,12 @@ export class KeyRenewal {
     this.#renewed = renewed;
   }
 
-  /**
-   * Asks, unless nobody is there to be asked or an answer is still to come. Never rejects: without an answer, and with one that no header can carry, the key in use goes on until it
-   * is refused.
-   */
+  /** Asks, unless nobody is there to be asked or an answer is still to come. Never rejects: without an answer, or with one that no header can hold, the key in use goes on until it is refused. */
   async request(): Promise<void> {
     if (this.#ask === undefined || this.#isAsking) return;
     this.#isAsking = true;
     try {
-      const answer = await this.#ask();
-      const key = answer === undefined ? undefined : parseBearerKey(answer);
+      const key = usableKey((await this.#ask()) ?? "");
       if (key !== undefined) this.#renewed(key);
     } catch {
       // The loop's edge: whoever has no key now is asked again when the coordinator next minds.

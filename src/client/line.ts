@@ -38,7 +38,8 @@ export class Line {
     this.#deps = deps;
     const { clock, rng, troubles } = deps;
     this.#pump = new Pump({
-      ...{ clock, rng, rules: { maxRetries: settings.maxRetries, retryDelayMs: settings.retryDelay * 1_000 } },
+      ...{ clock, rng },
+      rules: { maxRetries: settings.maxRetries, retryDelayMs: settings.retryDelay * 1_000, batchesPerSecond: settings.throttle },
       current: () => this.#ways.current,
       onResolved: (resolved) => this.#resolved(resolved),
       onDeferred: () => {

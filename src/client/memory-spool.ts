@@ -37,6 +37,7 @@ export function createMemorySpool(
     return true;
   };
   return {
+    isRefusing: () => false,
     put: (eventId, kind, encoded) => {
       if (!makeRoom(encoded.length)) {
         figures.refusedFull += 1;

@@ -1,3 +1,4 @@
+import { Allowance } from "../platform/allowance.js";
 import { backoffMs } from "../platform/backoff.js";
 import type { Cancel, Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
@@ -12,6 +13,8 @@ export type PumpRules = {
   readonly maxRetries: number;
   /** First delay before an event is offered again.     Units: ms. */
   readonly retryDelayMs: number;
+  /** Batches that are offered in a second, whatever transport is in use; undefined: as many as it takes. */
+  readonly batchesPerSecond?: number | undefined;
 };
 
 /** What became of an event in the end. */
@@ -64,6 +67,10 @@ export class Pump {
   #waiting: Flight[] = [];
   readonly #resting = new Map<Flight, number>();
   #cancelRest: Cancel | undefined;
+  readonly #throttle: Allowance | undefined;
+  /** A batch may be offered: what was allowed is kept while there is nothing to offer, or no room for it. */
+  #hasTurn = false;
+  #cancelTurn: Cancel | undefined;
   /** When each transport has last said something.     Units: monotonic ms. */
   readonly #heardMs = new Map<TransportName, number>();
   #isScheduled = false;
@@ -71,6 +78,9 @@ export class Pump {
 
   constructor(deps: PumpDeps) {
     this.#deps = deps;
+    const { batchesPerSecond: perSecond } = deps.rules;
+    this.#throttle =
+      perSecond === undefined ? undefined : new Allowance({ burst: Math.max(1, perSecond), perSecond }, deps.clock.monotonicMs());
   }
 
   /** Reads this spool too. Gives what is called when events up to a place are durable. */
@@ -158,6 +168,7 @@ export class Pump {
   stop(): void {
     this.#isStopped = true;
     this.#cancelRest?.();
+    this.#cancelTurn?.();
     this.#attempt(() => this.#forget());
   }
 
@@ -213,6 +224,10 @@ export class Pump {
     for (;;) {
       const batch = this.#nextBatch();
       if (batch.length === 0) return;
+      if (!this.#mayOffer()) {
+        this.#waiting = [...batch, ...this.#waiting];
+        return;
+      }
       let taken = 0;
       try {
         taken = transport.offer(batch.map(({ event }) => event));
@@ -224,8 +239,20 @@ export class Pump {
         flight.transport = transport.name;
         flight.sinceMs = nowMs;
       }
+      if (taken > 0) this.#hasTurn = false;
       if (taken < batch.length) return;
     }
+  }
+
+  /** Whether the throttle lets another batch go; when it does not, the pump comes back when it does. */
+  #mayOffer(): boolean {
+    const { clock, rules } = this.#deps;
+    this.#hasTurn ||= this.#throttle?.take(clock.monotonicMs()) ?? true;
+    if (!this.#hasTurn) {
+      this.#cancelTurn?.();
+      this.#cancelTurn = clock.after(Math.ceil(1_000 / (rules.batchesPerSecond ?? 1)), () => this.schedule());
+    }
+    return this.#hasTurn;
   }
 
   /** What waits, and the next of the spools when nothing does. Empty only when there is nothing to offer. */

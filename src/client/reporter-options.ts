@@ -1,11 +1,13 @@
 import type { Logger } from "pino";
 import type { FieldFault } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
-import { parseBearerKey } from "./bearer-key.js";
+import { usableKey } from "./api-key.js";
 import type { StreamSessionOptions } from "./options.js";
 import type { Resolved } from "./pump.js";
 import { isObject } from "./report-values.js";
 import type { ReporterState } from "./reporter-state.js";
+import { parseTargets } from "./target.js";
+import type { TlsOptions } from "./tls.js";
 import type { TransportName } from "./transports/transport.js";
 import type { Trouble } from "./troubles.js";
 
@@ -13,9 +15,9 @@ import type { Trouble } from "./troubles.js";
  * Options of a reporter. Documented ones have their documented names, in camelCase here and in snake_case in mcp_config.toml. Source: docs/reporter.md, which a test compares.
  */
 export type ReporterOptions = {
-  /** Web address of the coordinator, for example "http://mcp-coordinator:8080". A slash at its end is ignored. */
+  /** Web address of the coordinator, or of a proxy with TLS in front of it: "http://mcp-coordinator:8080", "https://mcp.example". A slash at its end is ignored. */
   readonly coordinatorUrl?: string;
-  /** Bearer key of this MCP; a line end or blanks around it are no part of it. Without one no key is sent. */
+  /** Bearer key of this MCP; white space around it is not part of it. Without one no key is sent. */
   readonly apiKey?: string;
   /** The MCP that reports. */
   readonly mcpId: string;
@@ -29,13 +31,23 @@ export type ReporterOptions = {
   readonly localCachePath?: string;
   /** "auto" uses the best that is up: gRPC, Redis, HTTP, the shared table, of those that have an address. */
   readonly transport?: "auto" | TransportName;
-  /** gRPC port of the coordinator, "host:port"; several with commas between. Default: port 50051 of the host in coordinatorUrl. */
+  /** gRPC port of the coordinator, "host:port"; several with commas between. Default: port 50051 of the host in coordinatorUrl. With https:// in front, or beside a coordinatorUrl that has it, TLS is spoken. */
   readonly grpcTarget?: string;
+  /** Authorities to trust over TLS, in PEM or as the path of a file. Default: those that Node trusts. */
+  readonly tlsCa?: string;
+  /** Certificate of this MCP where the proxy asks for one, in PEM or as the path of a file. */
+  readonly tlsCert?: string;
+  /** Its private key. */
+  readonly tlsKey?: string;
+  /** The name that the proxy's certificate has to be for. Default: the host of the address. */
+  readonly tlsServerName?: string;
+  /** Least version of TLS. */
+  readonly tlsMinVersion?: "TLSv1.3" | "TLSv1.2";
   /** Redis that the coordinator reads from. */
   readonly redisUrl?: string;
   /** Postgres with the shared table. */
   readonly databaseUrl?: string;
-  /** Requests a second over HTTP, each with up to 500 events. */
+  /** Requests a second, each with up to 500 events. The default is for HTTP alone; a number that is given holds over every transport, for the batches that go to it. */
   readonly requestsPerSecond?: number;
   /** How long `close` waits for verdicts.     Unit: ms. */
   readonly closeMaxMs?: number;
@@ -62,6 +74,7 @@ export const reporterDefaults = {
   retryDelay: 1,
   localCachePath: "./interaction_cache.db",
   transport: "auto",
+  tlsMinVersion: "TLSv1.3",
   requestsPerSecond: 10,
   closeMaxMs: limits.reporterCloseMaxMs,
 } as const satisfies Partial<ReporterOptions>;
@@ -72,6 +85,8 @@ const grpcDefaultPort = 50_051;
 export type ReporterSettings = Omit<ReporterOptions, "labels"> &
   Required<Pick<ReporterOptions, keyof typeof reporterDefaults>> & {
     readonly labels: Readonly<Record<string, string>>;
+    /** `requestsPerSecond` where it was given. */
+    readonly throttle: number | undefined;
     /** What may be used, best first. */
     readonly outs: readonly TransportName[];
   };
@@ -88,9 +103,16 @@ export function readOptions(options: ReporterOptions): { readonly settings: Repo
     if (value !== undefined && !isRight(value)) fault(name, `must be ${what}`);
   }
   if (typeof given.mcpId !== "string" || given.mcpId === "") fault("mcpId", "must name the MCP that reports", "REQUIRED");
-  const coordinatorUrl = typeof given.coordinatorUrl === "string" ? given.coordinatorUrl.trim().replace(/\/+$/, "") : undefined;
+  const coordinatorUrl =
+    typeof given.coordinatorUrl === "string"
+      ? given.coordinatorUrl
+          .trim()
+          .replace(/\/+$/, "")
+          .replace(/^https?:/i, (scheme) => scheme.toLowerCase())
+      : undefined;
   const url = coordinatorUrl === undefined ? undefined : parseUrl(coordinatorUrl);
   if (coordinatorUrl !== undefined && url === undefined) fault("coordinatorUrl", 'must be a URL such as "http://mcp-coordinator:8080"');
+  if (url?.protocol === "http:" && isTlsConfigured(given)) fault("coordinatorUrl", "must begin with https:// where TLS is configured");
   const grpcTarget = given.grpcTarget ?? (url === undefined ? undefined : `${url.hostname}:${grpcDefaultPort}`);
   const addresses = { grpc: grpcTarget, redis: given.redisUrl, http: url && coordinatorUrl, database: given.databaseUrl };
   const wanted = given.transport === "auto" ? preference : preference.filter((name) => name === given.transport);
@@ -103,8 +125,8 @@ export function readOptions(options: ReporterOptions): { readonly settings: Repo
     ...(isLogger(log) ? { log } : {}),
     ...(coordinatorUrl === undefined ? {} : { coordinatorUrl }),
     ...(grpcTarget === undefined ? {} : { grpcTarget }),
-    ...(typeof given.apiKey === "string" ? { apiKey: parseBearerKey(given.apiKey) ?? "" } : {}),
-    ...{ labels: given.labels ?? {}, outs },
+    ...(typeof given.apiKey === "string" ? { apiKey: usableKey(given.apiKey) ?? "" } : {}),
+    ...{ labels: given.labels ?? {}, throttle: options.requestsPerSecond, outs },
   };
   return { settings, faults };
 }
@@ -130,13 +152,18 @@ const isTextMap = (value: unknown): boolean =>
 /** What each option must be. */
 const shapes: readonly (readonly [keyof ReporterOptions, (value: unknown) => boolean, string])[] = [
   ["coordinatorUrl", isText, "a URL"],
-  ["apiKey", (value) => typeof value === "string" && parseBearerKey(value) !== undefined, "one line of visible ASCII characters"],
+  ["apiKey", (value) => typeof value === "string" && (value.trim() === "" || usableKey(value) !== undefined), "printable ASCII"],
   ["enableReporting", (value) => typeof value === "boolean", "true or false"],
   ["maxRetries", (value) => Number.isInteger(value) && isWithin(0, 1_000)(value), "a whole number, 0 to 1000"],
   ["retryDelay", isWithin(0.001, 3_600), "seconds, 0.001 to 3600"],
   ["localCachePath", isText, "a path"],
   ["transport", (value) => value === "auto" || preference.some((name) => name === value), '"auto", "grpc", "http", "redis" or "database"'],
-  ["grpcTarget", isText, "host:port"],
+  ["grpcTarget", (value) => typeof value === "string" && parseTargets(value) !== undefined, "host:port, or https://host:port"],
+  ["tlsCa", isText, "PEM, or the path of a file"],
+  ["tlsCert", isText, "PEM, or the path of a file"],
+  ["tlsKey", isText, "PEM, or the path of a file"],
+  ["tlsServerName", isText, "a host name"],
+  ["tlsMinVersion", (value) => value === "TLSv1.3" || value === "TLSv1.2", '"TLSv1.3" or "TLSv1.2"'],
   ["redisUrl", isText, "a URL"],
   ["databaseUrl", isText, "a URL"],
   ["requestsPerSecond", isWithin(0.1, 10_000), "a number, 0.1 to 10000"],
@@ -148,6 +175,15 @@ const shapes: readonly (readonly [keyof ReporterOptions, (value: unknown) => boo
   ["onState", isFunction, "a function"],
   ["onResolved", isFunction, "a function"],
 ];
+
+const tlsNames = ["tlsCa", "tlsCert", "tlsKey", "tlsServerName"] as const satisfies readonly (keyof TlsOptions)[];
+const isTlsConfigured = (settings: TlsOptions): boolean =>
+  tlsNames.some((name) => settings[name] !== undefined) || settings.tlsMinVersion !== reporterDefaults.tlsMinVersion;
+
+/** Whether TLS is spoken where an address does not say: beside a web address that has it, and wherever something is configured for it. */
+export function speaksTls(settings: Pick<ReporterSettings, "coordinatorUrl" | keyof TlsOptions>): boolean {
+  return settings.coordinatorUrl?.startsWith("https:") === true || isTlsConfigured(settings);
+}
 
 function parseUrl(text: string): URL | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;

@@ -132,6 +132,8 @@ export class Shelf {
   }
 
   #takeOnDisk(disk: Spool, fresh: Fresh): boolean {
+    // A full disk is not a full spool: what it does not take is sent as long as the process lives.
+    if (disk.isRefusing()) return this.#takeInMemory(fresh);
     const place = disk.put(fresh.eventId, fresh.kind, fresh.encoded);
     if (place === undefined) return false;
     this.#newestPlace = place;

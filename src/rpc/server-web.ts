@@ -10,6 +10,7 @@ import { decodeOptions } from "./grpc-definition.js";
 import { createHealthReporter, type HealthCheck } from "./health-check.js";
 import { pathsOf, refuseStream } from "./refuse-stream.js";
 import { bindError } from "./server-grpc.js";
+import { refuseUnparsed } from "./unparsed-request.js";
 
 export type WebServerDeps = Omit<CallDeps, "authenticate"> & {
   /** From `webService`. */
@@ -31,16 +32,21 @@ export type WebServer = AsyncDisposable & {
   readonly close: () => Promise<void>;
 };
 
+/** How often Node looks for requests that take too long: with its own 30 s a bound of 10 s would be one of 40. */
+const timeoutCheckMs = 1_000;
+
 /** Builds the web server of a coordinator. Listens only after `start`. */
 export function createWebServer(deps: WebServerDeps): WebServer {
   const options = {
     maxHeaderSize: limits.webHeaderMaxBytes,
     headersTimeout: limits.webHeadersMaxMs,
     requestTimeout: limits.webRequestMaxMs,
+    connectionsCheckingInterval: timeoutCheckMs,
     keepAliveTimeout: limits.webKeepAliveMs,
   };
   const server = createServer(options, createListener(deps));
   server.maxConnections = limits.webConnectionsMax;
+  refuseUnparsed(server, deps.clock);
   const closeIdle = closeIdleWhenDraining(server, deps.lifetime.draining);
   let ended: Promise<void> | undefined;
   const drain = (graceMs: number): Promise<void> => {

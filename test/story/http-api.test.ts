@@ -204,6 +204,7 @@ describe("the HTTP API", () => {
     ["an empty array", { body: [] }, 400, "FIELD_VIOLATION", [""]],
     ["an unknown action", { body: startOf("a", { action: "interaction_pause" }) }, 400, "FIELD_VIOLATION", ["action"]],
     ["no interaction id", { body: { ...startOf(""), interaction_id: undefined } }, 400, "FIELD_VIOLATION", ["interaction_id"]],
+    ["no MCP with a key for all", { body: { ...startOf("m"), mcp_id: undefined }, key: allKey }, 400, "FIELD_VIOLATION", ["mcp_id"]],
     ["a number as interaction id", { body: { ...startOf(""), interaction_id: 5 } }, 400, "FIELD_VIOLATION", ["interaction_id"]],
     [
       "no interaction id under data",

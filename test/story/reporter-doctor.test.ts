@@ -1,4 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { examineReporter, type ReporterTarget } from "../../src/cli/reporter-checks.js";
 import { systemClock } from "../../src/platform/clock.js";
@@ -18,6 +21,7 @@ const examine = async (target: Partial<ReporterTarget>) => {
     grpcTarget: coordinator.target,
     key: undefined,
     holdMs: 0,
+    tls: {},
     ...target,
   };
   return new Map((await examineReporter(systemClock, whole)).map((check) => [check.name, check]));
@@ -26,9 +30,26 @@ const examine = async (target: Partial<ReporterTarget>) => {
 test("a way that works passes every check", async () => {
   const checks = await examine({ holdMs: 100 });
   expect([...checks.values()].filter(({ kind }) => kind === "failed")).toEqual([]);
-  expect(["dns", "http and key", "clock skew", "grpc", "idle cut-off"].map((name) => checks.get(name)?.kind)).toEqual(
-    Array(5).fill("passed"),
+  expect(["dns", "http and key", "clock skew", "version", "grpc", "idle cut-off"].map((name) => checks.get(name)?.kind)).toEqual(
+    Array(6).fill("passed"),
   );
+  expect(checks.get("version")?.finding).toContain("compatible");
+});
+
+test("an mcp_config.toml with ways through Redis and the shared table only has those examined, each with its next step", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "mcpc-doctor-"));
+  const mcpConfig = join(folder, "mcp_config.toml");
+  const addresses = 'redis_url = "redis://127.0.0.1:9"\ndatabase_url = "postgres://reporter@127.0.0.1:9/postgres"';
+  writeFileSync(mcpConfig, `[mcp]\nmcp_id = "a"\n[interaction_logging]\nenable_interaction_logging = true\n${addresses}\n`);
+  const checks = await examine({ mcpConfig, coordinatorUrl: undefined, grpcTarget: undefined });
+  expect(["http", "version", "grpc"].map((name) => checks.get(name)?.kind)).toEqual(Array(3).fill("skipped"));
+  for (const name of ["redis", "database"])
+    expect(checks.get(name)).toMatchObject({
+      kind: "failed",
+      finding: expect.stringContaining("ECONNREFUSED"),
+      nextStep: expect.any(String),
+    });
+  rmSync(folder, { recursive: true, force: true });
 });
 
 test("an HTTP/1 proxy in the way of gRPC, a port where nobody is, and a host that is not known each have their next step", async () => {

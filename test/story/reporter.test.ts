@@ -1,4 +1,5 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +10,7 @@ import { Capability } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import { createConnection } from "../../src/client/connect.js";
 import type { Reporter, ReporterOptions } from "../../src/client/index.js";
 import { createReporter } from "../../src/client/index.js";
+import { openSpool } from "../../src/client/spool/open-spool.js";
 import { createGrpcTransport } from "../../src/client/transports/grpc.js";
 import { createHttpTransport } from "../../src/client/transports/http.js";
 import type { OutgoingEvent, Settlement } from "../../src/client/transports/transport.js";
@@ -17,6 +19,7 @@ import { type EventInit, encodeEvent } from "../../src/client/wire/frames.js";
 import { systemClock } from "../../src/platform/clock.js";
 import { systemRng } from "../../src/platform/rng.js";
 import { mintUuidV7 } from "../../src/platform/uuid-v7.js";
+import { outputOf } from "../support/child-output.js";
 import { type RunningCoordinator, startCoordinatorProcess } from "../support/coordinator.js";
 import { freshName } from "../support/new-event.js";
 import { type ScriptedCall, startScriptedCoordinator } from "../support/scripted-coordinator.js";
@@ -171,6 +174,43 @@ test("a second reporter on the same spool goes on in memory, and says what to do
   expect(await second.flush()).toBe(true);
   expect(second.state.spool.kind).toBe("memory");
   expect(second.state.troubles[0]).toMatchObject({ kind: "spool", message: expect.stringContaining("localCachePath of its own") });
+});
+
+test("a spool of a newer version is left alone: the reporter goes on in memory and names both formats", async () => {
+  const localCachePath = join(scratch(), "spool");
+  await openSpool({ directory: localCachePath }).close();
+  writeFileSync(join(localCachePath, "format"), "mcp-coordinator spool 7\n");
+  const reporter = start({ localCachePath });
+  reporter.reportStart("a");
+  expect(await reporter.flush()).toBe(true);
+  expect(reporter.state).toMatchObject({ spool: { kind: "memory" }, counters: { stored: 1 } });
+  expect(reporter.state.troubles[0]).toMatchObject({ kind: "spool", message: expect.stringMatching(/format.* 7/) });
+  expect(readFileSync(join(localCachePath, "format"), "utf8")).toBe("mcp-coordinator spool 7\n");
+});
+
+test("a disk that is full under the spool costs no event: what it does not take is kept in memory, said, and sent with the rest", {
+  timeout: 240_000,
+}, async () => {
+  const proxy = await startTcpProxy(Number(coordinator.target.split(":")[1]));
+  opened.ends.push(() => proxy[Symbol.asyncDispose]());
+  proxy.set("close");
+  const mcp = [process.execPath, "--import", "tsx", "test/support/full-disk-mcp.ts"].map((word) => JSON.stringify(word)).join(" ");
+  const command = `ulimit -f 3000; exec ${mcp} http://127.0.0.1:9 127.0.0.1:${proxy.port} "${join(scratch(), "spool")}"`;
+  const child = spawn("bash", ["-c", command], { stdio: ["ignore", "pipe", "pipe"] });
+  opened.ends.push(() => child.kill("SIGKILL"));
+  // The first line comes when the disk has refused: only then is there a way out.
+  child.stdout.once("data", () => proxy.set("pass"));
+  const { code, stdout } = await outputOf(child);
+  expect([code, stdout.split("\n").length]).toEqual([0, 3]);
+  const [full, end] = stdout.split("\n", 2).map((line) => JSON.parse(line));
+  expect(full).toMatchObject({ hasRefused: true, late: 200, kind: "disk" });
+  expect(full.events).toBe(full.reported);
+  expect(end).toMatchObject({ isEmpty: true, unhandled: [], counters: { full: 0, refused: 0, setAside: 0 } });
+  expect(end.counters.stored + end.counters.duplicate).toBe(full.reported);
+  for (let first = 0; first < full.reported; first += 1_000) {
+    const ids = Array.from({ length: Math.min(1_000, full.reported - first) }, (_, index) => `i-${first + index}`);
+    expect(new Set(await storedOf("full-disk", ids))).toEqual(new Set(["1 1"]));
+  }
 });
 
 test("the gRPC port goes away with events in flight: they go over HTTP, and back over gRPC when it has come back, and each is stored once", {

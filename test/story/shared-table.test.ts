@@ -202,6 +202,12 @@ describe.skipIf(skip !== undefined)(`a fleet that reports through the shared tab
     expect([await storedOf(stem), await asides()]).toEqual([100, 0]);
   });
 
+  it("text that is no JSON is refused by the INSERT, which is the producer's to see", async () => {
+    const insert = "INSERT INTO interaction_logs (mcp_id, interaction_id, data) VALUES ('m', 'i', '{not json')";
+    await expect(producer.unsafe(insert)).rejects.toMatchObject({ code: "22P02" });
+    expect(await countOf("SELECT count(*) AS n FROM interaction_logs")).toBe(0);
+  });
+
   it("bad rows among good ones become dead letters, and the good ones are stored", async () => {
     await start();
     const stem = freshName("bad");

@@ -125,7 +125,7 @@ class DatabaseTransport {
       try {
         await this.#insert(batch);
       } catch (thrown) {
-        if (isPoison(thrown)) this.#isolate(batch, textOf(thrown));
+        if (isPoison(thrown)) this.#isolate(batch, `the database refuses the row: ${textOf(thrown)}${detailOf(thrown)}`);
         else return this.#tryLater(thrown);
         continue;
       }
@@ -237,6 +237,10 @@ async function discard({ sql, sockets }: Driver): Promise<void> {
 function isPoison(thrown: unknown): boolean {
   return thrown instanceof Error && "code" in thrown && /^(22|23|54)/.test(String(thrown.code));
 }
+
+/** What Postgres says besides its message: mostly which value it is about. */
+const detailOf = (thrown: unknown): string =>
+  thrown instanceof Error && "detail" in thrown && typeof thrown.detail === "string" ? `, ${thrown.detail}` : "";
 
 function textOf(thrown: unknown): string {
   const error = thrown instanceof AggregateError ? thrown.errors[0] : thrown;

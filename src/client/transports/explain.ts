@@ -1,4 +1,5 @@
 import type { StreamFailure } from "../options.js";
+import { type TlsFault, tlsFaultOf } from "../tls-fault.js";
 
 /** gRPC statuses as this side meets them. Source: google.rpc.Code; the numbers are the contract's, so that nothing of gRPC is loaded for a sentence. */
 const invalidArgument = 3;
@@ -11,9 +12,15 @@ const unauthenticated = 16;
 /** Words in which HTTP/2 stacks say that what answers speaks HTTP/1, or nothing they know. */
 const otherProtocol = /protocol error|HTTP\/1|HTTP status code|ERR_HTTP2_ERROR|Parse Error|frame size|unexpected content-type/i;
 
+/** The fault of TLS that kept a stream from being opened; undefined when it was none. What a coordinator says itself is none. */
+export const tlsFaultOfStream = ({ code, details }: StreamFailure): TlsFault | undefined =>
+  code === unavailable ? tlsFaultOf(details) : undefined;
+
 /** One sentence about a stream that failed, with what to do about it. For people. */
 export function explainStreamFailure({ code, details }: StreamFailure): string {
   const said = details === "" ? `gRPC status ${code}` : `${details} (gRPC status ${code})`;
+  const tls = tlsFaultOfStream({ code, details });
+  if (tls !== undefined) return tls.why;
   if (otherProtocol.test(details)) {
     return `what answers does not speak HTTP/2: ${said}; use the coordinator's gRPC port, or a proxy that passes HTTP/2 on`;
   }

@@ -9,7 +9,7 @@ import { createStreamSession, type StreamSession } from "../stream-session.js";
 import { Waiters } from "../waiters.js";
 import { encodeEvent, sequenceMaxBytes } from "../wire/frames.js";
 import { settlementOf } from "../wire/verdict.js";
-import { explainStreamFailure } from "./explain.js";
+import { explainStreamFailure, tlsFaultOfStream } from "./explain.js";
 import type { OutgoingEvent, Transport, TransportEvents, TransportHealth } from "./transport.js";
 
 /** What a stream of the reporter is told; the rest of StreamSessionOptions is the transport's own. */
@@ -40,6 +40,12 @@ const poisonCodes: ReadonlyMap<number, RegExp | undefined> = new Map([
   [status.RESOURCE_EXHAUSTED, /message|frame|larger|size/i],
   [status.INTERNAL, /decod|deserializ|pars|malformed/i],
 ]);
+
+/** Health of a transport whose newest stream has failed. */
+function downBy(failure: StreamFailure): TransportHealth {
+  const tls = tlsFaultOfStream(failure);
+  return { state: "down", why: explainStreamFailure(failure), ...(tls === undefined ? {} : { tls: tls.kind }) };
+}
 
 /** Opens a stream to the coordinator; see GrpcTransport. */
 export function createGrpcTransport(options: GrpcTransportOptions, events: TransportEvents): Transport {
@@ -81,13 +87,13 @@ class GrpcTransport implements Transport {
       case "active":
         return { state: "up", why: "" };
       case "closed":
-        return { state: "down", why: lastFailure === undefined ? describeClose(state.why) : explainStreamFailure(lastFailure) };
+        return lastFailure === undefined ? { state: "down", why: describeClose(state.why) } : downBy(lastFailure);
       case "disconnected":
       case "connecting":
       case "handshake":
         // The first retry is what a restart takes; a second one means that nobody is there.
         if (state.attempt < 2 || lastFailure === undefined) return { state: "connecting", why: "" };
-        return { state: "down", why: explainStreamFailure(lastFailure) };
+        return downBy(lastFailure);
       default:
         return { state: "connecting", why: "the coordinator asked to reconnect" };
     }

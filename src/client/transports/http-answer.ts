@@ -2,6 +2,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import type { EventAck } from "../../../gen/mcp/coordinator/v1/events_pb.js";
 import { ReportInteractionsResponseSchema } from "../../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import { limits } from "../../platform/limits.js";
+import type { TlsFaultKind } from "../tls-fault.js";
 
 /** An answer over HTTP, cut to what is read of it. `header` gives one by its name in lower case. */
 export type HttpAnswer = { readonly status: number; readonly header: (name: string) => string | undefined; readonly body: Uint8Array };
@@ -14,7 +15,7 @@ export type HttpMeaning =
   | { readonly kind: "verdicts"; readonly acks: readonly EventAck[] }
   | { readonly kind: "busy"; readonly why: string; readonly retryAfterMs: number }
   | { readonly kind: "indigestible"; readonly why: string }
-  | { readonly kind: "unusable"; readonly why: string; readonly retryAfterMs: number };
+  | { readonly kind: "unusable"; readonly why: string; readonly retryAfterMs: number; readonly tls?: TlsFaultKind };
 
 const protoType = "application/proto";
 /** Retry-After of an answer that has none. */

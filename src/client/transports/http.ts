@@ -1,16 +1,20 @@
 import { Allowance } from "../../platform/allowance.js";
 import type { Cancel, Clock } from "../../platform/clock.js";
 import { limits } from "../../platform/limits.js";
+import type { Tls } from "../tls.js";
 import { Waiters } from "../waiters.js";
 import { encodeEvent } from "../wire/frames.js";
 import { encodeEmptyVerify, encodeReportRequest, reportPath, verifyPath } from "../wire/report-request.js";
 import { settlementOf } from "../wire/verdict.js";
-import { type HttpAnswer, type HttpMeaning, readHttpAnswer, readProbeAnswer } from "./http-answer.js";
+import { type HttpMeaning, readHttpAnswer, readProbeAnswer } from "./http-answer.js";
 import type { OutgoingEvent, Transport, TransportEvents, TransportHealth } from "./transport.js";
+import { createWebClient, type WebClient, type WebFault, type WebResult } from "./web-client.js";
 
 export type HttpTransportOptions = {
   /** Web address of the coordinator, without a slash at its end. */
   readonly url: string;
+  /** For an address with https. */
+  readonly tls?: Tls | undefined;
   readonly key: string | undefined;
   readonly mcpId: string;
   readonly requestsPerSecond: number;
@@ -37,7 +41,7 @@ class HttpTransport implements Transport {
   readonly #events: TransportEvents;
   readonly #allowance: Allowance;
   readonly #waiters = new Waiters();
-  readonly #abort = new AbortController();
+  readonly #web: WebClient;
   #health: TransportHealth = { state: "idle", why: "" };
   #queue: OutgoingEvent[] = [];
   /** Parts of a body that was refused. */
@@ -52,6 +56,7 @@ class HttpTransport implements Transport {
   constructor(options: HttpTransportOptions, events: TransportEvents) {
     this.#options = options;
     this.#events = events;
+    this.#web = createWebClient(options);
     const perSecond = options.requestsPerSecond;
     this.#allowance = new Allowance({ burst: Math.max(1, perSecond), perSecond }, options.clock.monotonicMs());
   }
@@ -71,8 +76,9 @@ class HttpTransport implements Transport {
     if (this.#isStopped || this.#health.state === "up") return;
     const answer = await this.#post(verifyPath, encodeEmptyVerify(this.#options.mcpId), limits.transportProbeMaxMs);
     if (this.#isStopped) return;
-    const fault = typeof answer === "string" ? answer : readProbeAnswer(answer, this.#options.clock.nowMs());
-    this.#become(fault === undefined ? { state: "up", why: "" } : { state: "down", why: fault });
+    if (answer.kind === "fault") return this.#become({ state: "down", ...answer.fault });
+    const why = readProbeAnswer(answer.answer, this.#options.clock.nowMs());
+    this.#become(why === undefined ? { state: "up", why: "" } : { state: "down", why });
   };
 
   readonly stop = async (graceMs: number): Promise<void> => {
@@ -85,7 +91,7 @@ class HttpTransport implements Transport {
     await this.#waiters.until(() => isOver || this.#heldCount === 0);
     cancel();
     this.#cancelSend?.();
-    this.#abort.abort();
+    this.#web.close();
   };
 
   get #heldCount(): number {
@@ -138,8 +144,8 @@ class HttpTransport implements Transport {
     const answer = await this.#post(reportPath, body, limits.httpReportMaxMs);
     this.#flyingRequests -= 1;
     this.#flyingEvents -= events.length;
-    const unreachable = (why: string): HttpMeaning => ({ kind: "unusable", why, retryAfterMs: 0 });
-    this.#take(batch, typeof answer === "string" ? unreachable(answer) : readHttpAnswer(answer, events.length, clock.nowMs()));
+    const unreachable = (fault: WebFault): HttpMeaning => ({ kind: "unusable", retryAfterMs: 0, ...fault });
+    this.#take(batch, answer.kind === "fault" ? unreachable(answer.fault) : readHttpAnswer(answer.answer, events.length, clock.nowMs()));
     this.#waiters.wake();
     this.#send();
     if (this.#wasFull && this.#heldCount <= limits.httpRequestsAtOnce * limits.batchMaxEvents) {
@@ -168,7 +174,7 @@ class HttpTransport implements Transport {
         this.#defer(batch.events, meaning.why, meaning.retryAfterMs);
         this.#defer(this.#queue.splice(0), meaning.why, meaning.retryAfterMs);
         for (const { events } of this.#parts.splice(0)) this.#defer(events, meaning.why, meaning.retryAfterMs);
-        if (!this.#isStopped) this.#become({ state: "down", why: meaning.why });
+        if (!this.#isStopped) this.#become({ state: "down", why: meaning.why, ...(meaning.tls === undefined ? {} : { tls: meaning.tls }) });
     }
   }
 
@@ -189,46 +195,14 @@ class HttpTransport implements Transport {
   }
 
   /** The answer, or why there was none. Never rejects. */
-  async #post(path: string, body: Uint8Array<ArrayBuffer>, maxMs: number): Promise<HttpAnswer | string> {
-    const { url, key, clock } = this.#options;
-    const deadline = new AbortController();
-    const cancel = clock.after(maxMs, () => deadline.abort());
-    try {
-      const headers = {
-        "content-type": "application/proto",
-        "connect-protocol-version": "1",
-        "connect-timeout-ms": String(maxMs),
-        ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
-      };
-      const signal = AbortSignal.any([deadline.signal, this.#abort.signal]);
-      const response = await fetch(`${url}${path}`, { method: "POST", headers, body, redirect: "manual", signal });
-      const read = await readBody(response);
-      if (read === undefined) return `what answers is no coordinator: more than ${limits.httpAnswerMaxBytes} bytes`;
-      return { status: response.status, header: (name) => response.headers.get(name) ?? undefined, body: read };
-    } catch (thrown) {
-      // Translated: that there was no answer is the answer.
-      return deadline.signal.aborted ? `no answer within ${maxMs} ms` : `cannot be reached: ${causeOf(thrown)}`;
-    } finally {
-      cancel();
-    }
+  #post(path: string, body: Uint8Array, maxMs: number): Promise<WebResult> {
+    const { key } = this.#options;
+    const headers = {
+      "content-type": "application/proto",
+      "connect-protocol-version": "1",
+      "connect-timeout-ms": String(maxMs),
+      ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+    };
+    return this.#web.ask({ method: "POST", path, headers, body, maxMs });
   }
-}
-
-/** The body; undefined when it is larger than any answer of ours. */
-async function readBody(response: Response): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  // The cast: the type of the platform leaves open what a chunk of a body is; it is bytes.
-  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-    bytes += chunk.length;
-    if (bytes > limits.httpAnswerMaxBytes) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-/** fetch says "fetch failed", and puts what failed into its cause. */
-function causeOf(thrown: unknown): string {
-  if (!(thrown instanceof Error)) return String(thrown);
-  return thrown.cause instanceof Error && thrown.cause.message !== "" ? thrown.cause.message : thrown.message;
 }

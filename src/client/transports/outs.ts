@@ -1,6 +1,7 @@
 import type { Clock } from "../../platform/clock.js";
 import type { Rng } from "../../platform/rng.js";
-import type { ReporterSettings } from "../reporter-options.js";
+import { type ReporterSettings, speaksTls } from "../reporter-options.js";
+import type { Tls } from "../tls.js";
 import type { WayOut } from "../ways.js";
 
 /** The transports that the settings name, best first. Each is loaded when it is opened, and never otherwise. */
@@ -14,7 +15,8 @@ export function outsOf(settings: ReporterSettings, { clock, rng }: { readonly cl
         const { createGrpcTransport } = await import("./grpc.js");
         const { renewKey, load, router, judgeTarget, onRoutes, onMcpConfig, instanceVersion, grpcTarget = "" } = settings;
         const passed = { renewKey, load, router, judgeTarget, onRoutes, onMcpConfig, instanceVersion };
-        return createGrpcTransport({ endpoint: { target: grpcTarget, key }, mcpId, maxRetries, clock, rng, ...given(passed) }, events);
+        const endpoint = { target: grpcTarget, key, tls: await tlsOf(settings) };
+        return createGrpcTransport({ endpoint, mcpId, maxRetries, clock, rng, ...given(passed) }, events);
       },
     },
     {
@@ -22,7 +24,7 @@ export function outsOf(settings: ReporterSettings, { clock, rng }: { readonly cl
       open: async (events) => {
         const { createHttpTransport } = await import("./http.js");
         const { coordinatorUrl: url = "", requestsPerSecond } = settings;
-        return createHttpTransport({ url, key, mcpId, requestsPerSecond, maxRetries, clock }, events);
+        return createHttpTransport({ url, tls: await tlsOf(settings), key, mcpId, requestsPerSecond, maxRetries, clock }, events);
       },
     },
     {
@@ -41,6 +43,13 @@ export function outsOf(settings: ReporterSettings, { clock, rng }: { readonly cl
     },
   ];
   return settings.outs.flatMap((name) => outs.filter((out) => out.name === name));
+}
+
+/** The files are read when a transport is opened that needs them, and not before. Rejects with what is wrong with them. */
+export async function tlsOf(settings: ReporterSettings): Promise<Tls | undefined> {
+  if (!speaksTls(settings)) return undefined;
+  const { openTls } = await import("../tls.js");
+  return openTls(settings);
 }
 
 type Given<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> };

@@ -1,3 +1,4 @@
+import type { TlsFaultKind } from "../tls-fault.js";
 import type { EventInit } from "../wire/frames.js";
 
 export type TransportName = "grpc" | "http" | "redis" | "database";
@@ -22,8 +23,12 @@ export type Settlement = {
   readonly retryAfterMs?: number;
 };
 
-/** `down`: at the last try it could not be used; `why` is for people. `idle`: not tried yet. */
-export type TransportHealth = { readonly state: "idle" | "connecting" | "up" | "down"; readonly why: string };
+/** `down`: at the last try it could not be used; `why` is for people, and `tls` names the fault when no TLS could be had. `idle`: not tried yet. */
+export type TransportHealth = {
+  readonly state: "idle" | "connecting" | "up" | "down";
+  readonly why: string;
+  readonly tls?: TlsFaultKind;
+};
 
 /** One way to a coordinator. Nothing here throws or rejects: what fails becomes health, and a settlement that does not come. */
 export type Transport = {

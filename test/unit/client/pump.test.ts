@@ -24,6 +24,86 @@ function peerOf(name: TransportName, room: () => number) {
   return { transport, held };
 }
 
+test("a throttle holds over every transport, together and through a change: in t seconds no more batches than one second's and t seconds'", async () => {
+  const perSecond = fc.constantFrom(0.5, 1, 3, 10);
+  const steps = fc.array(fc.record({ reports: fc.integer({ min: 0, max: 1_500 }), ms: fc.integer({ min: 1, max: 3_000 }) }), {
+    maxLength: 12,
+  });
+  const names = fc.shuffledSubarray<TransportName>(["grpc", "http", "redis", "database"], { minLength: 1 });
+  await fc.assert(
+    fc.asyncProperty(perSecond, steps, names, fc.integer({ min: 1, max: 600 }), async (batchesPerSecond, plan, order, room) => {
+      const clock = new ManualClock(1_000_000);
+      const offeredMs: number[] = [];
+      const peers = order.map((name) => peerOf(name, () => room));
+      let current = 0;
+      const pump: Pump = new Pump({
+        ...{ clock, rng: seededRng(1), rules: { maxRetries: 1, retryDelayMs: 100, batchesPerSecond } },
+        current: () => {
+          const peer = peers[current % peers.length];
+          if (peer === undefined) return undefined;
+          return {
+            ...peer.transport,
+            offer: (events) => {
+              const taken = peer.transport.offer(events);
+              if (taken > 0) offeredMs.push(clock.monotonicMs());
+              return taken;
+            },
+          };
+        },
+        ...{ onResolved: () => undefined, onDeferred: () => undefined, onForgotten: () => undefined },
+        onFault: (thrown) => expect.unreachable(String(thrown)),
+      });
+      const spool = createMemorySpool(clock);
+      const readable = pump.addSource(spool);
+      let reported = 0;
+      const settleAll = (): void => {
+        for (const { held, transport } of peers)
+          for (const { eventId } of held.splice(0)) pump.settle(transport.name, { eventId, outcome: "stored", reason: "" });
+      };
+      for (const { reports, ms } of plan) {
+        for (let index = 0; index < reports; index += 1, reported += 1)
+          readable(spool.put(`e-${reported}`, "start", encodeEvent({ eventId: `e-${reported}`, interactionId: "i" })) ?? 0);
+        await clock.advance(ms);
+        settleAll();
+        const before = peers[current % peers.length];
+        current += 1;
+        if (before !== undefined && peers.length > 1) pump.recall(before.transport.name);
+        await turn();
+      }
+      // Whatever waited goes out in the end: nothing is lost to a throttle.
+      for (let round = 0; spool.figures().events > 0 && round < 100_000; round += 1) {
+        await clock.advance(1_000 / batchesPerSecond);
+        settleAll();
+        await turn();
+      }
+      expect(spool.figures().events).toBe(0);
+      const burst = Math.max(1, batchesPerSecond);
+      for (const [index, fromMs] of offeredMs.entries())
+        for (let last = index; last < Math.min(offeredMs.length, index + 100); last += 1) {
+          const seconds = ((offeredMs[last] ?? 0) - fromMs) / 1_000;
+          expect(last - index + 1).toBeLessThanOrEqual(burst + batchesPerSecond * seconds + 1e-6);
+        }
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test("without a throttle batches go as fast as they are taken", async () => {
+  const clock = new ManualClock(1_000_000);
+  const peer = peerOf("grpc", () => 100_000);
+  const pump = new Pump({
+    ...{ clock, rng: seededRng(1), rules: { maxRetries: 1, retryDelayMs: 100 }, current: () => peer.transport },
+    ...{ onResolved: () => undefined, onDeferred: () => undefined, onForgotten: () => undefined },
+    onFault: (thrown) => expect.unreachable(String(thrown)),
+  });
+  const spool = createMemorySpool(clock);
+  const readable = pump.addSource(spool);
+  for (let index = 0; index < 6_000; index += 1)
+    readable(spool.put(`e-${index}`, "start", encodeEvent({ eventId: `e-${index}`, interactionId: "i" })) ?? 0);
+  await turn();
+  expect(peer.held).toHaveLength(6_000);
+});
+
 const action = fc.oneof(
   fc.record({ kind: fc.constant("report" as const), count: fc.integer({ min: 1, max: 50 }) }),
   fc.record({

@@ -1,0 +1,26 @@
+/** A gRPC port as it was named. `isSecure` is undefined where the name does not say: then TLS is spoken when there are settings for it. */
+export type Target = { readonly address: string; readonly isSecure: boolean | undefined };
+
+/** Ports that a scheme means when none is named. Source: RFC 9110, 4.2. */
+const schemePorts = { "https:": "443", "http:": "80" } as const;
+
+/**
+ * Reads "host:port", "https://host:port" for TLS, "http://host:port" for plain text, or several with commas between.
+ * Gives undefined when one of them is no target: a scheme that is not known, a path behind the port, an empty name.
+ */
+export function parseTargets(text: string): readonly [Target, ...Target[]] | undefined {
+  const [first, ...rest] = text.split(",").map((one) => parseTarget(one.trim()));
+  if (first === undefined) return undefined;
+  const known = rest.filter((target) => target !== undefined);
+  return known.length === rest.length ? [first, ...known] : undefined;
+}
+
+function parseTarget(text: string): Target | undefined {
+  if (text === "") return undefined;
+  const scheme = /^(https?:)\/\//i.exec(text)?.[1]?.toLowerCase();
+  // Without one of these two it is gRPC's own business: "host:port", "dns:///host:port", "unix:/path".
+  if (scheme !== "https:" && scheme !== "http:") return { address: text, isSecure: undefined };
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || url.pathname.length > 1 || url.search !== "" || url.username !== "") return undefined;
+  return { address: `${url.hostname}:${url.port === "" ? schemePorts[scheme] : url.port}`, isSecure: scheme === "https:" };
+}
