@@ -39,6 +39,7 @@ export class Line {
     this.#pump = new Pump({
       ...{ clock, rng, rules: { maxRetries: settings.maxRetries, retryDelayMs: settings.retryDelay * 1_000 } },
       current: () => this.#ways.current,
+      isAtBest: () => this.#ways.isAtBest,
       onResolved: (resolved) => this.#resolved(resolved),
       onDeferred: () => {
         this.#counts.deferred += 1;

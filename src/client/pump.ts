@@ -28,6 +28,8 @@ export type PumpDeps = {
   readonly rules: PumpRules;
   /** The transport to use now; undefined while none is up. */
   readonly current: () => Transport | undefined;
+  /** Whether that is the best there is. Over another one a backlog waits for up to `limits.backlogPatienceMs`: it is to arrive in its order, over one transport. */
+  readonly isAtBest: () => boolean;
   /** Called once for each event that is resolved, and once for each time that one has to wait. Must not throw. */
   readonly onResolved: (resolved: Resolved) => void;
   readonly onDeferred: () => void;
@@ -62,6 +64,8 @@ export class Pump {
   #waiting: Flight[] = [];
   readonly #resting = new Map<Flight, number>();
   #cancelRest: Cancel | undefined;
+  /** Since when a backlog has waited for a better transport.     Units: monotonic ms. */
+  #patientSinceMs: number | undefined;
   /** When each transport has last said something.     Units: monotonic ms. */
   readonly #heardMs = new Map<TransportName, number>();
   #isScheduled = false;
@@ -224,15 +228,31 @@ export class Pump {
   }
 
   #readOn(): void {
+    const withBacklogs = this.#mayReadBacklogs();
     for (const source of this.#sources) {
       const room = Math.min(limits.batchMaxEvents, limits.pumpHeldMaxEvents - this.#flights.size);
       if (room <= 0) return;
-      for (const event of source.lanes.read(room, source.newestPlace)) {
+      for (const event of source.lanes.read(room, source.newestPlace, withBacklogs)) {
         const flight: Flight = { source, event, transport: undefined, sinceMs: 0, tries: 0, refusals: 0 };
         this.#flights.set(event.eventId, flight);
         this.#waiting.push(flight);
       }
     }
+  }
+
+  /** A patience that was used up is given anew only when there was no backlog any more, or no need of it. */
+  #mayReadBacklogs(): boolean {
+    const { clock, isAtBest } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    if (isAtBest() || !this.#sources.some(({ lanes, newestPlace }) => lanes.hasBacklog(newestPlace))) {
+      this.#patientSinceMs = undefined;
+      return true;
+    }
+    if (this.#patientSinceMs === undefined) {
+      this.#patientSinceMs = nowMs;
+      clock.after(limits.backlogPatienceMs, () => this.schedule());
+    }
+    return nowMs - this.#patientSinceMs >= limits.backlogPatienceMs;
   }
 
   #forget(): void {

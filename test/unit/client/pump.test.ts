@@ -4,6 +4,7 @@ import { createMemorySpool } from "../../../src/client/memory-spool.js";
 import { Pump, type Resolved } from "../../../src/client/pump.js";
 import type { OutgoingEvent, Settlement, Transport, TransportName } from "../../../src/client/transports/transport.js";
 import { encodeEvent } from "../../../src/client/wire/frames.js";
+import { limits } from "../../../src/platform/limits.js";
 import { seededRng } from "../../../src/platform/rng.js";
 import { ManualClock, turn } from "../../support/manual-clock.js";
 
@@ -44,7 +45,14 @@ test("whatever transports do, each event is resolved exactly once, and what is n
       const resolved: Resolved[] = [];
       const rules = { maxRetries: 1, retryDelayMs: 100 };
       const pump = new Pump({
-        ...{ clock, rng, rules, current: () => current.transport, onResolved: (one) => void resolved.push(one) },
+        ...{
+          clock,
+          rng,
+          rules,
+          current: () => current.transport,
+          isAtBest: () => current === peers[0],
+          onResolved: (one) => void resolved.push(one),
+        },
         ...{ onDeferred: () => undefined, onForgotten: () => undefined, onFault: (thrown) => expect.unreachable(String(thrown)) },
       });
       const spool = createMemorySpool(clock);
@@ -92,4 +100,45 @@ test("whatever transports do, each event is resolved exactly once, and what is n
       examples: [[[{ kind: "report", count: 1 }, { kind: "switch" }, { kind: "switch" }, { kind: "settle", outcome: "deferred" }], 1, 0]],
     },
   );
+});
+
+test("over a second-best transport a backlog waits for the best one, what is reported now does not; and it waits no longer than its patience", async () => {
+  const clock = new ManualClock(1_000_000);
+  const peer = peerOf("database", () => 100_000);
+  let transport: Transport | undefined;
+  let isAtBest = false;
+  const pump = new Pump({
+    ...{ clock, rng: seededRng(1), rules: { maxRetries: 1, retryDelayMs: 100 }, current: () => transport, isAtBest: () => isAtBest },
+    ...{
+      onResolved: () => undefined,
+      onDeferred: () => undefined,
+      onForgotten: () => undefined,
+      onFault: (thrown) => expect.unreachable(String(thrown)),
+    },
+  });
+  const spool = createMemorySpool(clock);
+  const readable = pump.addSource(spool);
+  const report = (name: string, count: number) => {
+    for (let index = 0; index < count; index += 1)
+      readable(spool.put(`${name}-${index}`, "start", encodeEvent({ eventId: `${name}-${index}`, interactionId: name })) ?? 0);
+  };
+  const heldOf = (name: string) => peer.held.filter(({ eventId }) => eventId.startsWith(`${name}-`)).length;
+  report("old", limits.replayLaneMinEvents + 500);
+  transport = peer.transport;
+  pump.schedule();
+  await turn();
+  report("new", 10);
+  await turn();
+  expect([heldOf("old"), heldOf("new")]).toEqual([0, 10]);
+  await clock.advance(limits.backlogPatienceMs - 1);
+  await turn();
+  expect(heldOf("old")).toBe(0);
+  await clock.advance(1);
+  await turn();
+  expect(heldOf("old")).toBe(limits.replayLaneMinEvents + 500);
+  report("later", limits.replayLaneMinEvents + 500);
+  isAtBest = true;
+  pump.schedule();
+  await turn();
+  expect(peer.held.length).toBe(limits.pumpHeldMaxEvents);
 });
