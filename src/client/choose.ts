@@ -19,6 +19,8 @@ export type Choice = {
   readonly current: TransportName | undefined;
   readonly sinceMs: number;
   readonly reason: string;
+  /** It was taken because nothing else could be used: the first that came back after an outage, or up at the start. */
+  readonly isStopgap: boolean;
   readonly records: ReadonlyMap<TransportName, Standing>;
 };
 
@@ -27,6 +29,8 @@ export type ChoiceRules = {
   readonly graceMs: number;
   /** A transport that works is not left sooner. */
   readonly dwellMs: number;
+  /** Instead of dwell and hold, where a stopgap is left for one that has not failed in use: when all come back together, they do so one after the other. */
+  readonly stopgapMs: number;
   /** First and longest time that a better one must have been usable. Doubles each time it fails before `proofMs` of use. */
   readonly holdFirstMs: number;
   readonly holdMaxMs: number;
@@ -38,18 +42,26 @@ export type ChoiceRules = {
 export const choiceRules: ChoiceRules = {
   graceMs: 1_500,
   dwellMs: 5_000,
+  stopgapMs: 1_000,
   holdFirstMs: 5_000,
   holdMaxMs: 300_000,
   proofMs: 60_000,
   halfLifeMs: 30_000,
 };
 
-export const noChoice: Choice = { current: undefined, sinceMs: Number.NEGATIVE_INFINITY, reason: "none is up yet", records: new Map() };
+export const noChoice: Choice = {
+  current: undefined,
+  sinceMs: Number.NEGATIVE_INFINITY,
+  reason: "none is up yet",
+  isStopgap: false,
+  records: new Map(),
+};
 
 /**
  * The transport to use. Pure. `candidates` are in the order of preference.
  * What it promises: one that can be used is used, within `graceMs`; a working one is left only for a better one, not within `dwellMs`, and not sooner than the better one's
- * hold; a hold doubles with each failure, so that no sequence of ups and downs makes it flap.
+ * hold; a hold doubles with each failure, so that no sequence of ups and downs makes it flap. One exception: what was taken as a stopgap is left after `stopgapMs` for a better
+ * one whose hold is the first one; such steps only ever lead up.
  */
 export function choose(before: Choice, candidates: readonly Candidate[], nowMs: number, rules: ChoiceRules = choiceRules): Choice {
   const records = new Map(candidates.map((one) => [one.name, remember(before, one, nowMs, rules)]));
@@ -59,16 +71,22 @@ export function choose(before: Choice, candidates: readonly Candidate[], nowMs: 
   if (current === undefined || !isUsable(current)) {
     const next = bestOf(usable, records, nowMs, rules);
     if (next === undefined) return kept;
-    if (current === undefined) return { current: next, sinceMs: nowMs, reason: `${next} is up`, records };
+    const isStopgap = [...before.records.values()].every(({ usableSinceMs }) => usableSinceMs === undefined);
+    if (current === undefined) return { current: next, sinceMs: nowMs, reason: `${next} is up`, isStopgap, records };
     if (current.state === "connecting" && nowMs - lostMs(before, current.name, nowMs) < rules.graceMs) return kept;
     const fault = current.isSilent ? "says nothing" : `is ${current.state}`;
-    return { current: next, sinceMs: nowMs, reason: `${current.name} ${fault}, ${next} is up`, records };
+    return { current: next, sinceMs: nowMs, reason: `${current.name} ${fault}, ${next} is up`, isStopgap, records };
   }
-  if (nowMs - before.sinceMs < rules.dwellMs) return kept;
-  const better = candidates.slice(0, candidates.indexOf(current)).find((one) => isUsable(one) && isSteady(records.get(one.name), nowMs));
+  const isSteady = (record: Standing | undefined): boolean => {
+    if (record === undefined) return false;
+    const isUnhurt = before.isStopgap && record.holdMs <= rules.holdFirstMs;
+    const mayLeave = nowMs - before.sinceMs >= (isUnhurt ? rules.stopgapMs : rules.dwellMs);
+    return mayLeave && heldMs(record, nowMs) >= (isUnhurt ? rules.stopgapMs : record.holdMs);
+  };
+  const better = candidates.slice(0, candidates.indexOf(current)).find((one) => isUsable(one) && isSteady(records.get(one.name)));
   if (better === undefined) return kept;
   const reason = `${better.name} is better than ${current.name} and has been up for ${Math.round(heldMs(records.get(better.name), nowMs) / 1_000)} s`;
-  return { current: better.name, sinceMs: nowMs, reason, records };
+  return { current: better.name, sinceMs: nowMs, reason, isStopgap: before.isStopgap && better !== candidates[0], records };
 }
 
 /** How well a transport has done lately: 0 while it cannot be used, else up to 1. */
@@ -114,8 +132,6 @@ function bestOf(
 
 const heldMs = (record: Standing | undefined, nowMs: number): number =>
   record?.usableSinceMs === undefined ? 0 : nowMs - record.usableSinceMs;
-
-const isSteady = (record: Standing | undefined, nowMs: number): boolean => record !== undefined && heldMs(record, nowMs) >= record.holdMs;
 
 const failuresOf = ({ failures, failuresAtMs }: Standing, nowMs: number, { halfLifeMs }: ChoiceRules): number =>
   failures * 0.5 ** ((nowMs - failuresAtMs) / halfLifeMs);

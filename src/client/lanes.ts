@@ -23,12 +23,18 @@ export class Lanes {
     return this.#lanes.length - 1;
   }
 
-  /** The next events, at most `maxCount`; none is given twice. `newestPlace` is the last one that is durable. */
-  read(maxCount: number, newestPlace: number): readonly SpooledEvent[] {
+  /** Whether there are any, when `newestPlace` is the last one that is durable. */
+  hasBacklog(newestPlace: number): boolean {
+    this.#split(newestPlace);
+    return this.backlogCount > 0;
+  }
+
+  /** The next events, at most `maxCount`; none is given twice. `newestPlace` is the last one that is durable. Without `withBacklogs` only those of the live stretch. */
+  read(maxCount: number, newestPlace: number, withBacklogs = true): readonly SpooledEvent[] {
     this.#split(newestPlace);
     const live = this.#lanes.at(-1);
     if (live === undefined) return [];
-    if (this.backlogCount === 0) return this.#readLane(live, maxCount);
+    if (this.backlogCount === 0 || !withBacklogs) return this.#readLane(live, maxCount);
     const fresh = this.#readLane(live, Math.ceil(maxCount / 2));
     const old: SpooledEvent[] = [];
     while (this.backlogCount > 0 && fresh.length + old.length < maxCount) {

@@ -41,6 +41,7 @@ export class Line {
       ...{ clock, rng },
       rules: { maxRetries: settings.maxRetries, retryDelayMs: settings.retryDelay * 1_000, batchesPerSecond: settings.throttle },
       current: () => this.#ways.current,
+      isAtBest: () => this.#ways.isAtBest,
       onResolved: (resolved) => this.#resolved(resolved),
       onDeferred: () => {
         this.#counts.deferred += 1;

@@ -64,6 +64,7 @@ export function createMemorySpool(
       if (aside.length > limits.setAsideInMemoryMax) aside.shift();
     },
     listSetAside: (afterPlace, maxCount) => aside.filter(({ place }) => place > afterPlace).slice(0, maxCount),
+    count: () => held.size,
     figures: () => figuresOf(held, figures, clock.nowMs()),
     close: async () => undefined,
   };

@@ -31,6 +31,8 @@ export type PumpDeps = {
   readonly rules: PumpRules;
   /** The transport to use now; undefined while none is up. */
   readonly current: () => Transport | undefined;
+  /** Whether that is the best there is. Over another one a backlog waits for up to `limits.backlogPatienceMs`: it is to arrive in its order, over one transport. */
+  readonly isAtBest: () => boolean;
   /** Called once for each event that is resolved, and once for each time that one has to wait. Must not throw. */
   readonly onResolved: (resolved: Resolved) => void;
   readonly onDeferred: () => void;
@@ -71,6 +73,8 @@ export class Pump {
   /** A batch may be offered: what was allowed is kept while there is nothing to offer, or no room for it. */
   #hasTurn = false;
   #cancelTurn: Cancel | undefined;
+  /** Since when a backlog has waited for a better transport.     Units: monotonic ms. */
+  #patientSinceMs: number | undefined;
   /** When each transport has last said something.     Units: monotonic ms. */
   readonly #heardMs = new Map<TransportName, number>();
   #isScheduled = false;
@@ -268,10 +272,11 @@ export class Pump {
   }
 
   #readOn(): void {
+    const withBacklogs = this.#mayReadBacklogs();
     for (const source of this.#sources) {
       const room = Math.min(limits.batchMaxEvents, limits.pumpHeldMaxEvents - this.#flights.size);
       if (room <= 0) return;
-      for (const event of source.lanes.read(room, source.newestPlace)) {
+      for (const event of source.lanes.read(room, source.newestPlace, withBacklogs)) {
         const held = this.#flights.get(event.eventId);
         if (held !== undefined) {
           held.copies.push({ source, place: event.place });
@@ -282,6 +287,21 @@ export class Pump {
         this.#waiting.push(flight);
       }
     }
+  }
+
+  /** A patience that was used up is given anew only when there was no backlog any more, or no need of it. */
+  #mayReadBacklogs(): boolean {
+    const { clock, isAtBest } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    if (isAtBest() || !this.#sources.some(({ lanes, newestPlace }) => lanes.hasBacklog(newestPlace))) {
+      this.#patientSinceMs = undefined;
+      return true;
+    }
+    if (this.#patientSinceMs === undefined) {
+      this.#patientSinceMs = nowMs;
+      clock.after(limits.backlogPatienceMs, () => this.schedule());
+    }
+    return nowMs - this.#patientSinceMs >= limits.backlogPatienceMs;
   }
 
   #forget(): void {

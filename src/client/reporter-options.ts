@@ -97,7 +97,8 @@ const preference = ["grpc", "redis", "http", "database"] as const satisfies read
 export function readOptions(options: ReporterOptions): { readonly settings: ReporterSettings; readonly faults: readonly FieldFault[] } {
   const faults: FieldFault[] = [];
   const fault = (field: string, description: string, reason = "MALFORMED") => faults.push({ field, reason, description });
-  const given = { ...reporterDefaults, ...withoutUndefined(options) };
+  const own = withoutUndefined(options);
+  const given = { ...reporterDefaults, ...own };
   for (const [name, isRight, what] of shapes) {
     const value: unknown = given[name];
     if (value !== undefined && !isRight(value)) fault(name, `must be ${what}`);
@@ -126,7 +127,7 @@ export function readOptions(options: ReporterOptions): { readonly settings: Repo
     ...(coordinatorUrl === undefined ? {} : { coordinatorUrl }),
     ...(grpcTarget === undefined ? {} : { grpcTarget }),
     ...(typeof given.apiKey === "string" ? { apiKey: usableKey(given.apiKey) ?? "" } : {}),
-    ...{ labels: given.labels ?? {}, throttle: options.requestsPerSecond, outs },
+    ...{ labels: given.labels ?? {}, throttle: own.requestsPerSecond, outs },
   };
   return { settings, faults };
 }

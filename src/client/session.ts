@@ -31,6 +31,8 @@ export type SessionState =
 /** What can happen to a session. `isEmpty`: nothing is unresolved; `isSettled`: nothing is on the wire. */
 export type SessionEvent =
   | { readonly kind: "retryDue"; readonly isEmpty: boolean }
+  /** There is a reason to believe that the coordinator is back: its pauses begin anew. */
+  | { readonly kind: "hastened" }
   | { readonly kind: "headers" }
   | { readonly kind: "welcome"; readonly isEmpty: boolean }
   | { readonly kind: "acked" }
@@ -39,6 +41,8 @@ export type SessionEvent =
   | { readonly kind: "emptied" }
   | { readonly kind: "heartbeatDue" }
   | { readonly kind: "heartbeatAnswered" }
+  /** Events are on their way, nothing at all was heard for too long, and there is another coordinator to go to. */
+  | { readonly kind: "unheard" }
   | { readonly kind: "ended"; readonly code: number; readonly details: string; readonly isEmpty: boolean }
   | { readonly kind: "close"; readonly isEmpty: boolean }
   /** The coordinator did not answer Hello, or did not end a drained stream, in time. */
@@ -119,7 +123,7 @@ export function step(state: SessionState, event: SessionEvent, rules: SessionRul
   if (event.kind === "closeTimedOut") return finish({ kind: "abandoned" }, true);
   switch (state.kind) {
     case "disconnected":
-      return stepDisconnected(state, event);
+      return stepDisconnected(state, event, rules);
     case "connecting":
     case "handshake":
       return stepOpening(state, event, rules);
@@ -134,11 +138,15 @@ export function step(state: SessionState, event: SessionEvent, rules: SessionRul
   }
 }
 
-function stepDisconnected(state: Extract<SessionState, { kind: "disconnected" }>, event: SessionEvent): Step {
+function stepDisconnected(state: Extract<SessionState, { kind: "disconnected" }>, event: SessionEvent, rules: SessionRules): Step {
   switch (event.kind) {
     case "retryDue":
       if (state.isClosing && event.isEmpty) return finish(done, false);
       return { next: { kind: "connecting", ...aliveOf(state) }, effects: [{ kind: "open" }] };
+    case "hastened":
+      // A pause that the coordinator asked for, or that a twin is given, stays: only failures count attempts.
+      if (state.isFenced || state.attempt === 0) return stay(state);
+      return { next: { ...state, attempt: 1 }, effects: [{ kind: "retryIn", delayMs: backoffMs(rules.backoff, 0, rules.rng) }] };
     case "close":
       if (event.isEmpty) return finish(done, false);
       return state.isFenced ? finish({ kind: "fenced" }, false) : stay({ ...state, isClosing: true });
@@ -179,6 +187,9 @@ function stepActive(state: Extract<SessionState, { kind: "active" }>, event: Ses
       // The stream is cut here; `ended` with CANCELLED follows and reconnects.
       if (state.unansweredCount >= rules.heartbeatMissesMax) return { next: state, effects: [{ kind: "cancel" }] };
       return { next: { ...state, unansweredCount: state.unansweredCount + 1 }, effects: [{ kind: "sendHeartbeat" }] };
+    case "unheard":
+      // Once: where another coordinator is as silent, it is not the coordinator, and a longer backoff would only add to the wait.
+      return state.attempt > 0 ? stay(state) : { next: state, effects: [{ kind: "cancel" }] };
     case "heartbeatAnswered":
       // An idle session proves itself by living for an interval; otherwise a long outage would slow its reconnects for ever.
       return stay({ ...state, unansweredCount: 0, attempt: 0 });

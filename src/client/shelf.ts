@@ -51,7 +51,7 @@ export class Shelf {
 
   /** Events without a verdict, also those that are on their way to the disk. */
   get unresolvedCount(): number {
-    return this.#early.length + this.#memory.figures().events + (this.#disk?.figures().events ?? 0);
+    return this.#early.length + this.#memory.count() + (this.#disk?.count() ?? 0);
   }
 
   get figures(): SpoolFigures {

@@ -9,6 +9,8 @@ import { type Connection, createConnection, type Endpoint, hasAlternatives, type
 import { departureOf } from "./departure.js";
 import { FrameWriter } from "./frame-writer.js";
 import { hearCall } from "./hear-call.js";
+import { type Hearing, listen } from "./hearing.js";
+import { helloOf } from "./hello.js";
 import { KeyRenewal } from "./key-renewal.js";
 import { Ledger } from "./ledger.js";
 import { McpConfigInForce } from "./mcp-config-in-force.js";
@@ -30,8 +32,8 @@ import {
 import { Terms } from "./terms.js";
 import { Timers } from "./timers.js";
 import { Waiters } from "./waiters.js";
-import { credentialRefreshFrame, heartbeatFrame, helloFrame, loadReportFrame } from "./wire/control.js";
-import { type EncodedEvent, type EncodedFrame, type EventInit, encodeEventFrame } from "./wire/frames.js";
+import { credentialRefreshFrame, heartbeatFrame, loadReportFrame } from "./wire/control.js";
+import { type EncodedEvent, type EventInit, encodeEventFrame } from "./wire/frames.js";
 
 /** Starts a session that connects, resumes and reconnects by itself until it is closed or refused. */
 export function createStreamSession(options: StreamSessionOptions): StreamSession {
@@ -55,6 +57,7 @@ export class StreamSession implements AsyncDisposable {
   readonly #waiters = new Waiters();
   readonly #writer = new FrameWriter();
   readonly #terms: Terms;
+  readonly #hearing: Hearing | undefined;
   readonly #keys: KeyRenewal;
   #state: SessionState = freshSession;
   #endpoint: Endpoint;
@@ -85,6 +88,11 @@ export class StreamSession implements AsyncDisposable {
     this.#mcpConfig = new McpConfigInForce(options.onMcpConfig);
     this.#keys = new KeyRenewal(options.renewKey, (key) => this.#keyRenewed(key));
     this.#endpoint = options.endpoint;
+    this.#hearing = listen(options.endpoint, {
+      clock: this.#clock,
+      isOwed: () => this.#state.kind === "active" && this.#outbox.flyingEvents > 0 && !this.#terms.isStoreAway,
+      onUnheard: () => this.#apply({ kind: "unheard" }),
+    });
     this.producerId = options.producerId ?? mintUuidV7();
     this.#connection = createConnection(options.endpoint);
     // In the next turn, so that callbacks never run before the caller holds the session.
@@ -124,6 +132,11 @@ export class StreamSession implements AsyncDisposable {
     const eventId = this.#ledger.report(event);
     if (eventId !== undefined) this.#schedulePump();
     return eventId;
+  }
+
+  /** Tries again soon where a failure made it pause. For owners that know by other means that the coordinator may be back. */
+  hasten(): void {
+    this.#apply({ kind: "hastened" });
   }
 
   /** Resolves when the outbox has room again, or when the session is over. Never rejects. */
@@ -202,6 +215,7 @@ export class StreamSession implements AsyncDisposable {
 
   #release(): void {
     this.#timers.clearAll();
+    this.#hearing?.end();
     this.#routes.release();
     this.#call = undefined;
     this.#connection.close();
@@ -228,23 +242,9 @@ export class StreamSession implements AsyncDisposable {
       },
       ended: (code, details) => this.#ended(code, details),
     });
-    this.#writer.write(this.#hello());
+    const known = { producerId: this.producerId, resumeSessionId: this.#sessionId, takesMcpConfig: this.#mcpConfig.isWanted };
+    this.#writer.write(helloOf(this.#options, { ...known, firstHeldSequence: this.#outbox.firstHeldSequence }));
     this.#timers.set("overdue", limits.helloMaxMs, () => this.#apply({ kind: "overdue" }));
-  }
-
-  #hello(): EncodedFrame {
-    const { mcpId, instanceVersion, labels, ackMode } = this.#options;
-    return helloFrame({
-      mcpId,
-      producerId: this.producerId,
-      instanceVersion: instanceVersion ?? "",
-      labels: labels ?? {},
-      ackMode: ackMode ?? "coalesced",
-      firstHeldSequence: this.#outbox.firstHeldSequence,
-      resumeSessionId: this.#sessionId,
-      reportsLoad: this.#options.load !== undefined,
-      takesMcpConfig: this.#mcpConfig.isWanted,
-    });
   }
 
   #ended(code: number, details: string): void {
@@ -292,6 +292,7 @@ export class StreamSession implements AsyncDisposable {
 
   #receive(frame: StreamInteractionsResponse): void {
     const body = frame.frame;
+    this.#hearing?.heard();
     switch (body.case) {
       case "welcome":
         this.#welcome(body.value);

@@ -1,5 +1,5 @@
 import type { ConfigUpdate, FlowControl, SessionConfig, Welcome } from "../../gen/mcp/coordinator/v1/session_pb.js";
-import { Capability } from "../../gen/mcp/coordinator/v1/session_pb.js";
+import { Capability, Pressure } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import { limits } from "../platform/limits.js";
 import type { FrameBounds, Window } from "./outbox.js";
 import { configAckFrame } from "./wire/control.js";
@@ -17,6 +17,7 @@ export class Terms {
   readonly #wantedEvents: number;
   #window = noWindow;
   #windowVersion = -1n;
+  #isStoreAway = false;
   #configVersion = 0n;
   #maxBatchEvents: number = limits.batchMaxEvents;
   #promisesHeartbeats = false;
@@ -29,6 +30,11 @@ export class Terms {
 
   get window(): Window {
     return this.#window;
+  }
+
+  /** The coordinator has said that its store does not answer: no verdict can come. */
+  get isStoreAway(): boolean {
+    return this.#isStoreAway;
   }
 
   get frame(): FrameBounds {
@@ -44,6 +50,7 @@ export class Terms {
   forget(): void {
     this.#window = noWindow;
     this.#windowVersion = -1n;
+    this.#isStoreAway = false;
   }
 
   welcomed(welcome: Welcome): void {
@@ -57,6 +64,7 @@ export class Terms {
   setWindow(flow: FlowControl | undefined): void {
     if (flow === undefined || flow.version < this.#windowVersion) return;
     this.#windowVersion = flow.version;
+    this.#isStoreAway = flow.pressure === Pressure.STORAGE_UNAVAILABLE;
     this.#window = { maxEvents: flow.maxUnackedEvents, maxBytes: Number(flow.maxUnackedBytes) };
   }
 

@@ -35,12 +35,16 @@ type Way = {
   isOpening: boolean;
   /** It has been silent, and has neither said anything since nor left `up`: that it has no events any more is no sign that it works. */
   isMute: boolean;
+  /** At the last look. */
+  wasUp: boolean;
   probes: number;
+  isProbing: boolean;
   cancelProbe: Cancel | undefined;
 };
 
 /**
- * The transports there are and the one in use. The most preferred is opened at once, the others when it is not up; those that are not up are probed, less and less often.
+ * The transports there are and the one in use. The most preferred is opened at once, the others when it is not up or begins to be silent; those that are not up are probed, less
+ * and less often, and at once when another comes up: what was away with it is likely to be back with it.
  * Nothing here rejects: a transport that cannot be opened is one that is down.
  */
 export class Ways {
@@ -57,13 +61,28 @@ export class Ways {
     this.#rules = deps.rules ?? choiceRules;
     this.#startedMs = deps.clock.monotonicMs();
     this.#ways = deps.outs.map((out) => ({
-      ...{ out, transport: undefined, fault: "", isOpening: false, isMute: false, probes: 0, cancelProbe: undefined },
+      ...{
+        out,
+        transport: undefined,
+        fault: "",
+        isOpening: false,
+        isMute: false,
+        wasUp: false,
+        probes: 0,
+        isProbing: false,
+        cancelProbe: undefined,
+      },
     }));
     this.#look();
   }
 
   get choice(): Choice {
     return this.#choice;
+  }
+
+  /** Whether the most preferred one is in use: there is nothing better to wait for. */
+  get isAtBest(): boolean {
+    return this.#choice.current === this.#ways[0]?.out.name;
   }
 
   /** The transport to offer to; undefined while none is up. */
@@ -109,6 +128,7 @@ export class Ways {
     );
     if (this.#choice.current !== before.current) this.#deps.onChosen(this.#choice, before.current);
     this.#openWanted(nowMs);
+    this.#hastenOthers();
     for (const way of this.#ways) this.#probeSoon(way);
     this.#tick();
   }
@@ -119,7 +139,7 @@ export class Ways {
     this.#open(first);
     const { name } = first.out;
     const { state } = healthOf(first);
-    const isFirstInUse = this.#choice.current === name && state === "up" && this.#deps.silentMs(name) < limits.transportSilenceMaxMs;
+    const isFirstInUse = this.#choice.current === name && state === "up" && this.#deps.silentMs(name) < limits.transportSilenceMaxMs / 2;
     const mayStillCome = state !== "down" && nowMs - this.#startedMs < this.#rules.graceMs;
     if (!isFirstInUse && !mayStillCome) for (const way of this.#ways) this.#open(way);
   }
@@ -157,6 +177,20 @@ export class Ways {
       });
   }
 
+  /** One that has come up is a reason to look for the others now, and not at the end of pauses that an outage has made long. */
+  #hastenOthers(): void {
+    const isUp = this.#ways.map((way) => healthOf(way).state === "up");
+    const hasRisen = this.#ways.some((way, index) => isUp[index] === true && !way.wasUp);
+    for (const [index, way] of this.#ways.entries()) {
+      way.wasUp = isUp[index] === true;
+      if (!hasRisen || way.wasUp || way.isProbing) continue;
+      way.cancelProbe?.();
+      way.cancelProbe = undefined;
+      way.probes = 0;
+      way.transport?.hasten?.();
+    }
+  }
+
   /** One probe at a time; after each the next one waits longer, until the transport is up. */
   #probeSoon(way: Way): void {
     const { transport } = way;
@@ -167,7 +201,9 @@ export class Ways {
     const delayMs = way.probes === 0 ? 0 : backoffMs(limits.transportProbeBackoff, way.probes, this.#deps.rng);
     way.probes += 1;
     way.cancelProbe = this.#deps.clock.after(delayMs, () => {
+      way.isProbing = true;
       void transport.probe().finally(() => {
+        way.isProbing = false;
         way.cancelProbe = undefined;
         this.#look();
       });

@@ -36,7 +36,7 @@ export const redis = z.strictObject({
     unit: "milliseconds",
   }),
   maxLen: whole(100, 1_000_000_000).default(100_000).register(settingNotes, {
-    doc: "The stream is trimmed when it is as long: only of entries that every group has acknowledged, never of one that waits",
+    doc: "The stream is trimmed when it is half as long; producers that hold back do so at the whole. Only of entries that every group has acknowledged, never of one that waits",
     reason: "`maxlen` of the mission's transport document",
     unit: "entries",
   }),

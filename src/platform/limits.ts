@@ -120,7 +120,8 @@ export const limits = {
   statementWatchdogMs: 10_000,
   statementTimeoutMs: 5_000,
   lockTimeoutMs: 2_000,
-  idleInTransactionMs: 10_000,
+  /** Between two statements of a transaction lie milliseconds. A coordinator that stands still in one keeps its locks for so long: no longer than its clients take to go elsewhere. */
+  idleInTransactionMs: 2_000,
   /** Appends that run at once on Postgres: one commits, one executes, one is filled (bench/README.md, "Where the time goes"). */
   storeLanes: 3,
   /** Connections for everything but appends, on Postgres. */

@@ -17,6 +17,8 @@ export const redisLimits = {
   redisTickMs: 1_000,
   /** How long the sign that a coordinator reads a stream outlives it: several ticks and a slow failover. */
   redisReaderMs: 15_000,
+  /** From this share of `redis.max_len` on a stream is trimmed, once in redisTickMs: careful producers hold back at the whole, and must not do so for entries that are done with. */
+  redisTrimShare: 0.5,
   /** Dead letters kept in Redis; the oldest go first. */
   redisDeadLetterMaxEntries: 100_000,
   /** Verdicts that wait in the stream of one producer: several windows of a client of ours. */

@@ -47,10 +47,14 @@ export const reporterLimits = {
   setAsideInMemoryMax: 1_000,
   /** Resident memory is asked for at most this often. */
   usageSampleMs: 100,
-  /** A transport with events that says nothing for so long is left for another, where there is one. */
-  transportSilenceMaxMs: 3_000,
+  /** A transport with events that says nothing for so long is left for another, where there is one; the others are made ready after half of it. A commit takes milliseconds. */
+  transportSilenceMaxMs: 2_000,
   /** How often the reporter looks whether another of several transports is the better one. */
-  transportLookMs: 500,
+  transportLookMs: 250,
+  /** A stream with events on which nothing comes for so long is left for another coordinator, where the client knows one. */
+  streamSilenceMaxMs: 3_000,
+  /** How long a backlog waits for the best transport while another works: a coordinator starts within it. */
+  backlogPatienceMs: 10_000,
   /** Longest probe of a transport. */
   transportProbeMaxMs: 2_000,
   /** Pause between two probes of a transport that is down. */

@@ -1,9 +1,38 @@
+import { randomFillSync } from "node:crypto";
 import { v7 } from "uuid";
 
 const pattern = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-/** A new UUID version 7 in text form. Source: RFC 9562, section 5.7. */
-export const mintUuidV7 = (): string => v7();
+/** Random bytes are fetched for so many ids at once: a call into the system for each id costs ten times what the rest of it does. */
+const idsPerFetch = 256;
+const idBytes = 16;
+
+/** Random bytes, in which ids are made one after the other; the part behind `used` was never given to anybody. */
+const pool = { bytes: Buffer.alloc(idsPerFetch * idBytes), used: idsPerFetch * idBytes };
+/** Of the newest id. `count` begins anywhere in the lower half of 32 bits in each millisecond, and grows by one. */
+const newest = { ms: 0, count: 0 };
+
+/**
+ * A new UUID version 7 in text form, greater than all that this process made before it, also within one millisecond and when the clock goes back.
+ * Source: RFC 9562, sections 5.7 and 6.2, method 1, with a counter of 32 bits.
+ */
+export function mintUuidV7(): string {
+  if (pool.used === pool.bytes.length) {
+    randomFillSync(pool.bytes);
+    pool.used = 0;
+  }
+  const random = pool.bytes.subarray(pool.used, pool.used + idBytes);
+  pool.used += idBytes;
+  const nowMs = Date.now();
+  if (nowMs > newest.ms) {
+    newest.ms = nowMs;
+    newest.count = random.readUInt32BE(6) >>> 1;
+  } else {
+    newest.count = (newest.count + 1) >>> 0;
+    if (newest.count === 0) newest.ms += 1;
+  }
+  return v7({ random, msecs: newest.ms, seq: newest.count });
+}
 
 /** The canonical lower-case form of `text`, or undefined when it is not a UUID version 7. */
 export function parseUuidV7(text: string): string | undefined {

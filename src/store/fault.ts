@@ -14,6 +14,7 @@ const kinds: Readonly<Record<string, StoreFaultKind>> = {
   "40P01": "transient", // deadlock
   "55P03": "transient", // lock timeout
   "57014": "transient", // statement timeout or cancelled
+  "25P03": "transient", // we stood still in a transaction: it is undone
 };
 
 /** Codes of postgres.js that mean a mistake in our own call. */
@@ -31,13 +32,16 @@ export function faultOf(thrown: unknown): unknown {
   return new StoreFault(kindOf(code), code, error.message === "" ? code : error.message, error);
 }
 
+/** Connection exceptions, shutdowns, a read-only server, a transaction that was idle or took too long: the server has ended the session, or should. */
+const spentStates = /^(?:08|57P|25006|25P03|25P04)/;
+
 /**
  * Whether a new connection may fare better than this one, and than its neighbours in the pool: it is gone, or its server has become a standby, or its
  * session was begun while the database was read-only.
  */
 export function isConnectionSpent(fault: StoreFault): boolean {
   const { code } = fault;
-  return !sqlState.test(code) || code.startsWith("08") || code.startsWith("57P") || code === "25006";
+  return !sqlState.test(code) || spentStates.test(code);
 }
 
 function kindOf(code: string): StoreFaultKind {

@@ -314,10 +314,13 @@ describe.each(stores)("reports from a Redis stream into the $kind store", ({ kin
     expect((await statusesOf(coordinator, ids)).filter((status) => status !== EventStatus.STORED)).toEqual([]);
   });
 
-  it.skipIf(skip)("trims a stream that is exactly as long as it may be, at which careful producers hold back", async () => {
-    const stream = freshName("stream");
-    await start(stream, "max_len = 300");
-    await addMany(stream, 300);
-    await until("there is room again", async () => (await redis.client.xlen(stream)) < 300);
-  });
+  it.skipIf(skip)(
+    "trims a stream long before it is so long that careful producers hold back: what is done with must not keep them away",
+    async () => {
+      const stream = freshName("stream");
+      await start(stream, "max_len = 600");
+      await addMany(stream, 300);
+      await until("what is done with is gone", async () => (await redis.client.xlen(stream)) < 300);
+    },
+  );
 });

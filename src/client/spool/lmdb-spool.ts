@@ -142,6 +142,8 @@ export class LmdbSpool implements Spool {
     return found;
   };
 
+  readonly count = (): number => this.#live.events;
+
   readonly figures = (): DetailedSpoolFigures => {
     const { events, bytes, progressEvents, setAside, setAsideBytes } = this.#live;
     return {
@@ -285,7 +287,7 @@ export class LmdbSpool implements Spool {
       return undefined;
     }
     // A copy: the memory of a record is the database's. Decoded only where somebody asks for the fields: most transports send the bytes.
-    return new HeldEvent(read.eventId, new Uint8Array(read.encoded), place);
+    return new HeldEvent(read.eventId, Buffer.from(read.encoded), place);
   }
 
   /** The disk gave back other bytes than were written: there is nothing to send. Its kind may be wrong too, and removing it from a database where it is not is harmless. */

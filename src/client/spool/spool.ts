@@ -36,6 +36,8 @@ export type Spool = {
   /** Takes an event out of the order for good, and keeps it with the reason. */
   readonly setAside: (place: number, reason: string) => void;
   readonly listSetAside: (afterPlace: number, maxCount: number) => readonly SetAside[];
+  /** `events` of the figures, without looking at the disk. */
+  readonly count: () => number;
   readonly figures: () => SpoolFigures;
   readonly close: () => Promise<void>;
 };

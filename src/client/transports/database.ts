@@ -60,6 +60,8 @@ class DatabaseTransport {
   #isStopped = false;
   #cancel: Cancel = () => {};
   #isBusy = false;
+  /** Busy, but only with waiting for the next try. */
+  #isPausing = false;
   #whenIdle: (() => void)[] = [];
 
   constructor(options: DatabaseTransportOptions, events: TransportEvents) {
@@ -87,7 +89,9 @@ class DatabaseTransport {
       driver = await connect(this.#options);
       const { sql } = driver;
       await this.#within(limits.transportProbeMaxMs, () => sql.unsafe(probeSql));
+      this.#failures = 0;
       if (this.#health.state !== "up") this.#turn("up", "");
+      this.#retry();
     } catch (thrown) {
       // The loop's edge: a failure becomes health.
       this.#turn("down", textOf(thrown));
@@ -142,10 +146,17 @@ class DatabaseTransport {
     this.#turn("down", textOf(thrown));
     const delayMs = backoffMs(limits.reconnectBackoff, this.#failures, this.#options.rng);
     this.#failures += 1;
-    this.#cancel = this.#options.clock.after(delayMs, () => {
-      this.#isBusy = false;
-      this.#wake();
-    });
+    this.#isPausing = true;
+    this.#cancel = this.#options.clock.after(delayMs, () => this.#retry());
+  }
+
+  /** Ends the pause after a failure, if there is one: its time is over, or a probe has found the database well. */
+  #retry(): void {
+    if (!this.#isPausing) return;
+    this.#cancel();
+    this.#isPausing = false;
+    this.#isBusy = false;
+    this.#wake();
   }
 
   /** Something in the batch is no row: smaller batches, until it stands alone and is refused. */

@@ -124,6 +124,8 @@ class GrpcTransport implements Transport {
     cancel();
   };
 
+  readonly hasten = (): void => this.#session.hasten();
+
   readonly stop = async (graceMs: number): Promise<void> => {
     if (!this.#isStopped) {
       this.#isStopped = true;

@@ -41,6 +41,8 @@ export type Transport = {
   readonly offer: (events: readonly OutgoingEvent[]) => number;
   /** Checks whether it could be used, without an event: within `transportProbeMaxMs`. What it found is in `health`. */
   readonly probe: () => Promise<void>;
+  /** Something else is back after an outage: whatever is tried again only after a pause is tried soon. Absent where `probe` does that. */
+  readonly hasten?: () => void;
   /** Takes nothing more and waits at most `graceMs` for settlements. Idempotent. */
   readonly stop: (graceMs: number) => Promise<void>;
 };

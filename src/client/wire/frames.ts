@@ -38,16 +38,15 @@ export const sequenceMaxBytes = 9;
  * Shape: `encoded` carries no sequence; `sequence` is a positive safe integer.     Source: the protobuf encoding guide, "Last One Wins".
  */
 export function withSequence(encoded: Uint8Array, sequence: number): Uint8Array {
-  const tail: number[] = [sequenceTag];
-  let rest = sequence;
-  while (rest >= 0x80) {
-    tail.push((rest % 0x80) | 0x80);
-    rest = Math.floor(rest / 0x80);
-  }
-  tail.push(rest);
-  const sequenced = new Uint8Array(encoded.length + tail.length);
+  let bytes = 2;
+  for (let rest = sequence; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes += 1;
+  const sequenced = Buffer.allocUnsafe(encoded.length + bytes);
   sequenced.set(encoded);
-  sequenced.set(tail, encoded.length);
+  let at = encoded.length;
+  sequenced[at++] = sequenceTag;
+  let rest = sequence;
+  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) sequenced[at++] = (rest % 0x80) | 0x80;
+  sequenced[at] = rest;
   return sequenced;
 }
 

@@ -350,7 +350,8 @@ class RedisIntake {
       this.#deps.log.error({ ...this.#names, entries }, "entries were trimmed before they were read");
     }
     this.#sample = sample;
-    if (sample.length >= config.maxLen && sample.neededFrom !== undefined) await trimAcknowledged(link, this.#place, sample.neededFrom);
+    if (sample.length >= config.maxLen * limits.redisTrimShare && sample.neededFrom !== undefined)
+      await trimAcknowledged(link, this.#place, sample.neededFrom);
   }
 
   /** A link has failed; one that is no longer in use fails unheard. */

@@ -51,9 +51,10 @@ test("under any sequence, a working one is left only for a better one, not withi
         if (next.current !== choice.current && left !== undefined && isUsable(left)) {
           const gained = next.current;
           expect(names.indexOf(gained ?? "http")).toBeLessThan(names.indexOf(left.name));
-          expect(nowMs - choice.sinceMs).toBeGreaterThanOrEqual(choiceRules.dwellMs);
           const record = next.records.get(gained ?? "http");
-          expect(nowMs - (record?.usableSinceMs ?? nowMs)).toBeGreaterThanOrEqual(choiceRules.holdFirstMs);
+          const isStep = choice.isStopgap && record?.holdMs === choiceRules.holdFirstMs;
+          expect(nowMs - choice.sinceMs).toBeGreaterThanOrEqual(isStep ? choiceRules.stopgapMs : choiceRules.dwellMs);
+          expect(nowMs - (record?.usableSinceMs ?? nowMs)).toBeGreaterThanOrEqual(isStep ? choiceRules.stopgapMs : (record?.holdMs ?? 0));
         }
         choice = next;
       }
@@ -87,6 +88,22 @@ test("it fails over at once from one that is down, and back to the better one wh
   expect(choice.current).toBe("http");
   choice = choose(choice, both("up"), 106_000);
   expect(choice).toMatchObject({ current: "grpc", reason: "grpc is better than http and has been up for 5 s" });
+});
+
+test("after an outage of all, the first that is back is left for a better one within a second or so, step by step", () => {
+  const look = (before: Choice, grpc: Candidate["state"], redis: Candidate["state"], http: Candidate["state"], nowMs: number) =>
+    choose(before, [candidate("grpc", grpc), candidate("redis", redis), candidate("http", http)], nowMs);
+  let choice = look(noChoice, "up", "idle", "idle", 0);
+  choice = look(choice, "down", "down", "down", 100_000);
+  choice = look(choice, "down", "down", "up", 140_000);
+  expect(choice).toMatchObject({ current: "http", isStopgap: true });
+  choice = look(choice, "down", "up", "up", 140_100);
+  choice = look(choice, "up", "up", "up", 141_100);
+  expect(choice).toMatchObject({ current: "redis", isStopgap: true });
+  choice = look(choice, "up", "up", "up", 142_099);
+  expect(choice.current).toBe("redis");
+  choice = look(choice, "up", "up", "up", 142_100);
+  expect(choice).toMatchObject({ current: "grpc", isStopgap: false });
 });
 
 test("one that is up and says nothing is left for one that answers", () => {

@@ -4,6 +4,7 @@ import { createMemorySpool } from "../../../src/client/memory-spool.js";
 import { Pump, type Resolved } from "../../../src/client/pump.js";
 import type { OutgoingEvent, Settlement, Transport, TransportName } from "../../../src/client/transports/transport.js";
 import { encodeEvent } from "../../../src/client/wire/frames.js";
+import { limits } from "../../../src/platform/limits.js";
 import { seededRng } from "../../../src/platform/rng.js";
 import { ManualClock, turn } from "../../support/manual-clock.js";
 
@@ -37,7 +38,7 @@ test("a throttle holds over every transport, together and through a change: in t
       const peers = order.map((name) => peerOf(name, () => room));
       let current = 0;
       const pump: Pump = new Pump({
-        ...{ clock, rng: seededRng(1), rules: { maxRetries: 1, retryDelayMs: 100, batchesPerSecond } },
+        ...{ clock, rng: seededRng(1), rules: { maxRetries: 1, retryDelayMs: 100, batchesPerSecond }, isAtBest: () => true },
         current: () => {
           const peer = peers[current % peers.length];
           if (peer === undefined) return undefined;
@@ -92,7 +93,7 @@ test("without a throttle batches go as fast as they are taken", async () => {
   const clock = new ManualClock(1_000_000);
   const peer = peerOf("grpc", () => 100_000);
   const pump = new Pump({
-    ...{ clock, rng: seededRng(1), rules: { maxRetries: 1, retryDelayMs: 100 }, current: () => peer.transport },
+    ...{ clock, rng: seededRng(1), rules: { maxRetries: 1, retryDelayMs: 100 }, current: () => peer.transport, isAtBest: () => true },
     ...{ onResolved: () => undefined, onDeferred: () => undefined, onForgotten: () => undefined },
     onFault: (thrown) => expect.unreachable(String(thrown)),
   });
@@ -124,7 +125,14 @@ test("whatever transports do, each event is resolved exactly once, and what is n
       const resolved: Resolved[] = [];
       const rules = { maxRetries: 1, retryDelayMs: 100 };
       const pump = new Pump({
-        ...{ clock, rng, rules, current: () => current.transport, onResolved: (one) => void resolved.push(one) },
+        ...{
+          clock,
+          rng,
+          rules,
+          current: () => current.transport,
+          isAtBest: () => current === peers[0],
+          onResolved: (one) => void resolved.push(one),
+        },
         ...{ onDeferred: () => undefined, onForgotten: () => undefined, onFault: (thrown) => expect.unreachable(String(thrown)) },
       });
       const spool = createMemorySpool(clock);
@@ -179,7 +187,7 @@ function pumpOver(clock: ManualClock, peer: ReturnType<typeof peerOf>) {
   const resolved: Resolved[] = [];
   const faults: unknown[] = [];
   const pump = new Pump({
-    ...{ clock, rng: seededRng(1), rules: { maxRetries: 1, retryDelayMs: 100 }, current: () => peer.transport },
+    ...{ clock, rng: seededRng(1), rules: { maxRetries: 1, retryDelayMs: 100 }, current: () => peer.transport, isAtBest: () => true },
     ...{ onResolved: (one) => void resolved.push(one), onDeferred: () => undefined, onForgotten: () => undefined },
     onFault: (thrown) => void faults.push(thrown),
   });
@@ -221,4 +229,45 @@ test("an event that lies in two spools, as after a disk that took part of a burs
   expect(resolved.map(({ outcome }) => outcome)).toEqual(["stored", "set_aside"]);
   expect(spools.map((spool) => spool.figures().events)).toEqual([0, 0]);
   expect(spools.map((spool) => spool.figures().setAside)).toEqual([1, 0]);
+});
+
+test("over a second-best transport a backlog waits for the best one, what is reported now does not; and it waits no longer than its patience", async () => {
+  const clock = new ManualClock(1_000_000);
+  const peer = peerOf("database", () => 100_000);
+  let transport: Transport | undefined;
+  let isAtBest = false;
+  const pump = new Pump({
+    ...{ clock, rng: seededRng(1), rules: { maxRetries: 1, retryDelayMs: 100 }, current: () => transport, isAtBest: () => isAtBest },
+    ...{
+      onResolved: () => undefined,
+      onDeferred: () => undefined,
+      onForgotten: () => undefined,
+      onFault: (thrown) => expect.unreachable(String(thrown)),
+    },
+  });
+  const spool = createMemorySpool(clock);
+  const readable = pump.addSource(spool);
+  const report = (name: string, count: number) => {
+    for (let index = 0; index < count; index += 1)
+      readable(spool.put(`${name}-${index}`, "start", encodeEvent({ eventId: `${name}-${index}`, interactionId: name })) ?? 0);
+  };
+  const heldOf = (name: string) => peer.held.filter(({ eventId }) => eventId.startsWith(`${name}-`)).length;
+  report("old", limits.replayLaneMinEvents + 500);
+  transport = peer.transport;
+  pump.schedule();
+  await turn();
+  report("new", 10);
+  await turn();
+  expect([heldOf("old"), heldOf("new")]).toEqual([0, 10]);
+  await clock.advance(limits.backlogPatienceMs - 1);
+  await turn();
+  expect(heldOf("old")).toBe(0);
+  await clock.advance(1);
+  await turn();
+  expect(heldOf("old")).toBe(limits.replayLaneMinEvents + 500);
+  report("later", limits.replayLaneMinEvents + 500);
+  isAtBest = true;
+  pump.schedule();
+  await turn();
+  expect(peer.held.length).toBe(limits.pumpHeldMaxEvents);
 });

@@ -32,6 +32,7 @@ const states = {
 /** One event of each kind, with work still unresolved. */
 const events = {
   retryDue: { kind: "retryDue", isEmpty: false },
+  hastened: { kind: "hastened" },
   headers: { kind: "headers" },
   welcome: { kind: "welcome", isEmpty: false },
   acked: { kind: "acked" },
@@ -40,6 +41,7 @@ const events = {
   emptied: { kind: "emptied" },
   heartbeatDue: { kind: "heartbeatDue" },
   heartbeatAnswered: { kind: "heartbeatAnswered" },
+  unheard: { kind: "unheard" },
   ended: { kind: "ended", code: 14, details: "gone", isEmpty: false },
   close: { kind: "close", isEmpty: false },
   overdue: { kind: "overdue" },
@@ -52,6 +54,7 @@ const abandoned = "closed: cancel finish";
 const table = {
   disconnected: {
     retryDue: "connecting: open",
+    hastened: "disconnected: retryIn",
     headers: "-",
     welcome: "-",
     acked: "-",
@@ -60,6 +63,7 @@ const table = {
     emptied: "-",
     heartbeatDue: "-",
     heartbeatAnswered: "-",
+    unheard: "-",
     ended: "-",
     close: "-",
     overdue: "-",
@@ -67,6 +71,7 @@ const table = {
   },
   connecting: {
     retryDue: "-",
+    hastened: "-",
     headers: "handshake:",
     welcome: "active: startSending",
     acked: "-",
@@ -75,6 +80,7 @@ const table = {
     emptied: "-",
     heartbeatDue: "-",
     heartbeatAnswered: "-",
+    unheard: "-",
     ended: "disconnected: retryIn",
     close: "-",
     overdue: "connecting: cancel",
@@ -82,6 +88,7 @@ const table = {
   },
   handshake: {
     retryDue: "-",
+    hastened: "-",
     headers: "-",
     welcome: "active: startSending",
     acked: "-",
@@ -90,6 +97,7 @@ const table = {
     emptied: "-",
     heartbeatDue: "-",
     heartbeatAnswered: "-",
+    unheard: "-",
     ended: "disconnected: retryIn",
     close: "-",
     overdue: "handshake: cancel",
@@ -97,6 +105,7 @@ const table = {
   },
   active: {
     retryDue: "-",
+    hastened: "-",
     headers: "-",
     welcome: "-",
     acked: "-",
@@ -105,6 +114,7 @@ const table = {
     emptied: "-",
     heartbeatDue: "active: sendHeartbeat",
     heartbeatAnswered: "-",
+    unheard: "-",
     ended: "disconnected: retryIn",
     close: "-",
     overdue: "-",
@@ -112,6 +122,7 @@ const table = {
   },
   draining: {
     retryDue: "-",
+    hastened: "-",
     headers: "-",
     welcome: "-",
     acked: "-",
@@ -120,6 +131,7 @@ const table = {
     emptied: "draining: halfClose",
     heartbeatDue: "-",
     heartbeatAnswered: "-",
+    unheard: "-",
     ended: "disconnected: retryIn",
     close: "-",
     overdue: "draining: cancel",
@@ -127,6 +139,7 @@ const table = {
   },
   finishing: {
     retryDue: "-",
+    hastened: "-",
     headers: "-",
     welcome: "-",
     acked: "-",
@@ -135,6 +148,7 @@ const table = {
     emptied: "-",
     heartbeatDue: "-",
     heartbeatAnswered: "-",
+    unheard: "-",
     ended: "disconnected: retryIn",
     close: "-",
     overdue: "-",
@@ -142,6 +156,7 @@ const table = {
   },
   closed: {
     retryDue: "-",
+    hastened: "-",
     headers: "-",
     welcome: "-",
     acked: "-",
@@ -150,6 +165,7 @@ const table = {
     emptied: "-",
     heartbeatDue: "-",
     heartbeatAnswered: "-",
+    unheard: "-",
     ended: "-",
     close: "-",
     overdue: "-",
@@ -221,6 +237,23 @@ test("a refused key is replaced where that can be, and ends the session where no
   const renewing = step(states.active, refused, { ...rules, canRenewKey: true });
   expect([renewing.next.kind, kindsOf(renewing.effects)]).toEqual(["disconnected", ["renewKey", "retryIn"]]);
   expect(run(states.active, refused).next.kind).toBe("closed");
+});
+
+test("a stream on which nothing is heard is cut once: not again before the next one has brought a verdict", () => {
+  const fresh: SessionState = { ...states.active, attempt: 0 };
+  expect(kindsOf(run(fresh, events.unheard).effects)).toEqual(["cancel"]);
+  const next = run(fresh, { ...events.ended, code: 1 }, events.retryDue, events.welcome).next;
+  expect(run(next, events.unheard).effects).toEqual([]);
+  expect(kindsOf(run(next, events.acked, events.unheard).effects)).toEqual(["cancel"]);
+});
+
+test("a session that pauses after failures tries soon when it is hastened, and not when it was asked to pause", () => {
+  expect(run({ ...states.disconnected, attempt: 9 }, events.hastened)).toEqual({
+    next: { ...states.disconnected, attempt: 1 },
+    effects: [{ kind: "retryIn", delayMs: 100 }],
+  });
+  expect(run({ ...states.disconnected, attempt: 0 }, events.hastened).effects).toEqual([]);
+  expect(run({ ...states.disconnected, isFenced: true }, events.hastened).effects).toEqual([]);
 });
 
 test("a stream is cut after the third heartbeat without an answer, and an answer forgives the misses", () => {

@@ -7,12 +7,22 @@ import { ManualClock, turn } from "../../support/manual-clock.js";
 
 /** A way out whose health the test sets, and whose settlements it makes. */
 function wayOf(name: TransportName) {
-  const way = { health: { state: "up", why: "" } as TransportHealth, events: undefined as TransportEvents | undefined };
+  const way = {
+    health: { state: "up", why: "" } as TransportHealth,
+    events: undefined as TransportEvents | undefined,
+    probes: 0,
+    hastened: 0,
+  };
   const transport: Transport = {
     name,
     health: () => way.health,
     offer: (events) => events.length,
-    probe: async () => undefined,
+    probe: async () => {
+      way.probes += 1;
+    },
+    hasten: () => {
+      way.hastened += 1;
+    },
     stop: async () => undefined,
   };
   const open = async (events: TransportEvents): Promise<Transport> => {
@@ -61,5 +71,53 @@ test("or before it has been down and come up again", async () => {
   grpc.health = { state: "up", why: "" };
   await clock.advance(60_000);
   expect(chosen).toEqual(["grpc", "http", "grpc"]);
+  await ways.stop(0);
+});
+
+test("one that comes up is a reason to try the others at once, however long their pauses have become", async () => {
+  const clock = new ManualClock(1_000_000);
+  const [grpc, http] = [wayOf("grpc"), wayOf("http")];
+  grpc.way.health = { state: "connecting", why: "refused" };
+  http.way.health = { state: "down", why: "refused" };
+  const ways = new Ways({
+    ...{ clock, rng: () => 1, outs: [grpc.out, http.out], onSettled: () => undefined, onRoom: () => undefined, onChosen: () => undefined },
+    silentMs: () => 0,
+  });
+  await turn();
+  await clock.advance(600_000);
+  const [longBefore, hastenedBefore] = [grpc.way.probes, grpc.way.hastened];
+  while (grpc.way.probes === longBefore) await clock.advance(1_000);
+  const probesBefore = grpc.way.probes;
+  await clock.advance(10_000);
+  expect([grpc.way.probes, grpc.way.hastened]).toEqual([probesBefore, hastenedBefore]);
+  http.way.health = { state: "up", why: "" };
+  http.way.events?.onChange();
+  await clock.advance(1);
+  expect([grpc.way.probes, grpc.way.hastened]).toEqual([probesBefore + 1, hastenedBefore + 1]);
+  await ways.stop(0);
+});
+
+test("the others are made ready when the one in use begins to be silent, before it is left", async () => {
+  const clock = new ManualClock(1_000_000);
+  const [grpc, http] = [wayOf("grpc"), wayOf("http")];
+  let silentMs = 0;
+  const ways = new Ways({
+    ...{
+      clock,
+      rng: seededRng(1),
+      outs: [grpc.out, http.out],
+      onSettled: () => undefined,
+      onRoom: () => undefined,
+      onChosen: () => undefined,
+    },
+    silentMs: () => silentMs,
+  });
+  await turn();
+  await clock.advance(10_000);
+  expect(http.way.events).toBeUndefined();
+  silentMs = limits.transportSilenceMaxMs / 2;
+  await clock.advance(limits.transportLookMs);
+  expect(http.way.events).toBeDefined();
+  expect(ways.choice.current).toBe("grpc");
   await ways.stop(0);
 });

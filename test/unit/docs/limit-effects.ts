@@ -125,8 +125,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   lockTimeoutMs: { unit: ms, reached: "nothing: the batch is tried again", why: "Waiting longer only makes the queue behind it longer." },
   idleInTransactionMs: {
     unit: ms,
-    reached: "nothing: Postgres ends the session and the batch is tried again",
-    why: "Our transactions never wait for anybody.",
+    reached: "nothing is stored: Postgres ends the session, and the transaction is tried again on another connection",
   },
   storeLanes: { unit: "statements", reached: "nothing: batches wait for a lane" },
   queryConnections: { unit: "connections", reached: "reads, and the Hello of new streams, wait for one" },
@@ -338,6 +337,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   },
   redisBackoff: { unit: ms, reached: "nothing: it tries on at the longest delay" },
   redisTickMs: { unit: ms, reached: "nothing" },
+  redisTrimShare: { unit: "share of max_len", reached: "entries that every group has acknowledged are removed" },
   redisReaderMs: { unit: ms, reached: "clients take the Redis transport for down" },
   redisDeadLetterMaxEntries: { unit: "entries", reached: "the oldest dead letters are dropped" },
   redisVerdictStreamMaxEntries: {
@@ -357,6 +357,8 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   usageSampleMs: { unit: ms, reached: "interactions that end within it report the same resident memory" },
   transportSilenceMaxMs: { unit: ms, reached: "the events are offered to the next transport as well" },
   transportLookMs: { unit: ms, reached: "nothing" },
+  streamSilenceMaxMs: { unit: ms, reached: "the session goes on at the next coordinator; what it had sent is sent again" },
+  backlogPatienceMs: { unit: ms, reached: "the backlog goes over the transport that works" },
   transportProbeMaxMs: { unit: ms, reached: "the transport counts as down until the next probe" },
   transportProbeBackoff: { unit: ms, reached: "nothing: the next probe follows" },
   refusedBackoff: { unit: ms, reached: "nothing: the session is tried again" },

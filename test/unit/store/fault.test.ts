@@ -18,6 +18,7 @@ describe("faultOf", () => {
     ["55P03", "transient", false],
     ["57014", "transient", false],
     ["26000", "transient", false],
+    ["25P03", "transient", true],
     ["08006", "outage", true],
     ["57P01", "outage", true],
     ["57P03", "outage", true],
