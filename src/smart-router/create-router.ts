@@ -98,6 +98,10 @@ class SelectionDesk {
         takeReport(member.load, sessionId, inFlight, nowMs);
         member.target = undefined;
       },
+      reportHealth: (mcpId, sessionId, told, untilMs, nowMs) => {
+        const member = this.#roster.get(mcpId);
+        if (member?.load.streams.has(sessionId)) this.#health.told(member, sessionId, told, untilMs, nowMs);
+      },
       observe: (events, receivedAtMonoMs) => this.#observe(events, receivedAtMonoMs),
       tick: (nowMs) => this.#tick(nowMs),
       switchPolicy: (policyId) => this.#lineUp.switchTo(policyId),
@@ -244,6 +248,7 @@ class SelectionDesk {
     const member = this.#roster.get(mcpId);
     if (member === undefined || !member.load.streams.has(sessionId)) return;
     dropStream(member.load, sessionId);
+    this.#health.untold(member, sessionId);
     member.heardAtMs = nowMs;
     member.target = undefined;
     if (member.load.streams.size === 0) this.#health.closed(member, how, nowMs);

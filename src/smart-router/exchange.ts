@@ -2,6 +2,7 @@ import type { Cancel, Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
 import type { ForeignEnd } from "./foreign-ends.js";
+import { type HealthWord, readWord, type ToldHealth } from "./health/told.js";
 import { forgetSilent, type Heard, mergeHeard, whereabouts } from "./heard.js";
 import type { LocalSignalBook } from "./signals/book.js";
 import { type Detail, memoryFormat, parseMemory, renderMemory } from "./signals/memory-text.js";
@@ -18,11 +19,18 @@ export type WrittenDigest = {
 type WrittenState = Pick<WrittenDigest, "coordinatorId" | "format" | "body">;
 type Aged = { readonly ageMs: number };
 
-/** An MCP whose stream is here, and what it has in flight. */
-export type HeldMcp = { readonly mcpId: string; readonly inFlight: number };
+/** An MCP whose stream is here, what it has in flight, and how it is. */
+export type HeldMcp = HealthWord & { readonly mcpId: string; readonly inFlight: number };
 
 /** An MCP whose stream another coordinator holds, as that one said `ageMs` ago. */
-export type RemoteMcp = HeldMcp & { readonly coordinatorId: string; readonly ageMs: number };
+export type RemoteMcp = {
+  readonly mcpId: string;
+  readonly inFlight: number;
+  readonly health: ToldHealth;
+  readonly isSuspect: boolean;
+  readonly coordinatorId: string;
+  readonly ageMs: number;
+};
 
 export type ExchangeDeps = {
   /** The functions of the store; see there. */
@@ -206,7 +214,7 @@ class ExchangeLoop {
     for (const [mcpId, { word, digest }] of whereabouts(this.#heard, heldHere)) {
       const ageMs = Math.max(0, nowMs - word.atMs);
       book.adopt(digest, `${word.coordinatorId}/${word.runId}`, ageMs, nowMs);
-      remote.push({ mcpId, inFlight: digest.inFlight, coordinatorId: word.coordinatorId, ageMs });
+      remote.push({ mcpId, inFlight: digest.inFlight, ...readWord(digest), coordinatorId: word.coordinatorId, ageMs });
     }
     book.adoptShared(
       [...this.#heard.keys()].sort().flatMap((coordinatorId) => this.#heard.get(coordinatorId)?.shared ?? []),

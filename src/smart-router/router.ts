@@ -2,6 +2,7 @@ import type { Facts } from "../interaction/event.js";
 import type { Rng } from "../platform/rng.js";
 import type { Decision, DecisionOutcome, Selection } from "./decision.js";
 import type { HealthChange } from "./health/fleet-health.js";
+import type { ToldHealth } from "./health/told.js";
 import type { Ended, HealthState, Policy } from "./policy.js";
 import type { RouteRequest } from "./request.js";
 import type { SignalBook, WeightSignals } from "./signal-book.js";
@@ -159,6 +160,8 @@ export type Router = {
   /** Heartbeats of a session are missing, or are heard again. */
   readonly suspect: (mcpId: string, sessionId: string, isSuspect: boolean, nowMs: number) => void;
   readonly reportLoad: (mcpId: string, sessionId: string, load: ReportedLoad, nowMs: number) => void;
+  /** How an MCP is, as the coordinator says that holds this session of it; counts until `untilMs`, unless it is renewed, or the session closes. */
+  readonly reportHealth: (mcpId: string, sessionId: string, health: ToldHealth, untilMs: number, nowMs: number) => void;
   /** Stored events, in any order; repetitions are not stored and so never get here. */
   readonly observe: (events: readonly ObservedEvent[], receivedAtMonoMs: number) => void;
   /** The end of a decision as the caller tells it, for callers that report no events. False when the decision is not open, or not one of this MCP. */
