@@ -62,7 +62,7 @@ export function targetOf(member: Member, concurrentDefault: number, nowMs: numbe
   return member.target;
 }
 
-/** Whether every session of it misses heartbeats. */
+/** Whether every session of it misses heartbeats or leaves routing tables unanswered. */
 export function isSuspect({ load }: Member): boolean {
   return load.suspects > 0 && load.suspects === load.streams.size;
 }

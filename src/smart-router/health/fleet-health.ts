@@ -11,6 +11,7 @@ import {
   type Leave,
   leaveOf,
   type Standing,
+  type Strain,
   shareOfOthers,
   shutOutUntilOf,
   slowStartOf,
@@ -156,12 +157,20 @@ export class FleetHealth {
     if (standing.state === "ejected" && wasBarred && nowMs >= standing.ejectedUntilMs) {
       standing.warmingMs = this.#settings.warmingMs;
       this.#apply(mcp, "told_well", `no longer shut out by its coordinator (${by})`, nowMs);
-    } else if (standing.state === "healthy" || standing.state === "degraded") this.#judgePace(mcp, nowMs);
+    } else this.#judgeAtWork(mcp, nowMs);
   }
 
   /** The stream `by` of which somebody told is over, and the word with it. */
   untold({ standing }: Patient, by: string): void {
     if (standing.told?.by === by) standing.told = undefined;
+  }
+
+  /** How its client keeps up with its sessions, whenever that changes. */
+  strained(mcp: Patient, strain: Strain, nowMs: number): void {
+    const { unansweredTables, heartbeatJitter } = mcp.standing.strain;
+    if (strain.unansweredTables === unansweredTables && strain.heartbeatJitter === heartbeatJitter) return;
+    mcp.standing.strain = strain;
+    this.#judgeAtWork(mcp, nowMs);
   }
 
   /** A request ended. What was sent before an ejection says nothing any more. */
@@ -230,7 +239,7 @@ export class FleetHealth {
         return;
       case "healthy":
       case "degraded":
-        this.#judgePace(mcp, nowMs);
+        this.#judgeAtWork(mcp, nowMs);
         return;
       case "ejected":
         if (nowMs >= shutOutUntilOf(standing)) this.#apply(mcp, "served", "its ejection is over", nowMs);
@@ -276,21 +285,36 @@ export class FleetHealth {
     return `${bad.toFixed(1)} of ${count.toFixed(1)} requests failed, ${(others * 100).toFixed(1)} % of the others'`;
   }
 
-  #judgePace(mcp: Patient, nowMs: number): void {
+  /** Of one that is neither starting nor shut out: whether it is degraded, and why. */
+  #judgeAtWork(mcp: Patient, nowMs: number): void {
     const { standing } = mcp;
+    if (standing.state !== "healthy" && standing.state !== "degraded") return;
+    const isDegraded = standing.state === "degraded";
+    const why = this.#whySlow(standing, isDegraded, nowMs) ?? whyElsewhere(standing, nowMs) ?? this.#whyStrained(standing, isDegraded);
+    if (why === undefined) this.#apply(mcp, "recovered", "it answers like the others", nowMs);
+    else this.#apply(mcp, "slowed", why, nowMs);
+  }
+
+  /** What its answers say; where it was slow already, less is enough. */
+  #whySlow(standing: Standing, wasSlow: boolean, nowMs: number): string | undefined {
     const settings = this.#settings;
     for (const tally of [standing.slow, standing.late, this.#late]) decay(tally, nowMs, settings.halfLifeMs);
     const { slow, late } = standing;
     const slowShare = slow.count < countMin ? 0 : slow.bad / slow.count;
+    const isSlow = wasSlow
+      ? slowShare >= settings.slowShareEnd
+      : slow.count >= settings.slowOutcomesMin && slowShare > settings.slowShareBegin;
+    if (isSlow) return `${(slowShare * 100).toFixed(0)} % of its answers take ${settings.slowFactor} times the median`;
     const isLate = late.count >= settings.lateOutcomesMin && isAboveOthers(late, shareOfOthers(this.#late, late, latePrior), settings);
-    const told = standing.told?.health === "degraded" && nowMs < standing.told.untilMs ? standing.told : undefined;
-    if (standing.state === "healthy") {
-      if (slow.count >= settings.slowOutcomesMin && slowShare > settings.slowShareBegin) {
-        this.#apply(mcp, "slowed", `${(slowShare * 100).toFixed(0)} % of its answers take ${settings.slowFactor} times the median`, nowMs);
-      } else if (isLate) this.#apply(mcp, "slowed", `${late.bad.toFixed(1)} of ${late.count.toFixed(1)} answers are late`, nowMs);
-      else if (told !== undefined) this.#apply(mcp, "slowed", `degraded at its coordinator (${told.by})`, nowMs);
-    } else if (slowShare < settings.slowShareEnd && !isLate && told === undefined)
-      this.#apply(mcp, "recovered", "it answers like the others", nowMs);
+    return isLate ? `${late.bad.toFixed(1)} of ${late.count.toFixed(1)} answers are late` : undefined;
+  }
+
+  #whyStrained({ strain }: Standing, wasStrained: boolean): string | undefined {
+    const { unansweredTablesBegin, jitterBegin, jitterEnd } = this.#settings;
+    const { unansweredTables, heartbeatJitter } = strain;
+    if (unansweredTables >= unansweredTablesBegin) return `${unansweredTables} routing tables in a row without an answer`;
+    const isUneven = wasStrained ? heartbeatJitter >= jitterEnd : heartbeatJitter > jitterBegin;
+    return isUneven ? `its heartbeats are ${(heartbeatJitter * 100).toFixed(0)} % of their interval off` : undefined;
   }
 
   #eject(mcp: Patient, event: "failing" | "probe_failed", why: string, nowMs: number): void {
@@ -345,6 +369,11 @@ export class FleetHealth {
     }
     this.#hear({ mcpId: mcp.mcpId, from, to, reason, atMonoMs: nowMs });
   }
+}
+
+/** What the coordinator that holds its stream says. */
+function whyElsewhere({ told }: Standing, nowMs: number): string | undefined {
+  return told?.health === "degraded" && nowMs < told.untilMs ? `degraded at its coordinator (${told.by})` : undefined;
 }
 
 /** Ejected, or on probation. */

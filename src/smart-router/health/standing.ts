@@ -14,6 +14,9 @@ export type Leave = {
   readonly untilMs: number;
 };
 
+/** Routing tables in a row without an answer, and jitter of heartbeats as a share of their interval, on the best of its sessions. */
+export type Strain = { readonly unansweredTables: number; readonly heartbeatJitter: number };
+
 /** What is known of the health of one MCP. Written in place, once per end of a request. Times monotonic ms. */
 export type Standing = {
   state: HealthState;
@@ -36,6 +39,8 @@ export type Standing = {
   told: { readonly by: string; readonly health: ToldHealth; readonly untilMs: number } | undefined;
   /** Until when it is shut out because it was told so; in the past when it was not. */
   barredUntilMs: number;
+  /** How its client keeps up with its sessions here. */
+  strain: Strain;
   /** Length of the slow start it is in, and successes since it began. */
   warmingMs: number;
   warmingOks: number;
@@ -65,6 +70,7 @@ export function createStanding(nowMs: number): Standing {
     forgivenAtMs: nowMs,
     told: undefined,
     barredUntilMs: Number.NEGATIVE_INFINITY,
+    strain: { unansweredTables: 0, heartbeatJitter: 0 },
     warmingMs: 0,
     warmingOks: 0,
     probedAtMs: Number.NEGATIVE_INFINITY,
