@@ -12,13 +12,14 @@ export type ConfigAckDeps = {
 
 /**
  * Writes down who runs which configuration, at most once in `limits.routingAckFlushMs`. Of each producer only the newest answer waits; above
- * `limits.mcpConfigAckBufferMax` the oldest is dropped, and while the store fails all of them wait: they are worth less than any event.
+ * `limits.mcpConfigAckBufferMax` the oldest is dropped, and while the store fails all of them wait and it is tried again: they are worth less than any event.
  */
 export class ConfigAckLog {
   readonly #deps: ConfigAckDeps;
   #waiting = new Map<string, McpConfigAck>();
   #cancelFlush: Cancel | undefined;
   #flushing: Promise<void> = Promise.resolve();
+  #isClosed = false;
 
   constructor(deps: ConfigAckDeps) {
     this.#deps = deps;
@@ -26,17 +27,23 @@ export class ConfigAckLog {
 
   add(ack: McpConfigAck): void {
     this.#keep(ack);
-    this.#cancelFlush ??= this.#deps.clock.after(limits.routingAckFlushMs, () => {
-      this.#cancelFlush = undefined;
-      this.#flushing = this.#flush();
-    });
+    this.#schedule();
   }
 
   /** Writes what waits. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#cancelFlush?.();
     await this.#flushing;
     await this.#flush();
+  }
+
+  #schedule(): void {
+    if (this.#isClosed) return;
+    this.#cancelFlush ??= this.#deps.clock.after(limits.routingAckFlushMs, () => {
+      this.#cancelFlush = undefined;
+      this.#flushing = this.#flush();
+    });
   }
 
   #keep(ack: McpConfigAck): void {
@@ -63,6 +70,7 @@ export class ConfigAckLog {
       const newer = [...this.#waiting.values()];
       this.#waiting = new Map();
       for (const ack of [...acks, ...newer]) this.#keep(ack);
+      this.#schedule();
     }
   }
 }
