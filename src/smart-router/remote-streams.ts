@@ -1,6 +1,6 @@
 import { limits } from "../platform/limits.js";
-import type { RemoteMcp } from "./exchange.js";
 import type { ForeignEnd } from "./foreign-ends.js";
+import type { RemoteMcp } from "./peers.js";
 import type { Router } from "./router.js";
 
 type Told = Pick<Router, "streamOpened" | "streamClosed" | "suspect" | "reportLoad" | "reportHealth">;

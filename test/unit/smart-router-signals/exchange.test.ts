@@ -1,8 +1,8 @@
 import { pino } from "pino";
 import { describe, expect, test } from "vitest";
-import type { HeldMcp, RemoteMcp, WrittenDigest } from "../../../src/smart-router/exchange.js";
 import { createExchange, type Exchange } from "../../../src/smart-router/exchange.js";
 import type { ForeignEnd } from "../../../src/smart-router/foreign-ends.js";
+import type { HeldMcp, RemoteMcp, WrittenDigest } from "../../../src/smart-router/peers.js";
 import { plainRequest } from "../../../src/smart-router/request.js";
 import { createSignalBook, type LocalSignalBook } from "../../../src/smart-router/signals/book.js";
 import { memoryFormat, parseMemory, renderMemory } from "../../../src/smart-router/signals/memory-text.js";

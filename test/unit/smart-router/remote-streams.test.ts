@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { limits } from "../../../src/platform/limits.js";
 import { seededRng } from "../../../src/platform/rng.js";
 import { createSimulatedRouter } from "../../../src/simulate/router-contender.js";
-import type { RemoteMcp } from "../../../src/smart-router/exchange.js";
+import type { RemoteMcp } from "../../../src/smart-router/peers.js";
 import { RemoteStreams, settleForeign } from "../../../src/smart-router/remote-streams.js";
 import { plainRequest } from "../../../src/smart-router/request.js";
 
