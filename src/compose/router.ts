@@ -47,5 +47,6 @@ export function watchFor(router: Router, { clock }: Pick<Machine, "clock">): Fle
     closed: (mcpId, sessionId, how) => router.streamClosed(mcpId, sessionId, how, clock.monotonicMs()),
     suspected: (mcpId, sessionId, isSuspect) => router.suspect(mcpId, sessionId, isSuspect, clock.monotonicMs()),
     reported: (mcpId, sessionId, load) => router.reportLoad(mcpId, sessionId, load, clock.monotonicMs()),
+    strained: (mcpId, sessionId, strain) => router.reportStrain(mcpId, sessionId, strain, clock.monotonicMs()),
   };
 }

@@ -10,7 +10,20 @@ export type FleetWatch = {
   /** A session that promised heartbeats has missed all but the last that it may miss; or is heard again. */
   readonly suspected: (mcpId: string, sessionId: string, isSuspect: boolean) => void;
   readonly reported: (mcpId: string, sessionId: string, load: LoadReport) => void;
+  /** Signs that a client does not keep up, or that it does again. */
+  readonly strained: (mcpId: string, sessionId: string, strain: Strain) => void;
 };
+
+/** Signs that a client does not keep up with its own session. */
+export type Strain = {
+  /** Routing tables in a row that it has not answered in time. */
+  readonly unansweredTables: number;
+  /** How unevenly its heartbeats come, as a share of their interval; 0 while that is not known. */
+  readonly heartbeatJitter: number;
+};
+
+/** Jitter is told in twentieths: it is judged in quarters, and a client that is well should not be news with each heartbeat. */
+const jitterSteps = 20;
 
 /** Share of the silence that ends a session after which it is suspect: two of three heartbeats. */
 const suspectShare = 2 / 3;
@@ -22,6 +35,7 @@ export class Presence {
   /** The MCP as it was told; empty while nothing was. A session keeps the name that it opened with. */
   #mcpId = "";
   #isSuspect = false;
+  #strain: Strain = { unansweredTables: 0, heartbeatJitter: 0 };
 
   constructor(watch: FleetWatch, sessionId: string) {
     this.#watch = watch;
@@ -48,6 +62,15 @@ export class Presence {
 
   reported(load: LoadReport): void {
     if (this.#mcpId !== "") this.#watch.reported(this.#mcpId, this.#sessionId, load);
+  }
+
+  /** How the client keeps up, as of now. */
+  keepsUp({ unansweredTables, heartbeatJitter }: Strain): void {
+    const strain = { unansweredTables, heartbeatJitter: Math.round(heartbeatJitter * jitterSteps) / jitterSteps };
+    const { unansweredTables: before, heartbeatJitter: jitterBefore } = this.#strain;
+    if (this.#mcpId === "" || (strain.unansweredTables === before && strain.heartbeatJitter === jitterBefore)) return;
+    this.#strain = strain;
+    this.#watch.strained(this.#mcpId, this.#sessionId, strain);
   }
 
   #suspect(isSuspect: boolean): void {

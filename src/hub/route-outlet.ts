@@ -32,6 +32,16 @@ export class RouteOutlet {
     return this.#appliedVersion;
   }
 
+  /** Tables in a row that the client has not answered in time. */
+  unanswered(nowMs: number): number {
+    return this.#outlet.unanswered(nowMs);
+  }
+
+  /** This process did not read until now. */
+  excuse(nowMs: number): void {
+    this.#outlet.excuse(nowMs);
+  }
+
   /** A table was published. `isNew`: just now, rather than before the session began. */
   offer(routes: PublishedRoutes, isNew: boolean): void {
     this.#isNextNew = isNew;

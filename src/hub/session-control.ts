@@ -10,7 +10,9 @@ import { type ConfigAck, credentialRefreshAckFrame, type LoadReport, type Sessio
 import type { ConfigStanding } from "./config-outlet.js";
 import { Credential } from "./credential.js";
 import type { FrameOutlet } from "./frame-outlet.js";
+import { beat, jitterOf, noPace, unheard } from "./heartbeat-pace.js";
 import { type MeasuredLoad, measureLoad } from "./load.js";
+import type { Strain } from "./presence.js";
 import { PushOutlet } from "./push-outlet.js";
 import { RouteOutlet } from "./route-outlet.js";
 import type { SessionDeps } from "./surroundings.js";
@@ -45,6 +47,7 @@ export class SessionControl {
   #capabilities: ReadonlySet<CapabilityName> = new Set();
   #pushes: PushOutlet;
   #load: MeasuredLoad | undefined;
+  #pace = noPace;
 
   constructor(deps: SessionDeps, frames: FrameOutlet, session: ControlledSession, principal: Principal) {
     this.#deps = deps;
@@ -71,6 +74,16 @@ export class SessionControl {
   /** Where the client stands with the tables; undefined when it takes none. */
   get routeStanding(): RouteStanding | undefined {
     return this.#capabilities.has("routing") ? { appliedVersion: this.#pushes.routes.appliedVersion } : undefined;
+  }
+
+  /** How the client keeps up. `isDeaf`: this process did not read of late, so nothing is the client's fault. */
+  strain(isDeaf: boolean): Strain {
+    const nowMs = this.#deps.clock.monotonicMs();
+    if (isDeaf) {
+      this.#pushes.routes.excuse(nowMs);
+      this.#pace = unheard(this.#pace);
+    }
+    return { unansweredTables: this.#pushes.routes.unanswered(nowMs), heartbeatJitter: jitterOf(this.#pace) };
   }
 
   /** The settings in force at the client. */
@@ -107,6 +120,7 @@ export class SessionControl {
     switch (frame.kind) {
       case "heartbeat":
         this.#pushes.routes.reported(frame.applied);
+        this.#pace = beat(this.#pace, this.settings.heartbeatIntervalMs, this.#deps.clock.monotonicMs());
         this.#deps.plane.observed(frame.observed ?? [], this.#deps.clock.monotonicMs());
         this.#answerHeartbeat(frame.id);
         break;

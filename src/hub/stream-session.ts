@@ -180,6 +180,9 @@ export class StreamSession implements Origin, ControlledSession {
 
   tick(isStall: boolean): void {
     this.#apply({ kind: "tick", isStall, credentialLeftMs: this.#control.credentialLeftMs });
+    const session = this.#session;
+    const isPaused = (session.kind === "live" || session.kind === "draining") && session.traffic.isPaused;
+    this.#presence?.keepsUp(this.#control.strain(isStall || isPaused));
     this.#control.push();
   }
 

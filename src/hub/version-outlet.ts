@@ -15,6 +15,10 @@ export class VersionOutlet<T extends VersionName> {
   #settled: { readonly nonce: string; readonly value: T } | undefined;
   #next: T | undefined;
   #sentCount = 0;
+  /** Updates in a row that were replaced by newer ones because no ack came in time. */
+  #unanswered = 0;
+  /** From when the wait for the outstanding one counts: when it was sent, or when this process read again. */
+  #waitsSinceMs = 0;
   #newest: VersionName = { term: 0, version: 0 };
 
   /** Nonces begin with `noncePrefix`, so that two outlets of one stream never give the same. */
@@ -48,11 +52,27 @@ export class VersionOutlet<T extends VersionName> {
   take(nowMs: number): { readonly nonce: string; readonly value: T } | undefined {
     if (this.#next === undefined) return undefined;
     if (this.#outstanding !== undefined && nowMs - this.#outstanding.sentAtMs < limits.pushAckMaxMs) return undefined;
+    if (this.#isOverdue(nowMs)) this.#unanswered += 1;
+    this.#waitsSinceMs = nowMs;
     this.#sentCount += 1;
     const sent = { nonce: this.#noncePrefix + this.#sentCount.toString(36), value: this.#next, sentAtMs: nowMs };
     this.#next = undefined;
     this.#outstanding = sent;
     return sent;
+  }
+
+  /** Updates in a row, up to the outstanding one, that were not answered within `limits.pushAckMaxMs`. "received" is no answer. */
+  unanswered(nowMs: number): number {
+    return this.#unanswered + (this.#isOverdue(nowMs) ? 1 : 0);
+  }
+
+  /** This process did not read until now: nobody is late for that. */
+  excuse(nowMs: number): void {
+    this.#waitsSinceMs = nowMs;
+  }
+
+  #isOverdue(nowMs: number): boolean {
+    return this.#outstanding !== undefined && nowMs - this.#waitsSinceMs >= limits.pushAckMaxMs;
   }
 
   /**
@@ -63,6 +83,7 @@ export class VersionOutlet<T extends VersionName> {
     const outstanding = this.#outstanding;
     if (outstanding?.nonce === nonce) {
       if (status !== "received") {
+        this.#unanswered = 0;
         this.#settled = outstanding;
         this.#outstanding = undefined;
       }

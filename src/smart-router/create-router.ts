@@ -7,7 +7,7 @@ import type { Decision, DecisionOutcome, Selection } from "./decision.js";
 import { Flights } from "./flights.js";
 import { FleetHealth, type HealthChange } from "./health/fleet-health.js";
 import { type HealthSettings, healthDefaults } from "./health/settings.js";
-import { addStream, dropStream, forgetOldReport, inFlightOf, suspectStream, takeReport } from "./in-flight.js";
+import { addStream, dropStream, forgetOldReport, inFlightOf, strainOf, strainStream, suspectStream, takeReport } from "./in-flight.js";
 import { LineUp, type Player } from "./line-up.js";
 import { type Member, maxConcurrentOf, targetOf, viewOf } from "./member.js";
 import { mismatchOf, type Offer, offerOf } from "./offer.js";
@@ -90,13 +90,23 @@ class SelectionDesk {
       streamClosed: (mcpId, sessionId, how, nowMs) => this.#streamClosed(mcpId, sessionId, how, nowMs),
       suspect: (mcpId, sessionId, isSuspect) => {
         const member = this.#roster.get(mcpId);
-        if (member !== undefined) suspectStream(member.load, sessionId, isSuspect);
+        if (member !== undefined) suspectStream(member.load, sessionId, { isSilent: isSuspect });
+      },
+      reportStrain: (mcpId, sessionId, strain, nowMs) => {
+        const member = this.#roster.get(mcpId);
+        if (member === undefined) return;
+        strainStream(member.load, sessionId, strain, this.#settings.health.unansweredTablesMax);
+        this.#health.strained(member, strainOf(member.load), nowMs);
       },
       reportLoad: (mcpId, sessionId, { inFlight }, nowMs) => {
         const member = this.#roster.get(mcpId);
         if (member === undefined) return;
         takeReport(member.load, sessionId, inFlight, nowMs);
         member.target = undefined;
+      },
+      reportHealth: (mcpId, sessionId, told, untilMs, nowMs) => {
+        const member = this.#roster.get(mcpId);
+        if (member?.load.streams.has(sessionId)) this.#health.told(member, sessionId, told, untilMs, nowMs);
       },
       observe: (events, receivedAtMonoMs) => this.#observe(events, receivedAtMonoMs),
       tick: (nowMs) => this.#tick(nowMs),
@@ -235,6 +245,7 @@ class SelectionDesk {
     member.heardAtMs = nowMs;
     const isFirst = member.load.streams.size === 0;
     addStream(member.load, sessionId);
+    this.#health.strained(member, strainOf(member.load), nowMs);
     if (!isFirst) return;
     this.#health.opened(member, nowMs);
     if (member.config.isDraining) this.#health.drained(member, nowMs);
@@ -244,6 +255,8 @@ class SelectionDesk {
     const member = this.#roster.get(mcpId);
     if (member === undefined || !member.load.streams.has(sessionId)) return;
     dropStream(member.load, sessionId);
+    this.#health.untold(member, sessionId);
+    this.#health.strained(member, strainOf(member.load), nowMs);
     member.heardAtMs = nowMs;
     member.target = undefined;
     if (member.load.streams.size === 0) this.#health.closed(member, how, nowMs);

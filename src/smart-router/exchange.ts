@@ -1,30 +1,14 @@
 import type { Cancel, Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
-import type { ForeignEnd } from "./foreign-ends.js";
-import { forgetSilent, type Heard, mergeHeard, whereabouts } from "./heard.js";
+import { Peers, type PeersDeps, type WrittenDigest } from "./peers.js";
 import type { LocalSignalBook } from "./signals/book.js";
 import { type Detail, memoryFormat, parseMemory, renderMemory } from "./signals/memory-text.js";
-
-/** A digest as it stands in the store; `body` is what `renderMemory` made of `format`. */
-export type WrittenDigest = {
-  readonly coordinatorId: string;
-  readonly runId: string;
-  readonly seq: number;
-  readonly format: number;
-  readonly body: string;
-};
 
 type WrittenState = Pick<WrittenDigest, "coordinatorId" | "format" | "body">;
 type Aged = { readonly ageMs: number };
 
-/** An MCP whose stream is here, and what it has in flight. */
-export type HeldMcp = { readonly mcpId: string; readonly inFlight: number };
-
-/** An MCP whose stream another coordinator holds, as that one said `ageMs` ago. */
-export type RemoteMcp = HeldMcp & { readonly coordinatorId: string; readonly ageMs: number };
-
-export type ExchangeDeps = {
+export type ExchangeDeps = Omit<PeersDeps, "book" | "parse"> & {
   /** The functions of the store; see there. */
   readonly exchangeDigests: (own: WrittenDigest, maxAgeMs: number) => Promise<readonly (WrittenDigest & Aged)[]>;
   readonly withdrawDigest: (coordinatorId: string, runId: string) => Promise<void>;
@@ -36,17 +20,6 @@ export type ExchangeDeps = {
     LocalSignalBook,
     "digestOf" | "adopt" | "restore" | "claim" | "sharedSums" | "adoptShared" | "restoreShared" | "ownMcpIds"
   >;
-  /** MCPs whose streams are here. */
-  readonly held: () => readonly HeldMcp[];
-  /** Hears of all MCPs that are elsewhere, ascending by mcpId, after each exchange. Must not throw. */
-  readonly elsewhere: (mcps: readonly RemoteMcp[]) => void;
-  /** Ends heard here of requests that another coordinator decided, lately. */
-  readonly foreignEnds: () => readonly ForeignEnd[];
-  /** Takes ends that others heard; most are of decisions of someone else, and each comes several times. Must not throw. */
-  readonly ended: (ends: readonly ForeignEnd[]) => void;
-  readonly coordinatorId: string;
-  /** Names this run of the process. */
-  readonly runId: string;
   readonly clock: Clock;
   readonly log: Logger;
 };
@@ -82,9 +55,7 @@ export function createExchange(deps: ExchangeDeps): Exchange {
 
 class ExchangeLoop {
   readonly #deps: ExchangeDeps;
-  #heard: Heard = new Map();
-  #seq: number;
-  #digestDetail: Detail = limits.routerDigestCellsMax;
+  readonly #peers: Peers;
   #stateDetail: Detail = limits.signalCellsPerMcpMax;
   #savedAtMs = Number.NEGATIVE_INFINITY;
   #cancel: Cancel = () => {};
@@ -97,7 +68,7 @@ class ExchangeLoop {
   constructor(deps: ExchangeDeps) {
     this.#deps = deps;
     // Wall time only so that a later run of one name has higher numbers; nothing is measured with it.
-    this.#seq = deps.clock.nowMs();
+    this.#peers = new Peers({ ...deps, parse: (written) => this.#parse(written) }, deps.clock.nowMs());
   }
 
   async start(): Promise<void> {
@@ -134,7 +105,8 @@ class ExchangeLoop {
       const succeeded = await this.#guard("digests could not be exchanged: what is known of other coordinators ages", () => this.#swap());
       const { exchanges, failures } = this.figures;
       this.figures = { ...this.figures, exchanges: exchanges + 1, failures: failures + (succeeded ? 0 : 1) };
-      this.#apply();
+      this.#peers.apply(clock.monotonicMs());
+      this.figures = { ...this.figures, peers: this.#peers.count };
     }
     if (clock.monotonicMs() - this.#savedAtMs < limits.routerStateIntervalMs) return;
     this.#savedAtMs = clock.monotonicMs();
@@ -155,36 +127,14 @@ class ExchangeLoop {
   }
 
   async #swap(): Promise<void> {
-    const { clock, coordinatorId, runId, exchangeDigests } = this.#deps;
+    const { clock, exchangeDigests } = this.#deps;
     const beganMs = clock.monotonicMs();
-    const held = this.#deps.held();
-    for (const { mcpId } of held) this.#deps.book.claim(mcpId);
-    const rendered = renderMemory(
-      this.#deps.book,
-      held,
-      beganMs,
-      this.#digestDetail,
-      limits.routerDigestMaxBytes,
-      this.#deps.foreignEnds(),
-    );
-    this.#digestDetail = Math.min(rendered.nextDetail, limits.routerDigestCellsMax);
-    this.#seq += 1;
+    const own = this.#peers.write(beganMs);
     const builtMs = clock.monotonicMs();
-    const rows = await exchangeDigests(
-      { coordinatorId, runId, seq: this.#seq, format: memoryFormat, body: rendered.text },
-      limits.routerDigestMaxAgeMs,
-    );
+    const rows = await exchangeDigests(own, limits.routerDigestMaxAgeMs);
     const readAtMs = clock.monotonicMs();
-    for (const row of rows) this.#hear(row, readAtMs - row.ageMs);
+    for (const row of rows) this.#peers.hear(row, readAtMs - row.ageMs);
     this.#workedMs = builtMs - beganMs + (clock.monotonicMs() - readAtMs);
-  }
-
-  #hear(row: WrittenDigest, atMs: number): void {
-    const { coordinatorId, runId, seq } = row;
-    const memory = this.#parse(row);
-    if (memory === undefined) return;
-    if (memory.ends.length > 0) this.#deps.ended(memory.ends);
-    this.#heard = mergeHeard(this.#heard, new Map([[coordinatorId, { coordinatorId, runId, seq, atMs, ...memory }]]));
   }
 
   /** Undefined, and said once, for a body that another version of this program wrote. */
@@ -194,26 +144,6 @@ class ExchangeLoop {
     if (this.#otherFormats.size < limits.routedMcpMax) this.#otherFormats.add(coordinatorId);
     this.#deps.log.warn({ peer: coordinatorId, format, known: memoryFormat }, "signals of another version are ignored");
     return undefined;
-  }
-
-  /** Brings book and router to what was heard; also when nothing new was, because words grow old. */
-  #apply(): void {
-    const { book, clock } = this.#deps;
-    const nowMs = clock.monotonicMs();
-    this.#heard = forgetSilent(this.#heard, nowMs, limits.routerDigestMaxAgeMs);
-    const heldHere = new Set(this.#deps.held().map(({ mcpId }) => mcpId));
-    const remote: RemoteMcp[] = [];
-    for (const [mcpId, { word, digest }] of whereabouts(this.#heard, heldHere)) {
-      const ageMs = Math.max(0, nowMs - word.atMs);
-      book.adopt(digest, `${word.coordinatorId}/${word.runId}`, ageMs, nowMs);
-      remote.push({ mcpId, inFlight: digest.inFlight, coordinatorId: word.coordinatorId, ageMs });
-    }
-    book.adoptShared(
-      [...this.#heard.keys()].sort().flatMap((coordinatorId) => this.#heard.get(coordinatorId)?.shared ?? []),
-      nowMs,
-    );
-    this.figures = { ...this.figures, peers: this.#heard.size };
-    this.#deps.elsewhere(remote);
   }
 
   async #save(): Promise<void> {

@@ -27,7 +27,11 @@ export type EarlyEnd = { readonly atMs: number; readonly isOk: boolean };
 
 /** What one session of an MCP reports of its own load. */
 export type StreamLoad = {
-  isSuspect: boolean;
+  /** It misses heartbeats; it leaves routing tables unanswered. Either makes it suspect. */
+  isSilent: boolean;
+  isLagging: boolean;
+  unansweredTables: number;
+  heartbeatJitter: number;
   reported: number | undefined;
   /** It has reported more than nothing once: it does count. */
   doesCount: boolean;
@@ -42,7 +46,7 @@ export type InFlight = {
   readonly byInteraction: Map<string, Flight>;
   readonly earlyEnds: Map<string, EarlyEnd>;
   readonly streams: Map<string, StreamLoad>;
-  /** Streams that miss heartbeats. */
+  /** Streams that are suspect. */
   suspects: number;
   /** Flights that hold a place. */
   counted: number;
@@ -135,23 +139,62 @@ export function forgetOldReport(inFlight: InFlight, nowMs: number): void {
 
 /** A session begins; one of the same name is replaced. */
 export function addStream(inFlight: InFlight, sessionId: string): void {
-  suspectStream(inFlight, sessionId, false);
-  inFlight.streams.set(sessionId, { isSuspect: false, reported: undefined, doesCount: false, mismatches: 0 });
+  suspectStream(inFlight, sessionId, { isSilent: false, isLagging: false });
+  inFlight.streams.set(sessionId, {
+    isSilent: false,
+    isLagging: false,
+    unansweredTables: 0,
+    heartbeatJitter: 0,
+    reported: undefined,
+    doesCount: false,
+    mismatches: 0,
+  });
 }
 
-/** A session misses heartbeats, or does no longer. */
-export function suspectStream(inFlight: InFlight, sessionId: string, isSuspect: boolean): void {
+/** A session misses heartbeats or leaves tables unanswered, or does no longer. */
+export function suspectStream(
+  inFlight: InFlight,
+  sessionId: string,
+  now: { readonly isSilent?: boolean; readonly isLagging?: boolean },
+): void {
   const stream = inFlight.streams.get(sessionId);
-  if (stream === undefined || stream.isSuspect === isSuspect) return;
-  stream.isSuspect = isSuspect;
-  inFlight.suspects += isSuspect ? 1 : -1;
+  if (stream === undefined) return;
+  const wasSuspect = stream.isSilent || stream.isLagging;
+  Object.assign(stream, now);
+  inFlight.suspects += Number(stream.isSilent || stream.isLagging) - Number(wasSuspect);
+}
+
+/** A session tells how its client keeps up. Suspect from `tablesMax` tables in a row without an answer. */
+export function strainStream(
+  inFlight: InFlight,
+  sessionId: string,
+  { unansweredTables, heartbeatJitter }: { readonly unansweredTables: number; readonly heartbeatJitter: number },
+  tablesMax: number,
+): void {
+  const stream = inFlight.streams.get(sessionId);
+  if (stream === undefined) return;
+  stream.unansweredTables = unansweredTables;
+  stream.heartbeatJitter = heartbeatJitter;
+  suspectStream(inFlight, sessionId, { isLagging: unansweredTables >= tablesMax });
+}
+
+/** How an MCP keeps up: as well as the best of its sessions does. */
+export function strainOf({ streams }: InFlight): { readonly unansweredTables: number; readonly heartbeatJitter: number } {
+  if (streams.size === 0) return { unansweredTables: 0, heartbeatJitter: 0 };
+  let unansweredTables = Number.POSITIVE_INFINITY;
+  let heartbeatJitter = Number.POSITIVE_INFINITY;
+  for (const stream of streams.values()) {
+    unansweredTables = Math.min(unansweredTables, stream.unansweredTables);
+    heartbeatJitter = Math.min(heartbeatJitter, stream.heartbeatJitter);
+  }
+  return { unansweredTables, heartbeatJitter };
 }
 
 /** A session is gone, and what it reported with it. */
 export function dropStream(inFlight: InFlight, sessionId: string): void {
   const stream = inFlight.streams.get(sessionId);
   if (stream === undefined) return;
-  suspectStream(inFlight, sessionId, false);
+  suspectStream(inFlight, sessionId, { isSilent: false, isLagging: false });
   inFlight.streams.delete(sessionId);
   if (inFlight.streams.size === 0) inFlight.reported = undefined;
   else if (inFlight.reported !== undefined) inFlight.reported = Math.max(0, inFlight.reported - (stream.reported ?? 0));

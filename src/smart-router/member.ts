@@ -1,6 +1,6 @@
 import { createPatient, type Patient } from "./health/fleet-health.js";
 import type { HealthSettings } from "./health/settings.js";
-import { leaveOf, slowStartOf } from "./health/standing.js";
+import { leaveOf, shutOutUntilOf, slowStartOf } from "./health/standing.js";
 import { healthFactorOf } from "./health/states.js";
 import { createInFlight, type InFlight, inFlightOf } from "./in-flight.js";
 import type { Target } from "./policy.js";
@@ -62,7 +62,7 @@ export function targetOf(member: Member, concurrentDefault: number, nowMs: numbe
   return member.target;
 }
 
-/** Whether every session of it misses heartbeats. */
+/** Whether every session of it misses heartbeats or leaves routing tables unanswered. */
 export function isSuspect({ load }: Member): boolean {
   return load.suspects > 0 && load.suspects === load.streams.size;
 }
@@ -92,7 +92,7 @@ export function viewOf(member: Member, concurrentDefault: number, nowMs: number,
     slowStart: leave === undefined ? target.slowStart : slowStartOf({ ...leave, warmingMs: standing.warmingMs }, nowMs, settings),
     healthFactor: healthFactorOf(standing.state),
     ejectionCount: standing.ejectionCount,
-    ejectedUntilMs: isShutOut ? standing.ejectedUntilMs : undefined,
+    ejectedUntilMs: isShutOut ? shutOutUntilOf(standing) : undefined,
     consecutiveErrors: standing.consecutiveErrors,
   };
 }

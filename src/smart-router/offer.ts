@@ -223,7 +223,7 @@ function exclusionsOf(
     }
   };
   add(sorted.open, "another tier was drawn");
-  add(sorted.suspect, "heartbeats are missing");
+  add(sorted.suspect, "heartbeats or answers to routing tables are missing");
   add(sorted.starting, "full for its slow start, or for a row of failures");
   add(sorted.shutOut, undefined);
   add(sorted.full, "full");

@@ -2,6 +2,7 @@ import type { Facts } from "../interaction/event.js";
 import type { Rng } from "../platform/rng.js";
 import type { Decision, DecisionOutcome, Selection } from "./decision.js";
 import type { HealthChange } from "./health/fleet-health.js";
+import type { ToldHealth } from "./health/told.js";
 import type { Ended, HealthState, Policy } from "./policy.js";
 import type { RouteRequest } from "./request.js";
 import type { SignalBook, WeightSignals } from "./signal-book.js";
@@ -37,6 +38,9 @@ export type ObservedEvent = {
 /** What an MCP says of itself in a heartbeat or a load report. */
 export type ReportedLoad = { readonly inFlight: number; readonly queued: number; readonly utilization: number };
 
+/** How a client keeps up with one of its sessions: routing tables in a row without an answer, and the jitter of its heartbeats as a share of their interval. */
+export type ReportedStrain = { readonly unansweredTables: number; readonly heartbeatJitter: number };
+
 /** An MCP as the router sees it now. Times monotonic ms. */
 export type RoutedMcp = {
   readonly mcpId: string;
@@ -47,7 +51,7 @@ export type RoutedMcp = {
   readonly expectedAs: HealthState | undefined;
   /** Why it is in its state, for people. */
   readonly stateReason: string;
-  /** Heartbeats are missing: no new requests while there is an alternative. */
+  /** Heartbeats are missing, or answers to routing tables: no new requests while there is an alternative. */
   readonly isSuspect: boolean;
   readonly openStreams: number;
   /** The greater of what is reserved or open here and what it reports. */
@@ -159,6 +163,9 @@ export type Router = {
   /** Heartbeats of a session are missing, or are heard again. */
   readonly suspect: (mcpId: string, sessionId: string, isSuspect: boolean, nowMs: number) => void;
   readonly reportLoad: (mcpId: string, sessionId: string, load: ReportedLoad, nowMs: number) => void;
+  readonly reportStrain: (mcpId: string, sessionId: string, strain: ReportedStrain, nowMs: number) => void;
+  /** How an MCP is, as the coordinator says that holds this session of it; counts until `untilMs`, unless it is renewed, or the session closes. */
+  readonly reportHealth: (mcpId: string, sessionId: string, health: ToldHealth, untilMs: number, nowMs: number) => void;
   /** Stored events, in any order; repetitions are not stored and so never get here. */
   readonly observe: (events: readonly ObservedEvent[], receivedAtMonoMs: number) => void;
   /** The end of a decision as the caller tells it, for callers that report no events. False when the decision is not open, or not one of this MCP. */

@@ -3,7 +3,9 @@ import type { Client } from "@grpc/grpc-js";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { InteractionService, ReportInteractionsRequestSchema } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import { LeaseState } from "../../gen/mcp/coordinator/v1/registry_service_pb.js";
+import { ApplyStatus } from "../../gen/mcp/coordinator/v1/routes_pb.js";
 import { ReleaseDecisionRequestSchema, RoutingService, SelectMcpRequestSchema } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
+import { Capability } from "../../gen/mcp/coordinator/v1/session_pb.js";
 import type { ClientRoutes } from "../../src/client/routes.js";
 import { type RunningCoordinator, runCli, startCoordinatorProcess } from "../support/coordinator.js";
 import { callUnary, openGrpcClient } from "../support/grpc-client.js";
@@ -141,5 +143,46 @@ describe("who has a share of the weights, and who is chosen", () => {
     const printed = JSON.parse(stdout);
     expect(printed.table.routes.map(({ mcpId }: { readonly mcpId: string }) => mcpId)).toContain("observer");
     expect(printed.table.version).toBeGreaterThan(0);
+  });
+
+  it("an MCP that leaves a routing table unanswered is degraded until it answers one", { timeout: 60_000 }, async () => {
+    const mcpId = "laggard";
+    const stream = new RawStream(client);
+    stream.send({ case: "hello", value: { mcpId, producerId: "laggard-p", capabilities: [Capability.ROUTING] } });
+    await stream.first("welcome");
+    // Twenty successes end its slow start.
+    for (let index = 0; index < 20; index += 1) {
+      const [interactionId, sequence] = [`l-${index}`, BigInt(2 * index + 1)];
+      stream.send({ case: "event", value: makeEvent({ mcpId, interactionId, sequence }) });
+      stream.send({
+        case: "event",
+        value: makeEvent({ mcpId, interactionId, sequence: sequence + 1n, detail: { case: "complete", value: {} } }),
+      });
+    }
+    await stream.untilAcks(40);
+    const stateOf = async () => {
+      const request = create(SelectMcpRequestSchema, { request: { requestType: "ocr" }, keepCandidates: true });
+      const { response } = await callUnary(client, RoutingService.method.selectMcp, request);
+      const { decisionId = "", candidates = [] } = response ?? {};
+      await callUnary(client, RoutingService.method.releaseDecision, create(ReleaseDecisionRequestSchema, { decisionId }));
+      return candidates.find((one) => one.mcpId === mcpId)?.state;
+    };
+    await expect.poll(stateOf, { timeout: 20_000 }).toBe("degraded");
+    const answerNewest = () => {
+      const updates = stream.frames.flatMap((frame) => {
+        if (frame.case === "routingUpdate") return [frame.value];
+        return frame.case === "welcome" && frame.value.routing !== undefined ? [frame.value.routing] : [];
+      });
+      const update = updates.at(-1);
+      if (update === undefined) throw new Error("no table was sent");
+      stream.send({ case: "routingAck", value: { nonce: update.nonce, status: ApplyStatus.APPLIED } });
+    };
+    const stateAfterAnswer = async () => {
+      answerNewest();
+      return stateOf();
+    };
+    await expect.poll(stateAfterAnswer, { timeout: 20_000 }).toBe("healthy");
+    stream.cancel();
+    await stream.ended;
   });
 });

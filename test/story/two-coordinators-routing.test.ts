@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Client } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { DecisionCandidate } from "../../gen/mcp/coordinator/v1/decisions_pb.js";
 import { EventStatus } from "../../gen/mcp/coordinator/v1/events_pb.js";
 import { ReleaseDecisionRequestSchema, RoutingService, SelectMcpRequestSchema } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { mintUuidV7 } from "../../src/platform/uuid-v7.js";
@@ -40,13 +41,18 @@ async function untilChosen(client: Client, rowLength: number, isWanted: (row: re
   }
 }
 
-/** Requests that an MCP has in flight as a coordinator sees it: it is asked for one more, which is given back. */
-async function inFlightAt(client: Client, mcpId: string): Promise<number | undefined> {
+/** An MCP as a coordinator sees it: it is asked for a choice, which is given back. */
+async function seenAt(client: Client, mcpId: string): Promise<DecisionCandidate | undefined> {
   const request = create(SelectMcpRequestSchema, { request: { requestType: "ocr" }, keepCandidates: true });
   const { response } = await callUnary(client, RoutingService.method.selectMcp, request);
   const { decisionId = "", candidates = [] } = response ?? {};
   await callUnary(client, RoutingService.method.releaseDecision, create(ReleaseDecisionRequestSchema, { decisionId }));
-  return candidates.find((one) => one.mcpId === mcpId)?.inFlight;
+  return candidates.find((one) => one.mcpId === mcpId);
+}
+
+/** Requests that an MCP has in flight as a coordinator sees it. */
+async function inFlightAt(client: Client, mcpId: string): Promise<number | undefined> {
+  return (await seenAt(client, mcpId))?.inFlight;
 }
 
 /** Starts and ends of one interaction as its MCP reports them. */
@@ -120,11 +126,19 @@ describe("two coordinators with half of a fleet each", () => {
         for (const event of events) failing.send({ case: "event", value: makeEvent({ ...event, mcpId: "a-failing" }) });
       }
       expect((await failing.untilAcks(16)).map(({ status }) => status)).toEqual(Array.from({ length: 16 }, () => EventStatus.STORED));
+      // The first one ejects it; the second one, which has heard of no failure of its own, is told and does the same.
+      expect(await seenAt(atFirst, "a-failing")).toMatchObject({ state: "ejected" });
+      await expect
+        .poll(() => seenAt(atSecond, "a-failing"), { timeout: 15_000 })
+        .toMatchObject({ state: "ejected", excludedBecause: "ejected" });
       await untilChosen(atSecond, 30, (row) => !row.includes("a-failing") && row.includes("a-well") && row.includes("b-well"));
+      expect(await seenAt(atSecond, "a-well")).toMatchObject({ excludedBecause: "" });
 
       first.signal("SIGKILL");
       await first.exited;
       streams.push(await connect(atSecond, "a-well"), await connect(atSecond, "a-failing"));
+      // What it was told is forgotten after seconds, and then the MCP is on probation: it does not come back as if nothing had been.
+      expect(["ejected", "probing"]).toContain((await seenAt(atSecond, "a-failing"))?.state);
       await untilChosen(atSecond, 30, (row) => !row.includes("a-failing") && row.includes("a-well") && row.includes("b-well"));
     } finally {
       for (const stream of streams) stream.cancel();

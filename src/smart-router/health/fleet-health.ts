@@ -11,11 +11,14 @@ import {
   type Leave,
   leaveOf,
   type Standing,
+  type Strain,
   shareOfOthers,
+  shutOutUntilOf,
   slowStartOf,
   type Tally,
 } from "./standing.js";
 import { type HealthEvent, isChosen, isLive, nextState } from "./states.js";
+import type { ToldHealth } from "./told.js";
 
 /** An MCP as far as its health goes. */
 export type Patient = { readonly mcpId: string; readonly standing: Standing };
@@ -82,7 +85,7 @@ export class FleetHealth {
     const { flapsMax, flapWindowMs } = this.#settings;
     const first = standing.lostAtMs[0];
     const isFlapping = standing.lostAtMs.length >= flapsMax && first !== undefined && nowMs - first <= flapWindowMs;
-    const isBarred = nowMs < standing.ejectedUntilMs;
+    const isBarred = nowMs < shutOutUntilOf(standing);
     if ((isFlapping || isBarred) && this.#canLose(1)) {
       if (!isBarred) this.#sentence(standing, nowMs);
       this.#apply(
@@ -130,6 +133,44 @@ export class FleetHealth {
   resumed(mcp: Patient, nowMs: number): void {
     mcp.standing.warmingMs = this.#settings.rewarmingMs;
     this.#apply(mcp, "resumed", "it is no longer drained", nowMs);
+  }
+
+  /**
+   * The coordinator that holds its stream `by` says how it is, which counts until `untilMs`. Whoever is shut out there is shut out here, if the fleet can do without
+   * it, and as long as the word is renewed; what this coordinator found by itself stands beside that.
+   */
+  told(mcp: Patient, by: string, health: ToldHealth, untilMs: number, nowMs: number): void {
+    const { standing } = mcp;
+    const isOld = nowMs >= untilMs;
+    standing.told = isOld ? undefined : { by, health, untilMs };
+    if (isOld) return;
+    if (health === "shut_out") {
+      if (!isShutOut(standing.state) && !(isChosen(standing.state) && this.#canLose(1))) return;
+      standing.barredUntilMs = untilMs;
+      if (standing.state === "ejected") return;
+      this.#wipe(standing, nowMs);
+      this.#apply(mcp, "told_shut_out", `shut out by its coordinator (${by})`, nowMs);
+      return;
+    }
+    const wasBarred = nowMs < standing.barredUntilMs;
+    standing.barredUntilMs = Number.NEGATIVE_INFINITY;
+    if (standing.state === "ejected" && wasBarred && nowMs >= standing.ejectedUntilMs) {
+      standing.warmingMs = this.#settings.warmingMs;
+      this.#apply(mcp, "told_well", `no longer shut out by its coordinator (${by})`, nowMs);
+    } else this.#judgeAtWork(mcp, nowMs);
+  }
+
+  /** The stream `by` of which somebody told is over, and the word with it. */
+  untold({ standing }: Patient, by: string): void {
+    if (standing.told?.by === by) standing.told = undefined;
+  }
+
+  /** How its client keeps up with its sessions, whenever that changes. */
+  strained(mcp: Patient, strain: Strain, nowMs: number): void {
+    const { unansweredTables, heartbeatJitter } = mcp.standing.strain;
+    if (strain.unansweredTables === unansweredTables && strain.heartbeatJitter === heartbeatJitter) return;
+    mcp.standing.strain = strain;
+    this.#judgeAtWork(mcp, nowMs);
   }
 
   /** A request ended. What was sent before an ejection says nothing any more. */
@@ -198,10 +239,10 @@ export class FleetHealth {
         return;
       case "healthy":
       case "degraded":
-        this.#judgePace(mcp, nowMs);
+        this.#judgeAtWork(mcp, nowMs);
         return;
       case "ejected":
-        if (nowMs >= standing.ejectedUntilMs) this.#apply(mcp, "served", "its ejection is over", nowMs);
+        if (nowMs >= shutOutUntilOf(standing)) this.#apply(mcp, "served", "its ejection is over", nowMs);
         return;
       case "probing":
         if (!standing.isProbeOut && nowMs - Math.max(standing.sinceMs, standing.probedAtMs) >= settings.unprobedMaxMs) {
@@ -244,18 +285,36 @@ export class FleetHealth {
     return `${bad.toFixed(1)} of ${count.toFixed(1)} requests failed, ${(others * 100).toFixed(1)} % of the others'`;
   }
 
-  #judgePace(mcp: Patient, nowMs: number): void {
+  /** Of one that is neither starting nor shut out: whether it is degraded, and why. */
+  #judgeAtWork(mcp: Patient, nowMs: number): void {
     const { standing } = mcp;
+    if (standing.state !== "healthy" && standing.state !== "degraded") return;
+    const isDegraded = standing.state === "degraded";
+    const why = this.#whySlow(standing, isDegraded, nowMs) ?? whyElsewhere(standing, nowMs) ?? this.#whyStrained(standing, isDegraded);
+    if (why === undefined) this.#apply(mcp, "recovered", "it answers like the others", nowMs);
+    else this.#apply(mcp, "slowed", why, nowMs);
+  }
+
+  /** What its answers say; where it was slow already, less is enough. */
+  #whySlow(standing: Standing, wasSlow: boolean, nowMs: number): string | undefined {
     const settings = this.#settings;
     for (const tally of [standing.slow, standing.late, this.#late]) decay(tally, nowMs, settings.halfLifeMs);
     const { slow, late } = standing;
     const slowShare = slow.count < countMin ? 0 : slow.bad / slow.count;
+    const isSlow = wasSlow
+      ? slowShare >= settings.slowShareEnd
+      : slow.count >= settings.slowOutcomesMin && slowShare > settings.slowShareBegin;
+    if (isSlow) return `${(slowShare * 100).toFixed(0)} % of its answers take ${settings.slowFactor} times the median`;
     const isLate = late.count >= settings.lateOutcomesMin && isAboveOthers(late, shareOfOthers(this.#late, late, latePrior), settings);
-    if (standing.state === "healthy") {
-      if (slow.count >= settings.slowOutcomesMin && slowShare > settings.slowShareBegin) {
-        this.#apply(mcp, "slowed", `${(slowShare * 100).toFixed(0)} % of its answers take ${settings.slowFactor} times the median`, nowMs);
-      } else if (isLate) this.#apply(mcp, "slowed", `${late.bad.toFixed(1)} of ${late.count.toFixed(1)} answers are late`, nowMs);
-    } else if (slowShare < settings.slowShareEnd && !isLate) this.#apply(mcp, "recovered", "it answers like the others", nowMs);
+    return isLate ? `${late.bad.toFixed(1)} of ${late.count.toFixed(1)} answers are late` : undefined;
+  }
+
+  #whyStrained({ strain }: Standing, wasStrained: boolean): string | undefined {
+    const { unansweredTablesBegin, jitterBegin, jitterEnd } = this.#settings;
+    const { unansweredTables, heartbeatJitter } = strain;
+    if (unansweredTables >= unansweredTablesBegin) return `${unansweredTables} routing tables in a row without an answer`;
+    const isUneven = wasStrained ? heartbeatJitter >= jitterEnd : heartbeatJitter > jitterBegin;
+    return isUneven ? `its heartbeats are ${(heartbeatJitter * 100).toFixed(0)} % of their interval off` : undefined;
   }
 
   #eject(mcp: Patient, event: "failing" | "probe_failed", why: string, nowMs: number): void {
@@ -267,12 +326,18 @@ export class FleetHealth {
 
   /** Counts an ejection and says how long it lasts; what led to it does not count again. */
   #sentence(standing: Standing, nowMs: number): void {
-    const { ejectionMs, ejectionMaxMs, ejectionJitter, halfLifeMs } = this.#settings;
+    const { ejectionMs, ejectionMaxMs, ejectionJitter } = this.#settings;
     this.#ejections += 1;
     standing.ejectionCount += 1;
     const lengthMs = Math.min(ejectionMs * standing.ejectionCount, ejectionMaxMs) * (1 + ejectionJitter * this.#rng());
     standing.ejectedUntilMs = nowMs + lengthMs;
     standing.forgivenAtMs = standing.ejectedUntilMs;
+    this.#wipe(standing, nowMs);
+  }
+
+  /** What led to an ejection, here or elsewhere, is forgotten. */
+  #wipe(standing: Standing, nowMs: number): void {
+    const { halfLifeMs } = this.#settings;
     decay(standing.errors, nowMs, halfLifeMs);
     this.#takeBack(standing, nowMs);
     for (const tally of [standing.errors, standing.late, standing.slow]) clearTally(tally);
@@ -304,6 +369,11 @@ export class FleetHealth {
     }
     this.#hear({ mcpId: mcp.mcpId, from, to, reason, atMonoMs: nowMs });
   }
+}
+
+/** What the coordinator that holds its stream says. */
+function whyElsewhere({ told }: Standing, nowMs: number): string | undefined {
+  return told?.health === "degraded" && nowMs < told.untilMs ? `degraded at its coordinator (${told.by})` : undefined;
 }
 
 /** Ejected, or on probation. */

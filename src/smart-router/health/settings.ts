@@ -41,6 +41,12 @@ export type HealthSettings = {
   readonly slowShareEnd: number;
   /** Slow too: late answers, by the same test as errors, on so many answers. */
   readonly lateOutcomesMin: number;
+  /** Slow too: routing tables in a row that every session of it leaves unanswered; suspect from `unansweredTablesMax` on. */
+  readonly unansweredTablesBegin: number;
+  readonly unansweredTablesMax: number;
+  /** Slow too: mean deviation of heartbeats from their interval, as a share of it, on every session. */
+  readonly jitterBegin: number;
+  readonly jitterEnd: number;
   /** Whose last stream ended in good order may come back for so long as if it had never left. */
   readonly returnMaxMs: number;
   readonly probeEveryMs: number;
@@ -80,6 +86,10 @@ export const healthDefaults = {
   slowShareBegin: 0.5, // more than half above = median above
   slowShareEnd: 0.35, // lower than where it begins: no flapping at the edge
   lateOutcomesMin: 20,
+  unansweredTablesBegin: 1, // five seconds without an answer: the loop that reads the stream stands still
+  unansweredTablesMax: 3, // as with heartbeats: one is noise, two is a pause
+  jitterBegin: 0.5, // half an interval, that is 7.5 s, off in the mean: no network does that for minutes
+  jitterEnd: 0.25,
   returnMaxMs: limits.returnMaxMs,
   probeEveryMs: 1_000,
   probesMax: 3,

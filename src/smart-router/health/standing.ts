@@ -1,6 +1,7 @@
 import type { HealthState } from "../policy.js";
 import { betaAbove } from "./beta.js";
 import type { HealthSettings } from "./settings.js";
+import type { ToldHealth } from "./told.js";
 
 /** Two decayed counts as of `atMs`: how many, and how many of them were bad. */
 export type Tally = { atMs: number; count: number; bad: number };
@@ -12,6 +13,9 @@ export type Leave = {
   readonly warmingOks: number;
   readonly untilMs: number;
 };
+
+/** Routing tables in a row without an answer, and jitter of heartbeats as a share of their interval, on the best of its sessions. */
+export type Strain = { readonly unansweredTables: number; readonly heartbeatJitter: number };
 
 /** What is known of the health of one MCP. Written in place, once per end of a request. Times monotonic ms. */
 export type Standing = {
@@ -31,6 +35,12 @@ export type Standing = {
   ejectionCount: number;
   ejectedUntilMs: number;
   forgivenAtMs: number;
+  /** What the coordinator that holds its stream says, by which stream, and until when that counts; undefined when the stream is here. */
+  told: { readonly by: string; readonly health: ToldHealth; readonly untilMs: number } | undefined;
+  /** Until when it is shut out because it was told so; in the past when it was not. */
+  barredUntilMs: number;
+  /** How its client keeps up with its sessions here. */
+  strain: Strain;
   /** Length of the slow start it is in, and successes since it began. */
   warmingMs: number;
   warmingOks: number;
@@ -58,6 +68,9 @@ export function createStanding(nowMs: number): Standing {
     ejectionCount: 0,
     ejectedUntilMs: 0,
     forgivenAtMs: nowMs,
+    told: undefined,
+    barredUntilMs: Number.NEGATIVE_INFINITY,
+    strain: { unansweredTables: 0, heartbeatJitter: 0 },
     warmingMs: 0,
     warmingOks: 0,
     probedAtMs: Number.NEGATIVE_INFINITY,
@@ -108,6 +121,11 @@ export function isAboveOthers(own: Tally, others: number, settings: HealthSettin
 /** The leave of an MCP that is away with a good-bye and still expected back. */
 export function leaveOf({ state, leave }: Standing, nowMs: number): Leave | undefined {
   return state === "disconnected" && leave !== undefined && nowMs < leave.untilMs ? leave : undefined;
+}
+
+/** When an MCP that is shut out may be tried again: not before its own ejection is over, and not while another coordinator's word stands. */
+export function shutOutUntilOf({ ejectedUntilMs, barredUntilMs }: Pick<Standing, "ejectedUntilMs" | "barredUntilMs">): number {
+  return Math.max(ejectedUntilMs, barredUntilMs);
 }
 
 /** Share of a slow start that an MCP has behind it, in [`slowStartMin`, 1]: by time or by successes, whichever is further. 1 when it is not starting. */

@@ -15,11 +15,14 @@ export type HealthEvent =
   | "resumed"
   /** Its slow start is over. */
   | "warmed"
-  /** It is much slower than the fleet; it is not any more. */
+  /** It is much slower than the fleet, or is said to be; it is not any more. */
   | "slowed"
   | "recovered"
   /** It fails too much, and the fleet can do without it. */
   | "failing"
+  /** The coordinator that holds its stream has shut it out, and the fleet can do without it; and says no longer that it has. */
+  | "told_shut_out"
+  | "told_well"
   /** Its ejection is over. */
   | "served"
   /** It passed the last of its probes; it failed one; nobody could probe it for too long. */
@@ -40,11 +43,11 @@ const whileConnected = { closed: "disconnected", drained: "draining" } as const 
 
 const transitions = {
   joining: { opened: "warming", opened_barred: "ejected" },
-  warming: { ...whileConnected, warmed: "healthy", failing: "ejected" },
-  healthy: { ...whileConnected, slowed: "degraded", failing: "ejected" },
-  degraded: { ...whileConnected, recovered: "healthy", failing: "ejected" },
-  ejected: { ...whileConnected, served: "probing" },
-  probing: { ...whileConnected, probed: "warming", probe_failed: "ejected", unprobed: "warming" },
+  warming: { ...whileConnected, warmed: "healthy", failing: "ejected", told_shut_out: "ejected" },
+  healthy: { ...whileConnected, slowed: "degraded", failing: "ejected", told_shut_out: "ejected" },
+  degraded: { ...whileConnected, recovered: "healthy", failing: "ejected", told_shut_out: "ejected" },
+  ejected: { ...whileConnected, served: "probing", told_well: "warming" },
+  probing: { ...whileConnected, probed: "warming", probe_failed: "ejected", unprobed: "warming", told_shut_out: "ejected" },
   draining: { closed: "disconnected", resumed: "warming" },
   disconnected: { opened: "warming", opened_barred: "ejected", returned: "healthy", returned_slow: "degraded", forgotten: "gone" },
   gone: { opened: "warming", opened_barred: "ejected" },

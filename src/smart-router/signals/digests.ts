@@ -1,3 +1,4 @@
+import type { HealthWord } from "../health/told.js";
 import { featureCount } from "../learn/features.js";
 import type { QualitySums } from "../learn/residuals.js";
 import { addCompletion, type Completions, completionsKept } from "./completions.js";
@@ -29,7 +30,7 @@ export type CellDigest = {
 };
 
 /** What is known of one MCP, for a coordinator that does not hold its stream and for the time after a restart. Plain JSON; ages in ms, so no clock is shared. */
-export type McpDigest = {
+export type McpDigest = HealthWord & {
   readonly mcpId: string;
   readonly revision: number;
   /** Requests in flight at the coordinator that holds the stream. */

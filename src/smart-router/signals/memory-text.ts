@@ -1,4 +1,5 @@
 import type { ForeignEnd } from "../foreign-ends.js";
+import type { HealthWord } from "../health/told.js";
 import { featureCount } from "../learn/features.js";
 import type { LocalSignalBook } from "./book.js";
 import type { McpDigest } from "./digests.js";
@@ -24,7 +25,7 @@ export type Detail = number;
  */
 export function renderMemory(
   book: Pick<LocalSignalBook, "digestOf" | "sharedSums">,
-  held: readonly { readonly mcpId: string; readonly inFlight: number }[],
+  held: readonly (HealthWord & { readonly mcpId: string; readonly inFlight: number })[],
   nowMs: number,
   detail: Detail,
   maxBytes: number,
@@ -40,9 +41,9 @@ export function renderMemory(
         )
         .map((digest) => [digest.mcpId, digest]),
     );
-    const mcps = held.map(({ mcpId, inFlight }) => {
+    const mcps = held.map(({ mcpId, inFlight, health, isSuspect }) => {
       const digest = known.get(mcpId) ?? { ...unknownMcp, mcpId };
-      const told = { ...digest, inFlight: Math.max(inFlight, digest.inFlight) };
+      const told = { ...digest, inFlight: Math.max(inFlight, digest.inFlight), health, isSuspect };
       return tried < 0 ? { ...told, cells: [], reports: [] } : told;
     });
     const shared = book.sharedSums(nowMs, Math.max(0, tried) * effectsPerDetail);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Presence } from "../../../src/hub/presence.js";
+import { Presence, type Strain } from "../../../src/hub/presence.js";
 import { openSession, type SessionEvent, step } from "../../../src/hub/session.js";
 import type { Terms } from "../../../src/hub/traffic.js";
 import { relaxed } from "../../../src/hub/window.js";
@@ -20,6 +20,7 @@ function told(events: readonly SessionEvent[]): readonly string[] {
       closed: (mcpId, sessionId, how) => heard.push(`closed ${mcpId} ${sessionId} ${how}`),
       suspected: (mcpId, sessionId, isSuspect) => heard.push(`suspected ${mcpId} ${sessionId} ${isSuspect}`),
       reported: () => {},
+      strained: () => {},
     },
     "s",
   );
@@ -33,6 +34,30 @@ function told(events: readonly SessionEvent[]): readonly string[] {
 }
 
 describe("the presence of an MCP", () => {
+  it("tells how it keeps up when that changes, and nothing before it is known whose session it is", () => {
+    const heard: Strain[] = [];
+    const watch = { opened: () => {}, closed: () => {}, suspected: () => {}, reported: () => {} };
+    const presence = new Presence({ ...watch, strained: (_mcpId, _sessionId, strain) => heard.push(strain) }, "s");
+    presence.keepsUp({ unansweredTables: 2, heartbeatJitter: 0 });
+    const opened = step(openSession(0, terms), report, 1);
+    presence.moved(openSession(0, terms), opened, "a", 1);
+    for (const [unansweredTables, heartbeatJitter] of [
+      [0, 0],
+      [0, 0.02],
+      [1, 0.02],
+      [1, 0.02],
+      [1, 0.61],
+      [0, 0],
+    ] as const) {
+      presence.keepsUp({ unansweredTables, heartbeatJitter });
+    }
+    expect(heard).toEqual([
+      { unansweredTables: 1, heartbeatJitter: 0 },
+      { unansweredTables: 1, heartbeatJitter: 0.6 },
+      { unansweredTables: 0, heartbeatJitter: 0 },
+    ]);
+  });
+
   it.each<readonly [string, readonly SessionEvent[], string]>([
     ["an idle session that half-closes", [{ kind: "half_close" }], "orderly"],
     ["a session that half-closes with an event outstanding", [report, { kind: "half_close" }], "orderly"],

@@ -41,6 +41,41 @@ describe("VersionOutlet", () => {
     expect(outlet.acked("nonsense", "expired")).toBeUndefined();
   });
 
+  it("counts the updates in a row that were not answered in time, and begins anew with an answer", () => {
+    const late = limits.pushAckMaxMs;
+    const outlet = new VersionOutlet<{ term: number; version: number }>();
+    let nowMs = 0;
+    const send = (version: number): string | undefined => {
+      outlet.offer(table(1, version));
+      return outlet.take(nowMs)?.nonce;
+    };
+    const first = send(1);
+    expect([outlet.unanswered(late - 1), outlet.unanswered(late)]).toEqual([0, 1]);
+    nowMs += late;
+    send(2);
+    expect([outlet.unanswered(nowMs), outlet.unanswered(nowMs + late)]).toEqual([1, 2]);
+    // What was replaced can no longer be answered, and RECEIVED is no answer.
+    outlet.acked(first ?? "", "applied");
+    nowMs += late;
+    const third = send(3);
+    outlet.acked(third ?? "", "received");
+    expect(outlet.unanswered(nowMs + late)).toBe(3);
+    outlet.acked(third ?? "", "rejected");
+    expect(outlet.unanswered(nowMs + 10 * late)).toBe(0);
+  });
+
+  it("holds the time in which this process did not read against nobody", () => {
+    const late = limits.pushAckMaxMs;
+    const outlet = new VersionOutlet<{ term: number; version: number }>();
+    outlet.offer(table(1, 1));
+    outlet.take(0);
+    outlet.excuse(late * 3);
+    expect(outlet.unanswered(late * 4 - 1)).toBe(0);
+    outlet.offer(table(1, 2));
+    expect(outlet.take(late * 4 - 1)?.value).toEqual(table(1, 2));
+    expect(outlet.unanswered(late * 4)).toBe(0);
+  });
+
   it("no longer waits for an ack that is late", () => {
     const outlet = new VersionOutlet<{ term: number; version: number }>();
     outlet.offer(table(1, 1));

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { healthDefaults } from "../../../src/smart-router/health/settings.js";
-import { addStream, dropStream, suspectStream } from "../../../src/smart-router/in-flight.js";
+import { addStream, dropStream, strainOf, strainStream, suspectStream } from "../../../src/smart-router/in-flight.js";
 import { createMember, isSuspect, type Member } from "../../../src/smart-router/member.js";
 import { offerOf } from "../../../src/smart-router/offer.js";
 import { plainRequest } from "../../../src/smart-router/request.js";
@@ -26,7 +26,7 @@ function memberOf(mcpId: string, drawn: Drawn): Member {
   member.standing.warmingMs = 10_000;
   member.load.counted = drawn.counted;
   addStream(member.load, "s");
-  suspectStream(member.load, "s", drawn.isSuspect);
+  suspectStream(member.load, "s", { isSilent: drawn.isSuspect });
   return member;
 }
 
@@ -68,16 +68,21 @@ test("a tier does not miss the capacity of an MCP that has never been there", ()
 });
 
 test("an MCP is suspect while all of its sessions are, whatever comes and goes", () => {
-  const steps = fc.array(fc.tuple(fc.constantFrom("open", "close", "suspect", "clear"), fc.constantFrom("s1", "s2", "s3")));
+  const steps = fc.array(
+    fc.tuple(fc.constantFrom("open", "close", "silent", "heard", "lags", "keeps up"), fc.constantFrom("s1", "s2", "s3")),
+  );
   fc.assert(
     fc.property(steps, (taken) => {
       const member = createMember("a", 0, 1_000, 0);
       for (const [does, session] of taken) {
         if (does === "open") addStream(member.load, session);
         else if (does === "close") dropStream(member.load, session);
-        else suspectStream(member.load, session, does === "suspect");
+        else if (does === "silent" || does === "heard") suspectStream(member.load, session, { isSilent: does === "silent" });
+        else strainStream(member.load, session, { unansweredTables: does === "lags" ? 3 : 2, heartbeatJitter: 0 }, 3);
         const streams = [...member.load.streams.values()];
-        expect(isSuspect(member)).toBe(streams.length > 0 && streams.every((stream) => stream.isSuspect));
+        expect(isSuspect(member)).toBe(streams.length > 0 && streams.every(({ isSilent, isLagging }) => isSilent || isLagging));
+        const fewest = Math.min(...streams.map(({ unansweredTables }) => unansweredTables));
+        expect(strainOf(member.load).unansweredTables).toBe(streams.length === 0 ? 0 : fewest);
       }
     }),
   );

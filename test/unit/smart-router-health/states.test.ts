@@ -27,6 +27,8 @@ const events = {
   slowed: true,
   recovered: true,
   failing: true,
+  told_shut_out: true,
+  told_well: true,
   served: true,
   probed: true,
   probe_failed: true,

@@ -1,8 +1,8 @@
 import { pino } from "pino";
 import { describe, expect, test } from "vitest";
-import type { HeldMcp, RemoteMcp, WrittenDigest } from "../../../src/smart-router/exchange.js";
 import { createExchange, type Exchange } from "../../../src/smart-router/exchange.js";
 import type { ForeignEnd } from "../../../src/smart-router/foreign-ends.js";
+import type { HeldMcp, RemoteMcp, WrittenDigest } from "../../../src/smart-router/peers.js";
 import { plainRequest } from "../../../src/smart-router/request.js";
 import { createSignalBook, type LocalSignalBook } from "../../../src/smart-router/signals/book.js";
 import { memoryFormat, parseMemory, renderMemory } from "../../../src/smart-router/signals/memory-text.js";
@@ -117,7 +117,7 @@ describe("two coordinators on one store", () => {
     await a.exchange.start();
     await clock.advance(300);
     await b.exchange.start();
-    expect(b.elsewhere).toEqual([{ mcpId: "on-a", inFlight: 3, coordinatorId: "a", ageMs: 300 }]);
+    expect(b.elsewhere).toEqual([{ mcpId: "on-a", inFlight: 3, health: "well", isSuspect: false, coordinatorId: "a", ageMs: 300 }]);
     expect(b.book.read("on-a", request, 0, clock.monotonicMs())).toMatchObject({ latencyMs: 400, latencyFrom: "near", ageMs: 300 });
     expect(a.book.read("on-a", request, 0, clock.monotonicMs()).ageMs).toBeUndefined();
   });
@@ -144,6 +144,45 @@ describe("two coordinators on one store", () => {
     await clock.advance(2_000);
     expect(b.elsewhere).toEqual([]);
     expect(b.exchange.figures()).toMatchObject({ peers: 0, failures: 0 });
+  });
+
+  test("tell each other who is shut out, degraded or suspect, and that it is over", async () => {
+    const clock = new ManualClock(1_000_000);
+    const tables = new Tables(clock);
+    const [a, b] = [peerOf(tables, clock, "a"), peerOf(tables, clock, "b")];
+    a.held = [
+      { mcpId: "ejected", inFlight: 0, health: "ejected" },
+      { mcpId: "probing", inFlight: 0, health: "probing" },
+      { mcpId: "slow", inFlight: 0, health: "degraded", isSuspect: true },
+      { mcpId: "well", inFlight: 0 },
+    ];
+    await a.exchange.start();
+    await b.exchange.start();
+    const told = () => b.elsewhere.map(({ mcpId, health, isSuspect }) => [mcpId, health, isSuspect]);
+    expect(told()).toEqual([
+      ["ejected", "shut_out", false],
+      ["probing", "shut_out", false],
+      ["slow", "degraded", true],
+      ["well", "well", false],
+    ]);
+    a.held = a.held.map(({ mcpId, inFlight }) => ({ mcpId, inFlight }));
+    await clock.advance(2_000);
+    expect(told().map(([, ...rest]) => rest)).toEqual(Array.from({ length: 4 }, () => ["well", false]));
+  });
+
+  test.each([
+    ["does not know of health", { health: undefined, isSuspect: undefined }, "well"],
+    ["knows of states that are not known here, and of more", { health: "quarantined", isSuspect: 1, sentence: { ms: 5 } }, "well"],
+    ["knows more of an MCP that it has shut out", { health: "ejected", sentence: { ms: 5 } }, "shut_out"],
+  ])("understand each other when one of them %s", async (_, fields, health) => {
+    const clock = new ManualClock(1_000_000);
+    const tables = new Tables(clock);
+    const b = peerOf(tables, clock, "b");
+    const memory = parseMemory(renderMemory(b.book, [{ mcpId: "m", inFlight: 2 }], 0, 8, 1e6).text);
+    const body = JSON.stringify({ ...memory, mcps: memory?.mcps.map((mcp) => ({ ...mcp, ...fields })), hints: [] });
+    tables.digests.set("a", { coordinatorId: "a", runId: "r", seq: 1, format: memoryFormat, body, atMs: 0 });
+    await b.exchange.start();
+    expect(b.elsewhere).toEqual([{ mcpId: "m", inFlight: 2, health, isSuspect: false, coordinatorId: "a", ageMs: 0 }]);
   });
 
   test("agree on one place when a stream moves", async () => {

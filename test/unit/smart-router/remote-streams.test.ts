@@ -1,0 +1,75 @@
+import { describe, expect, it } from "vitest";
+import { limits } from "../../../src/platform/limits.js";
+import { seededRng } from "../../../src/platform/rng.js";
+import { createSimulatedRouter } from "../../../src/simulate/router-contender.js";
+import type { RemoteMcp } from "../../../src/smart-router/peers.js";
+import { RemoteStreams, settleForeign } from "../../../src/smart-router/remote-streams.js";
+import { plainRequest } from "../../../src/smart-router/request.js";
+
+const well = { inFlight: 0, health: "well", isSuspect: false, coordinatorId: "a", ageMs: 0 } as const;
+const at = (mcpId: string, more: Partial<RemoteMcp> = {}): RemoteMcp => ({ mcpId, ...well, ...more });
+
+/** A coordinator without MCPs of its own. */
+function setUp() {
+  const router = createSimulatedRouter({ choices: seededRng(7) });
+  const streams = new RemoteStreams(router);
+  const chosenAt = (nowMs: number): ReadonlySet<string> =>
+    new Set(
+      Array.from({ length: 60 }, () => {
+        const selection = router.select(plainRequest, nowMs);
+        if (selection.kind === "refused") return "";
+        const { decisionId, chosen } = selection.decision;
+        router.release(decisionId, chosen, nowMs);
+        return chosen;
+      }),
+    );
+  return { router, streams, chosenAt };
+}
+
+describe("MCPs whose streams other coordinators hold", () => {
+  it("are chosen but for those that their coordinators have ejected, and these again when they are well there", () => {
+    const { router, streams, chosenAt } = setUp();
+    const fleet = (health: RemoteMcp["health"]) => [at("m1"), at("m2", { health }), at("m3", { coordinatorId: "b" })];
+    streams.become(fleet("well"), 0);
+    expect(chosenAt(0)).toEqual(new Set(["m1", "m2", "m3"]));
+    streams.become(fleet("shut_out"), 1_000);
+    expect(chosenAt(1_000)).toEqual(new Set(["m1", "m3"]));
+    expect(router.mcp("m2", 1_000)).toMatchObject({ state: "ejected", ejectedUntilMs: 1_000 + limits.routerDigestMaxAgeMs });
+    streams.become(fleet("well"), 2_000);
+    expect(chosenAt(2_000)).toEqual(new Set(["m1", "m2", "m3"]));
+  });
+
+  it("get nothing while they are suspect there, or their coordinator is silent, and there is an alternative", () => {
+    const { streams, chosenAt } = setUp();
+    streams.become([at("m1"), at("m2", { isSuspect: true })], 0);
+    expect(chosenAt(0)).toEqual(new Set(["m1"]));
+    streams.become([at("m1", { ageMs: limits.routerDigestSuspectMs + 1 }), at("m2", { coordinatorId: "b" })], 4_000);
+    expect(chosenAt(4_000)).toEqual(new Set(["m2"]));
+  });
+
+  it("keep a stream while they move, and lose it with the coordinator that fell silent", () => {
+    const { router, streams } = setUp();
+    const states: string[] = [];
+    router.onHealth(({ to }) => states.push(to));
+    streams.become([at("m1")], 0);
+    streams.become([at("m1", { coordinatorId: "b" })], 1_000);
+    expect(router.mcp("m1", 1_000)).toMatchObject({ openStreams: 1, state: "warming" });
+    expect(states).toEqual(["warming"]);
+    streams.become([at("m1", { coordinatorId: "b", ageMs: 9_000 })], 10_000);
+    streams.become([], 11_000);
+    expect(router.mcp("m1", 11_000)).toMatchObject({ openStreams: 0, state: "disconnected", expectedAs: undefined });
+    expect(streams.mcpIds()).toEqual([]);
+  });
+
+  it("free the places that decisions of this coordinator took, once, when the end is told of", () => {
+    const { router, streams } = setUp();
+    streams.become([at("m1")], 0);
+    const selection = router.select(plainRequest, 0);
+    const decisionId = selection.kind === "decided" ? selection.decision.decisionId : "";
+    const ends = [{ decisionId, mcpId: "m1", success: true, durationMs: 20, errorCode: "" }];
+    expect(router.figures().openLeases).toBe(1);
+    settleForeign(router, [...ends, { ...ends[0], decisionId: "of another", mcpId: "m1", success: true, errorCode: "" }], 20);
+    settleForeign(router, ends, 40);
+    expect(router.figures()).toMatchObject({ openLeases: 0, lateEnds: 0 });
+  });
+});
