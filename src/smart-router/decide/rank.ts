@@ -29,6 +29,8 @@ export type Ranking = {
   score: Float64Array;
   /** The score without what follows from load. */
   worth: Float64Array;
+  /** The score without crowding: what the request itself gets. */
+  ownScore: Float64Array;
   /** The worth less what follows from load. */
   merit: Float64Array;
   /** Weight in the draw: free places per ms, times `selfFactor`. */
@@ -46,11 +48,12 @@ export function createRanking(): Ranking {
 
 function arraysOf(
   size: number,
-): Pick<Ranking, "rho" | "score" | "worth" | "merit" | "share" | "propensity" | "sorted" | "isHot" | "isCandidate"> {
+): Pick<Ranking, "rho" | "score" | "worth" | "ownScore" | "merit" | "share" | "propensity" | "sorted" | "isHot" | "isCandidate"> {
   return {
     rho: new Float64Array(size),
     score: new Float64Array(size),
     worth: new Float64Array(size),
+    ownScore: new Float64Array(size),
     merit: new Float64Array(size),
     share: new Float64Array(size),
     propensity: new Float64Array(size),
@@ -265,7 +268,11 @@ function selfFactorOf(signals: TargetSignals | undefined, settings: RuleSettings
  * load: the pace that worth leaves out, as far as paces of this fleet grow with load, and crowding. So load decides among equals, and one with better answers is filled until what a request costs there is as
  * much as its answer gains.
  */
-function keepWorthIt({ targets, signals, deadlineMs }: Situation, settings: RuleSettings, { tied, worth, merit, score }: Ranking): void {
+function keepWorthIt(
+  { targets, signals, deadlineMs }: Situation,
+  settings: RuleSettings,
+  { tied, worth, ownScore, merit, score }: Ranking,
+): void {
   let growth = 0;
   for (const at of tied) growth += (signals[at]?.load?.growth ?? 0) / tied.length;
   let best = tied[0] ?? 0;
@@ -274,7 +281,8 @@ function keepWorthIt({ targets, signals, deadlineMs }: Situation, settings: Rule
     if (one === undefined) continue;
     const pace = -paceOf(one, deadlineMs, settings);
     const crowding = crowdingOf(one, targets[at]?.inFlight ?? 0, deadlineMs, settings);
-    worth[at] = (score[at] ?? 0) + crowding + pace - Math.max(0, pace - settings.paceSlack);
+    ownScore[at] = (score[at] ?? 0) + crowding;
+    worth[at] = (ownScore[at] ?? 0) + pace - Math.max(0, pace - settings.paceSlack);
     merit[at] = (worth[at] ?? 0) - growth * Math.min(pace, settings.paceSlack) - crowding;
     if ((merit[at] ?? 0) > (merit[best] ?? 0)) best = at;
   }
@@ -295,13 +303,13 @@ function keepLeastLoaded({ tied, rho, sorted }: Ranking, settings: RuleSettings)
   keep(tied, (at) => (rho[at] ?? 0) <= most + settings.tieLoadMin);
 }
 
-/** Third: of these, the ones whose whole score, pace included, is as good as the best one's. */
-function keepBest({ signals, deadlineMs }: Situation, settings: RuleSettings, { tied, score }: Ranking): void {
+/** Third: of these, the ones whose score, pace included, is as good as the best one's; without crowding, because load has decided by now, and a newcomer that nobody has seen under load must not gain by it. */
+function keepBest({ signals, deadlineMs }: Situation, settings: RuleSettings, { tied, ownScore }: Ranking): void {
   let best = tied[0] ?? 0;
-  for (const at of tied) if ((score[at] ?? 0) > (score[best] ?? 0)) best = at;
+  for (const at of tied) if ((ownScore[at] ?? 0) > (ownScore[best] ?? 0)) best = at;
   const bestSigma = sigmaOf(signals[best], deadlineMs, settings);
-  const most = score[best] ?? 0;
-  keep(tied, (at) => most - (score[at] ?? 0) <= bandOf(bestSigma, sigmaOf(signals[at], deadlineMs, settings), settings));
+  const most = ownScore[best] ?? 0;
+  keep(tied, (at) => most - (ownScore[at] ?? 0) <= bandOf(bestSigma, sigmaOf(signals[at], deadlineMs, settings), settings));
 }
 
 /** Leaves those in `places` for which `isKept` holds, in their order, without a new array. */
