@@ -27,6 +27,11 @@ export type TargetSignals = {
   readonly recent: number;
   /** Ends that stand behind the estimates, decayed; 0 means that all are priors. */
   readonly samples: number;
+  /**
+   * What the policy itself has seen of the effect of load on the latency of this MCP, over all classes: others in flight and latency (ms) in the mean, and the part of the latency, 0 to 1, that grows in
+   * proportion to the requests in flight. Undefined while too little is known, and where a policy does not ask.
+   */
+  readonly load?: { readonly inFlight: number; readonly latencyMs: number; readonly growth: number } | undefined;
 };
 
 /** What is known of a class over the fleet. Latencies in ms. */

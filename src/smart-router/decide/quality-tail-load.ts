@@ -3,13 +3,17 @@ import type { ClassSignals, SignalBook, TargetSignals } from "../signal-book.js"
 import { createRanking, type Situation } from "./rank.js";
 import { type Drawn, draw, explain } from "./rule.js";
 import { type RuleSettings, ruleDefaults } from "./settings.js";
+import { addEnd, effectOf, type LoadEffect, noUsualLoad, type UsualLoad } from "./usual-load.js";
 
 export const qualityTailLoadId = "quality-tail-load/1";
 
 /** The last request that an MCP got for the sake of learning. `decisionId` is undefined once it has ended. */
 type Trial = { atMs: number; decisionId: string | undefined };
 
-/** A trial that ended this long ago is forgotten: its MCP may be tried out either way. */
+/** What is known of how one MCP bears its load. `effect` is made anew with every end. */
+type Bearing = { present: number; readonly usual: UsualLoad; effect: LoadEffect | undefined };
+
+/** A trial that ended this long ago is forgotten: its MCP may be tried out either way. So is the load of an MCP that ended nothing since. */
 const forgetAfterMs = 600_000;
 
 /**
@@ -23,6 +27,7 @@ export function createQualityTailLoad(
 ): Policy {
   const settings: RuleSettings = { ...ruleDefaults, ...changed };
   const trials = new Map<string, Trial>();
+  const bearings = new Map<string, Bearing>();
   const scratch = createRanking();
 
   const mayExplore = ({ mcpId, state }: Target, latencyMs: number, nowMs: number): boolean => {
@@ -31,6 +36,18 @@ export function createQualityTailLoad(
     if (trial.decisionId !== undefined) return false;
     const everyMs = state === "degraded" ? settings.exploreDegradedEveryMs : settings.exploreEveryMs;
     return nowMs - trial.atMs >= Math.max(everyMs, settings.exploreLatencies * latencyMs);
+  };
+
+  /** Failures say how long it takes to fail, so only answers are learned from. */
+  const learnLoad = ({ mcpId, startedAtMs, endedAtMs, inFlightBefore, result }: Ended): void => {
+    const known = bearings.get(mcpId);
+    if (known === undefined && result !== "ok") return;
+    const bearing = known ?? { present: 1, usual: noUsualLoad(), effect: undefined };
+    if (known === undefined) bearings.set(mcpId, bearing);
+    bearing.present = Math.max(0, bearing.present - 1);
+    if (result !== "ok") return;
+    addEnd(bearing.usual, endedAtMs - startedAtMs, (inFlightBefore + bearing.present) / 2, endedAtMs, settings.loadMemory);
+    bearing.effect = effectOf(bearing.usual, settings.loadEndsMin, settings.loadSigmas);
   };
 
   return {
@@ -42,23 +59,28 @@ export function createQualityTailLoad(
       const explorable: boolean[] = [];
       for (const target of targets) {
         const known = book.read(target.mcpId, request, target.inFlight, nowMs);
-        signals.push(known);
+        const load = bearings.get(target.mcpId)?.effect;
+        signals.push(load === undefined ? known : { ...known, load });
         explorable.push(!request.noExplore && mayExplore(target, known.latencyMs, nowMs));
       }
       const situation = { targets, signals, explorable, deadlineMs: request.deadlineMs ?? classSignals.deadlineMs };
       return new Ruling(situation, classSignals, settings, draw(situation, settings, rng, scratch));
     },
-    assigned: ({ mcpId, decisionId, atMs, isExploration }: Assigned) => {
+    assigned: ({ mcpId, decisionId, atMs, isExploration, inFlightBefore }: Assigned) => {
       if (isExploration === true) trials.set(mcpId, { atMs, decisionId });
+      const bearing = bearings.get(mcpId);
+      if (bearing !== undefined) bearing.present = inFlightBefore + 1;
     },
-    ended: ({ mcpId, decisionId }: Ended) => {
-      const trial = trials.get(mcpId);
-      if (trial?.decisionId === decisionId) trial.decisionId = undefined;
+    ended: (ended: Ended) => {
+      const trial = trials.get(ended.mcpId);
+      if (trial?.decisionId === ended.decisionId) trial.decisionId = undefined;
+      learnLoad(ended);
     },
     tick: (nowMs) => {
       for (const [mcpId, trial] of trials) {
         if (trial.decisionId === undefined && nowMs - trial.atMs > forgetAfterMs) trials.delete(mcpId);
       }
+      for (const [mcpId, { usual }] of bearings) if (nowMs - usual.atMs > forgetAfterMs) bearings.delete(mcpId);
     },
   };
 }

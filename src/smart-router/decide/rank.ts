@@ -29,6 +29,10 @@ export type Ranking = {
   score: Float64Array;
   /** The score without what follows from load. */
   worth: Float64Array;
+  /** The score without crowding: what the request itself gets. */
+  ownScore: Float64Array;
+  /** The worth less what follows from load. */
+  merit: Float64Array;
   /** Weight in the draw: free places per ms, times `selfFactor`. */
   share: Float64Array;
   propensity: Float64Array;
@@ -42,11 +46,15 @@ export function createRanking(): Ranking {
   return { regime: "normal", epsilon: 0, tied: [], explored: [], shareSum: 0, ...arraysOf(64) };
 }
 
-function arraysOf(size: number): Pick<Ranking, "rho" | "score" | "worth" | "share" | "propensity" | "sorted" | "isHot" | "isCandidate"> {
+function arraysOf(
+  size: number,
+): Pick<Ranking, "rho" | "score" | "worth" | "ownScore" | "merit" | "share" | "propensity" | "sorted" | "isHot" | "isCandidate"> {
   return {
     rho: new Float64Array(size),
     score: new Float64Array(size),
     worth: new Float64Array(size),
+    ownScore: new Float64Array(size),
+    merit: new Float64Array(size),
     share: new Float64Array(size),
     propensity: new Float64Array(size),
     sorted: new Float64Array(size),
@@ -56,12 +64,13 @@ function arraysOf(size: number): Pick<Ranking, "rho" | "score" | "worth" | "shar
 }
 
 /** Names of the factors of a score, in the order in which they are summed. */
-export const factorNames = ["quality", "errors", "tail", "latency", "cost"] as const;
+export const factorNames = ["quality", "errors", "tail", "latency", "crowding", "cost"] as const;
 
-/** One factor of the score of a target. `costMax` is the greatest cost among the targets. */
+/** One factor of the score of a target that has `inFlight` requests. `costMax` is the greatest cost among the targets. */
 export function factorOf(
   name: (typeof factorNames)[number],
   signals: TargetSignals,
+  inFlight: number,
   deadlineMs: number,
   costMax: number,
   settings: RuleSettings,
@@ -76,19 +85,39 @@ export function factorOf(
       return settings.usesTail ? -(settings.tailWeight * signals.tail) : 0;
     case "latency":
       return -(settings.latencyWeight * Math.min(1, signals.latencyMs / deadlineMs));
+    case "crowding":
+      return -crowdingOf(signals, inFlight, deadlineMs, settings);
     default:
       return costMax > 0 ? -(settings.costWeight * (signals.cost / costMax)) : 0;
   }
 }
 
-/** U of router.md 1.3: (1 − ê)·Q̂ − a_V·V̂ − a_L·min(1, L̂/D) − a_C·ĉ, as the sum of its factors in the order of `factorNames`. */
-export function scoreOf(signals: TargetSignals, deadlineMs: number, costMax: number, settings: RuleSettings): number {
+/**
+ * What one more request takes from the `inFlight` that it meets: n · d(pace)/dn, where the pace is a_L·L/D + a_V·V. The usual latency and the usual share of late answers are stretched to the present number
+ * in flight by the part of them that grows with it; a share of late answers V becomes V^(1/stretch), as if the time to the deadline were waited for.     Source: SPEC.md, "Crowding".
+ */
+function crowdingOf({ load, tail }: TargetSignals, inFlight: number, deadlineMs: number, settings: RuleSettings): number {
+  if (load === undefined || inFlight <= 0 || load.growth <= 0) return 0;
+  const stretch = 1 + load.growth * ((inFlight + 1) / (load.inFlight + 1) - 1);
+  const latency = settings.latencyWeight * Math.min(settings.crowdingMax, (load.latencyMs * stretch) / deadlineMs);
+  const late = settings.usesTail && tail > 0 ? tail ** (1 / stretch) : 0;
+  // Who is mostly late loses no more with every further request, but it must not seem to lose less either.
+  const lateGrowth = late >= mostGrowth ? mostGrowth : late > 0 ? -late * Math.log(late) : 0;
+  return load.growth * (inFlight / (inFlight + 1)) * (latency + settings.tailWeight * lateGrowth);
+}
+
+/** The greatest value of V · ln(1/V), and where it is: 1/e. */
+const mostGrowth = Math.exp(-1);
+
+/** U of router.md 1.3 and its price of load: (1 − ê)·Q̂ − a_V·V̂ − a_L·min(1, L̂/D) − crowding − a_C·ĉ, as the sum of its factors in the order of `factorNames`. */
+export function scoreOf(signals: TargetSignals, inFlight: number, deadlineMs: number, costMax: number, settings: RuleSettings): number {
   return (
-    factorOf("quality", signals, deadlineMs, costMax, settings) +
-    factorOf("errors", signals, deadlineMs, costMax, settings) +
-    factorOf("tail", signals, deadlineMs, costMax, settings) +
-    factorOf("latency", signals, deadlineMs, costMax, settings) +
-    factorOf("cost", signals, deadlineMs, costMax, settings)
+    factorOf("quality", signals, inFlight, deadlineMs, costMax, settings) +
+    factorOf("errors", signals, inFlight, deadlineMs, costMax, settings) +
+    factorOf("tail", signals, inFlight, deadlineMs, costMax, settings) +
+    factorOf("latency", signals, inFlight, deadlineMs, costMax, settings) +
+    factorOf("crowding", signals, inFlight, deadlineMs, costMax, settings) +
+    factorOf("cost", signals, inFlight, deadlineMs, costMax, settings)
   );
 }
 
@@ -151,11 +180,11 @@ function markHot(targets: readonly Target[], settings: RuleSettings, into: Ranki
   }
 }
 
-function scoreAll({ signals, deadlineMs }: Situation, settings: RuleSettings, into: Ranking): void {
+function scoreAll({ targets, signals, deadlineMs }: Situation, settings: RuleSettings, into: Ranking): void {
   const costMax = costMaxOf(signals);
   let at = 0;
   for (const one of signals) {
-    into.score[at] = scoreOf(one, deadlineMs, costMax, settings);
+    into.score[at] = scoreOf(one, targets[at]?.inFlight ?? 0, deadlineMs, costMax, settings);
     at += 1;
   }
 }
@@ -211,7 +240,7 @@ function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): 
     if (isCandidate[at] === 1) into.tied.push(at);
   }
   into.regime = hasSamples ? "normal" : "cold_start";
-  keepWorthiest(situation, settings, into);
+  keepWorthIt(situation, settings, into);
   keepLeastLoaded(into, settings);
   keepBest(situation, settings, into);
   for (const at of into.tied) {
@@ -234,21 +263,37 @@ function selfFactorOf(signals: TargetSignals | undefined, settings: RuleSettings
   return settings.usesQuality ? (signals?.selfFactor ?? 1) : 1;
 }
 
-/** First: of those that are tied, the ones whose answers are worth as much as the best one's, as far as that does not follow from their load. */
-function keepWorthiest(situation: Situation, settings: RuleSettings, into: Ranking): void {
-  const { signals, deadlineMs } = situation;
-  const { tied, worth, score } = into;
+/**
+ * First: those whose answers are worth as much as those of the one with the greatest merit, as far as that does not follow from their load, and those of the same merit. Merit is worth less what follows from
+ * load: the pace that worth leaves out, as far as paces of this fleet grow with load, and crowding. So load decides among equals, and one with better answers is filled until what a request costs there is as
+ * much as its answer gains.
+ */
+function keepWorthIt(
+  { targets, signals, deadlineMs }: Situation,
+  settings: RuleSettings,
+  { tied, worth, ownScore, merit, score }: Ranking,
+): void {
+  let growth = 0;
+  for (const at of tied) growth += (signals[at]?.load?.growth ?? 0) / tied.length;
   let best = tied[0] ?? 0;
   for (const at of tied) {
     const one = signals[at];
     if (one === undefined) continue;
     const pace = -paceOf(one, deadlineMs, settings);
-    worth[at] = (score[at] ?? 0) + pace - Math.max(0, pace - settings.paceSlack);
-    if ((worth[at] ?? 0) > (worth[best] ?? 0)) best = at;
+    const crowding = crowdingOf(one, targets[at]?.inFlight ?? 0, deadlineMs, settings);
+    ownScore[at] = (score[at] ?? 0) + crowding;
+    worth[at] = (ownScore[at] ?? 0) + pace - Math.max(0, pace - settings.paceSlack);
+    merit[at] = (worth[at] ?? 0) - growth * Math.min(pace, settings.paceSlack) - crowding;
+    if ((merit[at] ?? 0) > (merit[best] ?? 0)) best = at;
   }
-  const bestSigma = worthSigmaOf(signals[best], settings);
-  const most = worth[best] ?? 0;
-  keep(tied, (at) => most - (worth[at] ?? 0) <= bandOf(bestSigma, worthSigmaOf(signals[at], settings), settings));
+  const [mostWorth, mostMerit] = [worth[best] ?? 0, merit[best] ?? 0];
+  const worthSigma = worthSigmaOf(signals[best], settings);
+  const meritSigma = sigmaOf(signals[best], deadlineMs, settings, growth);
+  keep(tied, (at) => {
+    const one = signals[at];
+    if (Math.abs(mostWorth - (worth[at] ?? 0)) <= bandOf(worthSigma, worthSigmaOf(one, settings), settings)) return true;
+    return mostMerit - (merit[at] ?? 0) <= bandOf(meritSigma, sigmaOf(one, deadlineMs, settings, growth), settings);
+  });
 }
 
 /** Second: among equals load decides. The least loaded part stays, and who is no more than `tieLoadMin` above it. */
@@ -258,13 +303,13 @@ function keepLeastLoaded({ tied, rho, sorted }: Ranking, settings: RuleSettings)
   keep(tied, (at) => (rho[at] ?? 0) <= most + settings.tieLoadMin);
 }
 
-/** Third: of these, the ones whose whole score, pace included, is as good as the best one's. */
-function keepBest({ signals, deadlineMs }: Situation, settings: RuleSettings, { tied, score }: Ranking): void {
+/** Third: of these, the ones whose score, pace included, is as good as the best one's; without crowding, because load has decided by now, and a newcomer that nobody has seen under load must not gain by it. */
+function keepBest({ signals, deadlineMs }: Situation, settings: RuleSettings, { tied, ownScore }: Ranking): void {
   let best = tied[0] ?? 0;
-  for (const at of tied) if ((score[at] ?? 0) > (score[best] ?? 0)) best = at;
+  for (const at of tied) if ((ownScore[at] ?? 0) > (ownScore[best] ?? 0)) best = at;
   const bestSigma = sigmaOf(signals[best], deadlineMs, settings);
-  const most = score[best] ?? 0;
-  keep(tied, (at) => most - (score[at] ?? 0) <= bandOf(bestSigma, sigmaOf(signals[at], deadlineMs, settings), settings));
+  const most = ownScore[best] ?? 0;
+  keep(tied, (at) => most - (ownScore[at] ?? 0) <= bandOf(bestSigma, sigmaOf(signals[at], deadlineMs, settings), settings));
 }
 
 /** Leaves those in `places` for which `isKept` holds, in their order, without a new array. */
@@ -280,7 +325,7 @@ function keep(places: number[], isKept: (at: number) => boolean): void {
 
 /** What its tail and its latency take from a score, at most 0. */
 function paceOf(signals: TargetSignals, deadlineMs: number, settings: RuleSettings): number {
-  return factorOf("tail", signals, deadlineMs, 0, settings) + factorOf("latency", signals, deadlineMs, 0, settings);
+  return factorOf("tail", signals, 0, deadlineMs, 0, settings) + factorOf("latency", signals, 0, deadlineMs, 0, settings);
 }
 
 /** Standard error of what an answer is worth: of its quality and of its share of failures. */
@@ -295,16 +340,16 @@ function worthSigmaOf(signals: TargetSignals | undefined, settings: RuleSettings
 
 /**
  * Standard error of a utility: of its quality, of its latency, and of its shares of late and of failed answers, as of `samples` draws. Without it, whoever was
- * unlucky a few times would fall out of the tie, get nothing any more, and stay what it seemed to be.
+ * unlucky a few times would fall out of the tie, get nothing any more, and stay what it seemed to be. `paceShare`: how much of the pace counts, 0 to 1.
  */
-function sigmaOf(signals: TargetSignals | undefined, deadlineMs: number, settings: RuleSettings): number {
+function sigmaOf(signals: TargetSignals | undefined, deadlineMs: number, settings: RuleSettings, paceShare = 1): number {
   if (signals === undefined) return 0;
   const { tail, samples, latencyMs } = signals;
   const ofWorth = worthSigmaOf(signals, settings);
   const ofLatency = settings.latencyWeight * settings.latencyNoise * Math.min(1, latencyMs / deadlineMs);
   const ofTail = settings.usesTail ? settings.tailWeight * settings.tailWeight * tail * (1 - tail) : 0;
   const count = Math.min(samples, settings.tieSamplesMax) + settings.tieSamples;
-  return Math.sqrt(ofWorth * ofWorth + ofLatency * ofLatency + ofTail / count);
+  return Math.sqrt(ofWorth * ofWorth + paceShare * paceShare * (ofLatency * ofLatency + ofTail / count));
 }
 
 /** How far a utility may be below the best one and still count as equal: a point, or half a standard error of the difference. */

@@ -50,7 +50,7 @@ export function explain(situation: Situation, settings: RuleSettings): readonly 
   const ranking = createRanking();
   rank(situation, settings, ranking);
   const costMax = costMaxOf(situation.signals);
-  return situation.targets.map(({ mcpId }, at) => {
+  return situation.targets.map(({ mcpId, inFlight }, at) => {
     const signals = situation.signals[at];
     assert(signals !== undefined, "there are signals for every target");
     const propensity = ranking.propensity[at] ?? 0;
@@ -58,7 +58,10 @@ export function explain(situation: Situation, settings: RuleSettings): readonly 
     return {
       mcpId,
       score: ranking.score[at] ?? 0,
-      factors: factorNames.map((name) => ({ name, contribution: factorOf(name, signals, situation.deadlineMs, costMax, settings) })),
+      factors: factorNames.map((name) => ({
+        name,
+        contribution: factorOf(name, signals, inFlight, situation.deadlineMs, costMax, settings),
+      })),
       propensity,
       isHot,
       excludedBecause: propensity > 0 ? undefined : whyNot(ranking, at, isHot),

@@ -13,6 +13,12 @@ export type RuleSettings = {
   readonly tieSamplesMax: number;
   /** What tail and latency may take from a score before it is more than load explains: beyond, it counts against what an answer is worth. */
   readonly paceSlack: number;
+  /** Newest ends on which the usual load of an MCP stands, how many there must be before load has a price, and by how many standard errors its effect is taken for greater than it was. */
+  readonly loadMemory: number;
+  readonly loadEndsMin: number;
+  readonly loadSigmas: number;
+  /** What one more request takes from others is counted up to a latency of so many deadlines. */
+  readonly crowdingMax: number;
   /** Of those that are tied, those up to this rank of load stay in the draw. */
   readonly tieLoadQuantile: number;
   /** Loads closer than this count as equal. Unit: share of the capacity. */
@@ -56,6 +62,10 @@ export const ruleDefaults = {
   tieSamples: 10,
   tieSamplesMax: 32, // the tail that decides stands on the newest 16 answers and as many of the usual ones
   paceSlack: 0.45, // a machine of which neighbours take 60 % loses 0.5, one that is ten times too slow 0.65
+  loadMemory: 200, // some seconds to a minute: longer than the coming and going of neighbours, which numbers in flight tell sooner than a mean of so few latencies can
+  loadEndsMin: 16,
+  loadSigmas: 2, // numbers in flight vary little and each latency a lot, which makes a slope seem smaller than it is
+  crowdingMax: 5,
   tieLoadQuantile: 0.25, // p99 under antagonists is least from 0 to 0.25 and grows by half towards 0.84: the numbers in flight are our own and exact
   tieLoadMin: 0.001, // one request of a thousand says nothing of who is busier; with a capacity below that each one counts
   latencyNoise: 0.2, // the median of nine answers whose standard deviation is half their mean: 1.25 × 0.5 / 3

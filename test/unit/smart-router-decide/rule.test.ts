@@ -65,9 +65,17 @@ const draftArbitrary: fc.Arbitrary<Draft> = fc
     recent: fc.integer({ min: 0, max: 3 }),
     samples: fc.constantFrom(0, 1, 5, 200),
     selfFactor: fc.double({ min: 0.8, max: 1.25, noNaN: true }),
+    usual: fc.option(
+      fc.record({
+        inFlight: fc.double({ min: 0, max: 40, noNaN: true }),
+        latencyMs: fc.double({ min: 0.5, max: 20_000, noNaN: true }),
+        growth: share,
+      }),
+      { nil: undefined },
+    ),
     isExplorable: fc.boolean(),
   })
-  .map(({ state, capacity, load, slowStart, weight, isExplorable, ...signals }) => ({
+  .map(({ state, capacity, load, slowStart, weight, isExplorable, usual, ...signals }) => ({
     target: {
       state: state === "ejected" && load < 0.9 ? "healthy" : state,
       capacity,
@@ -75,7 +83,7 @@ const draftArbitrary: fc.Arbitrary<Draft> = fc
       slowStart,
       weight,
     },
-    signals,
+    signals: { ...signals, load: usual },
     isExplorable,
   }));
 const situations = fc.array(draftArbitrary, { minLength: 1, maxLength: 60 }).map((drafts) => situationOf(drafts));
@@ -229,6 +237,45 @@ describe("the decision rule", () => {
     expect(propensities(fleetOf(1_000, 1))).toEqual([0.5, 0.5, 0, 0]);
     expect(propensities(fleetOf(1_000, 2))).toEqual([0, 0, 0.5, 0.5]);
     expect(propensities(fleetOf(100, 1))).toEqual([0, 0, 0.5, 0.5]);
+  });
+
+  const sharedMachine = { inFlight: 3, latencyMs: 300, growth: 1 };
+
+  it("fills an MCP with better answers until one more costs the others there as much as its answer gains", () => {
+    const better = (inFlight: number) =>
+      explain(
+        situationOf(
+          [
+            plain({ capacity: 32, inFlight }, { quality: 0.9, latencyMs: 100 * (inFlight + 1), tail: 0.02, load: sharedMachine }),
+            plain({ capacity: 32 }, { quality: 0.7, tail: 0.02, load: { ...sharedMachine, latencyMs: 100, inFlight: 0 } }),
+          ],
+          1_000,
+        ),
+        ruleDefaults,
+      ).map(({ propensity }) => propensity);
+    expect(better(0)).toEqual([1, 0]);
+    expect(better(2)).toEqual([1, 0]);
+    expect(better(12)).toEqual([0, 1]);
+  });
+
+  it("names what a request takes from others as a factor, which grows with the number in flight and with the part of the latency that follows load", () => {
+    const crowding = (inFlight: number, growth: number): number => {
+      const draft = plain({ capacity: 32, inFlight }, { load: { ...sharedMachine, growth } });
+      const [one] = explain(situationOf([draft, plain()], 1_000), ruleDefaults);
+      return -(one?.factors.find(({ name }) => name === "crowding")?.contribution ?? Number.NaN);
+    };
+    expect([crowding(0, 1), crowding(5, 0)]).toEqual([0, 0].map((none) => expect.closeTo(none, 12)));
+    for (let inFlight = 1; inFlight < 30; inFlight += 1) {
+      expect(crowding(inFlight + 1, 1)).toBeGreaterThan(crowding(inFlight, 1));
+      if (inFlight >= sharedMachine.inFlight) expect(crowding(inFlight, 1)).toBeGreaterThan(crowding(inFlight, 0.5));
+    }
+  });
+
+  it("lets load alone decide among equal answers, whatever a request costs the others", () => {
+    const drafts = [4, 1, 6].map((inFlight, at) =>
+      plain({ capacity: 100, inFlight }, { load: { inFlight: 3, latencyMs: 100 * (at + 1), growth: 1 }, latencyMs: 100 }),
+    );
+    expect(explain(situationOf(drafts), ruleDefaults).map(({ propensity }) => propensity)).toEqual([0, 1, 0]);
   });
 
   it("takes the least loaded when all are hot, and of those who got least lately", () => {
