@@ -17,6 +17,8 @@ export type ReporterTarget = {
   readonly mcpConfig: string | undefined;
   readonly coordinatorUrl: string | undefined;
   readonly grpcTarget: string | undefined;
+  /** The MCP whose stream is opened, and which a bound key must name. */
+  readonly mcpId: string | undefined;
   readonly key: string | undefined;
   /** How long an idle stream is watched, to find what cuts it.     Unit: ms; 0: not at all. */
   readonly holdMs: number;
@@ -27,13 +29,13 @@ const skewMaxMs = 30_000;
 /** Longest wait for one answer. */
 const answerMaxMs = 5_000;
 
-/** Everything between an MCP here and its coordinator, each with its next step when it is wrong. Changes nothing, reports nothing. */
+/** Everything between an MCP here and its coordinator, each with its next step when it is wrong. Reports nothing; the stream that it opens registers an MCP that was not. */
 export async function examineReporter(clock: Clock, target: ReporterTarget): Promise<readonly Check[]> {
   const fromFile = target.mcpConfig === undefined ? undefined : readMcpConfig(target.mcpConfig);
-  const { coordinatorUrl, grpcTarget, key } = target;
+  const { coordinatorUrl, grpcTarget, mcpId, key } = target;
   const { settings, faults } = readOptions({
     ...(fromFile ?? { mcpId: "doctor" }),
-    ...withoutUndefined({ coordinatorUrl, grpcTarget, apiKey: key }),
+    ...withoutUndefined({ coordinatorUrl, grpcTarget, mcpId, apiKey: key }),
   });
   const remarks = (fromFile?.remarks ?? []).map(
     (remark): Check => ({ name: "mcp config", kind: "failed", finding: remark, nextStep: "correct it there" }),
