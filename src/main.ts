@@ -28,6 +28,8 @@ const context: CliContext = {
 process.stdout.on("error", () => process.exit(0));
 
 const program = createProgram(context, { clock: systemClock, startCoordinator, migrateDatabase, examineDatabase, examineDataDir });
+// Timers of the clock keep no process alive, so a command that waits for nothing else would end here, without a word and with Node's exit code 13.
+setInterval(() => undefined, 2 ** 31 - 1);
 const code = await runProgram(program, context, process.argv.slice(2));
 // Both are flushed before the end: exiting with a pipe half written would cut the output.
 await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write("", resolve))));

@@ -10,7 +10,7 @@ export type KeyRing = {
   /** No keys are configured: everybody is let in, as `anyone`. */
   readonly isOpen: boolean;
   /**
-   * Who calls, from the value of the `authorization` header: `Bearer <key>`. Expiry and switching off are judged at every call; nothing is cached.
+   * Who calls, from the value of the `authorization` header: `Bearer <key>`. Expiry is judged at every call; nothing is cached.
    * Errors: `unauthenticated` with KEY_MISSING, KEY_UNKNOWN, KEY_EXPIRED or KEY_DISABLED. No message holds any part of the key.
    */
   readonly authenticate: (authorization: string | undefined) => Principal;

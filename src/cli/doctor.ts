@@ -40,6 +40,7 @@ type ReporterFlags = TlsFlags & {
   readonly mcpConfig?: string;
   readonly coordinatorUrl?: string;
   readonly grpcTarget?: string;
+  readonly mcpId?: string;
   readonly keyFile?: string;
   readonly hold?: string;
   readonly checklist?: boolean;
@@ -52,6 +53,10 @@ export function addDoctorCommand(program: Command, context: CliContext, deps: Do
     .option("--coordinator-url <url>", "check the way from an MCP here to this coordinator instead: DNS, key, clock, gRPC")
     .option("--mcp-config <file>", "the same with the addresses and the key of an mcp_config.toml")
     .option("--grpc-target <host:port>", "its gRPC port, if it is not 50051 of the same host")
+    .option(
+      "--mcp-id <id>",
+      "the MCP that the key is for; without it and a file the stream is one of an MCP named doctor, which is registered by that",
+    )
     .option("--key-file <file>", "file with the MCP's API key; otherwise MCPC_KEY")
     .option("--hold <seconds>", "keep an idle stream open for so long, and tell whether something cuts it", "0")
     .option("--checklist", "print the check lists for integrating an MCP, and end")
@@ -85,9 +90,9 @@ export function addDoctorCommand(program: Command, context: CliContext, deps: Do
 function reporterTarget(context: CliContext, options: ReporterFlags): ReporterTarget {
   const holdSeconds = Number(options.hold ?? 0);
   if (!(holdSeconds >= 0 && holdSeconds <= holdMaxSeconds)) throw new CliFailure("usage", `--hold must be 0 to ${holdMaxSeconds} seconds`);
-  const { mcpConfig, coordinatorUrl, grpcTarget, keyFile } = options;
+  const { mcpConfig, coordinatorUrl, grpcTarget, mcpId, keyFile } = options;
   const tls = tlsOptionsOf(options);
-  return { mcpConfig, coordinatorUrl, grpcTarget, tls, key: readKey(context, keyFile), holdMs: holdSeconds * 1_000 };
+  return { mcpConfig, coordinatorUrl, grpcTarget, mcpId, tls, key: readKey(context, keyFile), holdMs: holdSeconds * 1_000 };
 }
 
 async function examine(context: CliContext, deps: DoctorDeps, options: ParsedOptions): Promise<readonly Check[]> {

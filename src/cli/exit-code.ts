@@ -7,7 +7,7 @@ export const exitCodes = {
   usage: { code: 2, meaning: "the command line or the configuration is wrong; nothing was done" },
   not_found: { code: 3, meaning: "what was asked for does not exist" },
   refused: { code: 4, meaning: "the key is missing, wrong, or not allowed to do this" },
-  unavailable: { code: 5, meaning: "the coordinator or its store cannot be reached; try again later" },
+  unavailable: { code: 5, meaning: "not now: the coordinator or its store cannot be reached, or no MCP may be chosen; try again later" },
   undecided: { code: 6, meaning: "nothing wrong was found, but not everything could be checked" },
   interrupted: { code: 130, meaning: "ended by Ctrl-C before it was done" },
 } as const;

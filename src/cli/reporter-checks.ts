@@ -19,6 +19,8 @@ export type ReporterTarget = {
   readonly mcpConfig: string | undefined;
   readonly coordinatorUrl: string | undefined;
   readonly grpcTarget: string | undefined;
+  /** The MCP whose stream is opened, and which a bound key must name. */
+  readonly mcpId: string | undefined;
   readonly key: string | undefined;
   /** They win over what is in mcp_config.toml, each of them. */
   readonly tls: TlsOptions;
@@ -31,13 +33,13 @@ const skewMaxMs = 30_000;
 /** Longest wait for one answer. */
 const answerMaxMs = 5_000;
 
-/** Everything between an MCP here and its coordinator, each with its next step when it is wrong. Changes nothing, reports nothing. */
+/** Everything between an MCP here and its coordinator, each with its next step when it is wrong. Reports nothing; the stream that it opens registers an MCP that was not. */
 export async function examineReporter(clock: Clock, target: ReporterTarget): Promise<readonly Check[]> {
   const fromFile = target.mcpConfig === undefined ? undefined : readMcpConfig(target.mcpConfig);
-  const { coordinatorUrl, grpcTarget, key, tls: flags } = target;
+  const { coordinatorUrl, grpcTarget, mcpId, key, tls: flags } = target;
   const { settings, faults } = readOptions({
     ...(fromFile ?? { mcpId: "doctor" }),
-    ...withoutUndefined({ coordinatorUrl, grpcTarget, apiKey: key, ...flags }),
+    ...withoutUndefined({ coordinatorUrl, grpcTarget, mcpId, apiKey: key, ...flags }),
   });
   const remarks = (fromFile?.remarks ?? []).map(
     (remark): Check => ({ name: "mcp config", kind: "failed", finding: remark, nextStep: "correct it there" }),

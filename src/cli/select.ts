@@ -78,6 +78,6 @@ async function select(context: CliContext, options: SelectOptions): Promise<void
   output.data(selected.decisionId);
   const { policyId, regime, propensity, drawableCount, candidateCount, leaseMs } = selected;
   output.talk(
-    `${policyId}, ${regime}, probability ${propensity}, ${drawableCount} of ${candidateCount} could be drawn; the place is held for ${leaseMs / 1_000} s`,
+    `${policyId}, ${regime}, probability ${propensity}, ${drawableCount} of ${candidateCount} could be drawn; the place is held for ${(leaseMs / 1_000).toFixed(1)} s`,
   );
 }

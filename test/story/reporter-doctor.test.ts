@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { examineReporter, type ReporterTarget } from "../../src/cli/reporter-checks.js";
 import { systemClock } from "../../src/platform/clock.js";
-import { type RunningCoordinator, startCoordinatorProcess } from "../support/coordinator.js";
+import { type RunningCoordinator, runCli, startCoordinatorProcess } from "../support/coordinator.js";
+import { freePort } from "../support/server-process.js";
 import { listen } from "../support/socket-relay.js";
 
 let coordinator: RunningCoordinator;
@@ -19,6 +20,7 @@ const examine = async (target: Partial<ReporterTarget>) => {
     mcpConfig: undefined,
     coordinatorUrl: coordinator.webUrl,
     grpcTarget: coordinator.target,
+    mcpId: undefined,
     key: undefined,
     holdMs: 0,
     tls: {},
@@ -64,4 +66,27 @@ test("an HTTP/1 proxy in the way of gRPC, a port where nobody is, and a host tha
   expect(nobody.get("http and key")).toMatchObject({ kind: "failed", finding: expect.stringContaining("cannot be reached") });
   const unknown = await examine({ coordinatorUrl: "http://no-such-host.invalid" });
   expect(unknown.get("dns")).toMatchObject({ kind: "failed", nextStep: expect.stringContaining("correct the host") });
+});
+
+test("the command tells what is wrong with the way to a coordinator that is not there, and exits with 1", async () => {
+  const [web, grpc] = [await freePort(), await freePort()];
+
+  const ended = await runCli(["doctor", "--coordinator-url", `http://127.0.0.1:${web}`, "--grpc-target", `127.0.0.1:${grpc}`, "--json"]);
+
+  expect(ended).toMatchObject({ code: 1 });
+  const { checks } = JSON.parse(ended.stdout) as { readonly checks: readonly { readonly name: string; readonly kind: string }[] };
+  expect(checks).toContainEqual(expect.objectContaining({ name: "http and key", kind: "failed" }));
+  expect(checks).toContainEqual(expect.objectContaining({ name: "grpc", kind: "failed" }));
+});
+
+test("a key that is bound to an MCP passes with the name of that MCP, and not with another", async () => {
+  const key = "sk-mcp-of-ocr-0123456789abcdef";
+  const guarded = await startCoordinatorProcess({ config: `[[auth.keys]]\nid = "ocr"\nmcp_id = "ocr_001"\nkey = "${key}"\n` });
+  const way = ["doctor", "--coordinator-url", guarded.webUrl, "--grpc-target", guarded.target, "--json"];
+  try {
+    expect(await runCli([...way, "--mcp-id", "ocr_001"], { MCPC_KEY: key })).toMatchObject({ code: 0 });
+    expect(await runCli([...way, "--mcp-id", "ocr_002"], { MCPC_KEY: key })).toMatchObject({ code: 1 });
+  } finally {
+    await guarded.stop();
+  }
 });
