@@ -117,7 +117,10 @@ class HttpTransport implements Transport {
   #nextEvents(): Batch["events"] {
     const events: { readonly eventId: string; readonly encoded: Uint8Array }[] = [];
     let bytes = 0;
-    for (const { eventId, event, encoded = encodeEvent({ ...event, eventId }) } of this.#queue.slice(0, limits.batchMaxEvents)) {
+    for (const one of this.#queue.slice(0, limits.batchMaxEvents)) {
+      const { eventId } = one;
+      // `event` is asked for only where there are no bytes: it may have to be decoded for that.
+      const encoded = one.encoded ?? encodeEvent({ ...one.event, eventId });
       bytes += encoded.length;
       if (events.length > 0 && bytes > limits.httpBodyMaxBytes) break;
       events.push({ eventId, encoded });

@@ -150,8 +150,8 @@ class RedisTransport {
 
   /** Adds entries in one write, and learns with it how long the stream is. Never rejects. */
   async #add(link: Link, added: readonly OutgoingEvent[]): Promise<void> {
-    const commands: RedisCommand[] = added.map((event) => this.#entryOf(event));
     try {
+      const commands: RedisCommand[] = added.map((event) => this.#entryOf(event));
       const answers = await link.writer.pipeline([...commands, ["xlen", this.#stream]]);
       for (const [i, { eventId }] of added.entries()) {
         const answer = answers[i];
