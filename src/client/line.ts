@@ -1,6 +1,7 @@
 import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { Rng } from "../platform/rng.js";
+import { guardCallbacks } from "./guarded-callbacks.js";
 import { Pump, type Resolved } from "./pump.js";
 import type { ReporterSettings } from "./reporter-options.js";
 import type { ReporterCounters, ReporterState } from "./reporter-state.js";
@@ -52,7 +53,7 @@ export class Line {
         ),
     });
     this.#ways = new Ways({
-      ...{ clock, rng, outs: deps.outs ?? outsOf(settings, deps) },
+      ...{ clock, rng, outs: deps.outs ?? outsOf({ ...settings, ...guardCallbacks(settings, troubles) }, deps) },
       onSettled: (name, settlement) => this.#pump.settle(name, settlement),
       onRoom: () => this.#pump.schedule(),
       onChosen: ({ current, reason }, before) => {
