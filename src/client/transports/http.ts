@@ -37,7 +37,8 @@ class HttpTransport implements Transport {
   readonly #events: TransportEvents;
   readonly #allowance: Allowance;
   readonly #waiters = new Waiters();
-  readonly #abort = new AbortController();
+  /** Of requests under way. One each, and none that they share: what AbortSignal.any makes of one that lives on stays with it for ever (Node 20). */
+  readonly #aborts = new Set<AbortController>();
   #health: TransportHealth = { state: "idle", why: "" };
   #queue: OutgoingEvent[] = [];
   /** Parts of a body that was refused. */
@@ -48,6 +49,8 @@ class HttpTransport implements Transport {
   #cancelSend: Cancel | undefined;
   #wasFull = false;
   #isStopped = false;
+  /** Stopped, and the time for what was under way is up. */
+  #isOver = false;
 
   constructor(options: HttpTransportOptions, events: TransportEvents) {
     this.#options = options;
@@ -85,7 +88,8 @@ class HttpTransport implements Transport {
     await this.#waiters.until(() => isOver || this.#heldCount === 0);
     cancel();
     this.#cancelSend?.();
-    this.#abort.abort();
+    this.#isOver = true;
+    for (const abort of this.#aborts) abort.abort();
   };
 
   get #heldCount(): number {
@@ -101,7 +105,7 @@ class HttpTransport implements Transport {
   /** Sends as many requests as may be under way. */
   #send(): void {
     const { clock, requestsPerSecond } = this.#options;
-    while (this.#flyingRequests < limits.httpRequestsAtOnce && this.#parts.length + this.#queue.length > 0) {
+    while (!this.#isOver && this.#flyingRequests < limits.httpRequestsAtOnce && this.#parts.length + this.#queue.length > 0) {
       const nowMs = clock.monotonicMs();
       const waitMs = Math.max(this.#pausedUntilMs - nowMs, this.#allowance.take(nowMs) ? 0 : 1_000 / requestsPerSecond);
       if (waitMs > 0) {
@@ -194,8 +198,13 @@ class HttpTransport implements Transport {
   /** The answer, or why there was none. Never rejects. */
   async #post(path: string, body: Uint8Array<ArrayBuffer>, maxMs: number): Promise<HttpAnswer | string> {
     const { url, key, clock } = this.#options;
-    const deadline = new AbortController();
-    const cancel = clock.after(maxMs, () => deadline.abort());
+    const abort = new AbortController();
+    this.#aborts.add(abort);
+    let isLate = false;
+    const cancel = clock.after(maxMs, () => {
+      isLate = true;
+      abort.abort();
+    });
     try {
       const headers = {
         "content-type": "application/proto",
@@ -203,16 +212,16 @@ class HttpTransport implements Transport {
         "connect-timeout-ms": String(maxMs),
         ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
       };
-      const signal = AbortSignal.any([deadline.signal, this.#abort.signal]);
-      const response = await fetch(`${url}${path}`, { method: "POST", headers, body, redirect: "manual", signal });
+      const response = await fetch(`${url}${path}`, { method: "POST", headers, body, redirect: "manual", signal: abort.signal });
       const read = await readBody(response);
       if (read === undefined) return `what answers is no coordinator: more than ${limits.httpAnswerMaxBytes} bytes`;
       return { status: response.status, header: (name) => response.headers.get(name) ?? undefined, body: read };
     } catch (thrown) {
       // Translated: that there was no answer is the answer.
-      return deadline.signal.aborted ? `no answer within ${maxMs} ms` : `cannot be reached: ${causeOf(thrown)}`;
+      return isLate ? `no answer within ${maxMs} ms` : `cannot be reached: ${causeOf(thrown)}`;
     } finally {
       cancel();
+      this.#aborts.delete(abort);
     }
   }
 }
