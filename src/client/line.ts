@@ -122,12 +122,12 @@ export class Line {
     const awake = setInterval(() => undefined, 60_000);
     this.#pump.stop();
     await this.#ways.stop(0);
-    const left = this.#shelf.unresolvedCount;
-    const isKept = this.#shelf.kind === "disk";
-    if (left > 0 && !isKept) this.#deps.troubles.tell("unresolved", `${left} events without a verdict are lost: they were in memory only`);
-    else if (left > 0)
+    const lost = this.#shelf.volatileCount;
+    const kept = this.#shelf.unresolvedCount - lost;
+    if (lost > 0) this.#deps.troubles.tell("unresolved", `${lost} events without a verdict are lost: they were in memory only`);
+    if (kept > 0)
       this.#settings.log?.info(
-        { events: left },
+        { events: kept },
         "events without a verdict stay in the spool, and are sent by the next reporter that opens it",
       );
     await this.#shelf.close();

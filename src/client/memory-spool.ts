@@ -49,6 +49,7 @@ export function createMemorySpool(
       if (kind === "progress") progress.add(lastPlace);
       return lastPlace;
     },
+    isRefusing: () => false,
     flushed: async () => undefined,
     readAfter: (place, maxCount) => readAfter(held, lastPlace, place, maxCount),
     forget: (places) => {

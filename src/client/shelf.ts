@@ -46,12 +46,17 @@ export class Shelf {
   }
 
   get kind(): "opening" | "disk" | "memory" {
-    return this.#kind;
+    return this.#disk?.isRefusing() === true ? "memory" : this.#kind;
   }
 
   /** Events without a verdict, also those that are on their way to the disk. */
   get unresolvedCount(): number {
     return this.#early.length + this.#memory.figures().events + (this.#disk?.figures().events ?? 0);
+  }
+
+  /** Of them, those that are gone with the process. */
+  get volatileCount(): number {
+    return this.#early.length + this.#memory.figures().events;
   }
 
   get figures(): SpoolFigures {
@@ -81,6 +86,8 @@ export class Shelf {
       this.#early.push({ eventId, kind, encoded });
       return true;
     }
+    // A disk that refuses costs no event as long as a coordinator can be reached.
+    if (this.#disk.isRefusing()) return this.#takeInMemory({ eventId, kind, encoded });
     return this.#takeOnDisk(this.#disk, { eventId, kind, encoded });
   }
 

@@ -94,6 +94,8 @@ export class LmdbSpool implements Spool {
     return change.place;
   };
 
+  readonly isRefusing = (): boolean => this.#deps.clock.monotonicMs() < this.#refusedUntilMs;
+
   readonly flushed = (): Promise<void> => this.#queue.flushed();
 
   readonly readAfter = (place: number, maxCount: number): readonly SpooledEvent[] => {
@@ -200,7 +202,7 @@ export class LmdbSpool implements Spool {
 
   /** Constant time: whether progress that could be dropped for this event exists is known from the totals, and it is dropped by the next transaction. */
   #hasRoom(kind: SpoolKind, bytes: number): boolean {
-    if (this.#deps.clock.monotonicMs() < this.#refusedUntilMs) return false;
+    if (this.isRefusing()) return false;
     const share = kind === "progress" ? limits.spoolPendingProgressShare : 1;
     if (this.#queue.pendingPuts >= share * limits.spoolPendingMaxEvents) return false;
     if (this.#queue.pendingBytes + bytes > share * limits.spoolPendingMaxBytes) return false;

@@ -25,6 +25,8 @@ export type SetAside = SpooledEvent & { readonly reason: string; readonly atMs: 
 export type Spool = {
   /** Takes an event without waiting for the disk; undefined when there is no room. It is durable once `flushed` resolves, and readable only then. */
   readonly put: (eventId: string, kind: SpoolKind, encoded: Uint8Array) => number | undefined;
+  /** Whether the disk has refused, and takes nothing for a while. */
+  readonly isRefusing: () => boolean;
   /** Resolves when everything put before is on disk. Rejects when the disk refuses: what was put since the last success is lost, and said so. */
   readonly flushed: () => Promise<void>;
   /** The next durable events after a place, in order, at most `maxCount`. */
