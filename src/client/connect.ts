@@ -130,7 +130,7 @@ function callUnary<M extends UnaryMethod>(
       pathOf(method.parent, method.name),
       (value: MessageShape<M["input"]>) => Buffer.from(toBinary(description.input, value)),
       // The descriptor of M's output decodes M's output; the generic link is lost by widening to DescMethodUnary.
-      (bytes: Buffer) => fromBinary(description.output, bytes) as MessageShape<M["output"]>,
+      (bytes: Buffer) => fromBinary(description.output, bytes, { recursionLimit: limits.decodeMaxDepth }) as MessageShape<M["output"]>,
       request,
       metadata,
       options,

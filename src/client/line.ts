@@ -1,6 +1,7 @@
 import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { Rng } from "../platform/rng.js";
+import { guardCallbacks } from "./guarded-callbacks.js";
 import { Pump, type Resolved } from "./pump.js";
 import type { ReporterSettings } from "./reporter-options.js";
 import type { ReporterCounters, ReporterState } from "./reporter-state.js";
@@ -54,7 +55,7 @@ export class Line {
         ),
     });
     this.#ways = new Ways({
-      ...{ clock, rng, outs: deps.outs ?? outsOf(settings, deps) },
+      ...{ clock, rng, outs: deps.outs ?? outsOf({ ...settings, ...guardCallbacks(settings, troubles) }, deps) },
       onSettled: (name, settlement) => this.#pump.settle(name, settlement),
       onRoom: () => this.#pump.schedule(),
       onChosen: ({ current, reason }, before) => {
@@ -123,12 +124,12 @@ export class Line {
     const awake = setInterval(() => undefined, 60_000);
     this.#pump.stop();
     await this.#ways.stop(0);
-    const left = this.#shelf.unresolvedCount;
-    const isKept = this.#shelf.kind === "disk";
-    if (left > 0 && !isKept) this.#deps.troubles.tell("unresolved", `${left} events without a verdict are lost: they were in memory only`);
-    else if (left > 0)
+    const lost = this.#shelf.volatileCount;
+    const kept = this.#shelf.unresolvedCount - lost;
+    if (lost > 0) this.#deps.troubles.tell("unresolved", `${lost} events without a verdict are lost: they were in memory only`);
+    if (kept > 0)
       this.#settings.log?.info(
-        { events: left },
+        { events: kept },
         "events without a verdict stay in the spool, and are sent by the next reporter that opens it",
       );
     await this.#shelf.close();

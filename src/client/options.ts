@@ -62,8 +62,8 @@ export type StreamSessionOptions = {
    * there is none yet. Default: the endpoint's key for ever. A rejection counts as undefined.
    */
   readonly renewKey?: () => Promise<string | undefined>;
-  /** What the MCP has to do right now; asked with each heartbeat and sent for routing. Must not throw. */
-  readonly load?: () => ClientLoad;
+  /** What the MCP has to do right now; asked with each heartbeat and sent for routing. Undefined: nothing to say. Must not throw. */
+  readonly load?: () => ClientLoad | undefined;
   /** Chooses MCPs for requests of this process: gets every table, and what it observed is sent with each heartbeat. */
   readonly router?: LocalRouter;
   /** Says why this process cannot use a target of a table, which then is rejected as a whole; undefined when it can. Must not throw. Default: all can be used. */

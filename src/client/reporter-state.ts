@@ -3,7 +3,11 @@ import type { TransportName } from "./transports/transport.js";
 import type { Trouble } from "./troubles.js";
 import type { WayState } from "./ways.js";
 
-/** Since the reporter was made. Every event that was reported is in exactly one of: stored, duplicate, notCollected, setAside, or still in the spool. */
+/**
+ * Since the reporter was made. Every event that was reported is in exactly one of: stored, duplicate, notCollected, setAside, or still in the spool; or the spool has given it up, and its
+ * figures and the troubles say so: progress dropped for room or age, events too old, events that neither the disk nor the memory took. What an earlier reporter left in the spool is resolved
+ * here too, without having been reported here.
+ */
 export type ReporterCounters = {
   /** Taken: in the spool, or on its way to the disk. */
   readonly reported: number;

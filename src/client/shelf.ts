@@ -46,12 +46,17 @@ export class Shelf {
   }
 
   get kind(): "opening" | "disk" | "memory" {
-    return this.#kind;
+    return this.#disk?.isRefusing() === true ? "memory" : this.#kind;
   }
 
   /** Events without a verdict, also those that are on their way to the disk. */
   get unresolvedCount(): number {
     return this.#early.length + this.#memory.count() + (this.#disk?.count() ?? 0);
+  }
+
+  /** Of them, those that are gone with the process. */
+  get volatileCount(): number {
+    return this.#early.length + this.#memory.figures().events;
   }
 
   get figures(): SpoolFigures {

@@ -71,7 +71,10 @@ function readEvent(event: Json | undefined): ReadReport {
   if (!isObject(event)) return faulty([{ field: "event", reason: "REQUIRED", description: "must be an object" }]);
   try {
     // The cast: a parsed JSON object is a JsonValue.
-    const message = fromJson(InteractionEventSchema, event as JsonValue, { ignoreUnknownFields: true });
+    const message = fromJson(InteractionEventSchema, event as JsonValue, {
+      ignoreUnknownFields: true,
+      recursionLimit: limits.decodeMaxDepth,
+    });
     const draft = draftFromProto(message, toBinary(InteractionEventSchema, message).byteLength);
     return { kind: "draft", draft, places: { prefix: "event.", byField: {} } };
   } catch (thrown) {

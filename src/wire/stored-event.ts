@@ -1,6 +1,7 @@
 import { fromJson, type JsonObject } from "@bufbuild/protobuf";
 import { type InteractionEvent, InteractionEventSchema, type Payload } from "../../gen/mcp/coordinator/v1/events_pb.js";
 import { assert } from "../platform/assert.js";
+import { limits } from "../platform/limits.js";
 
 /** A stored event as it is read back; the fields of store's StoredEvent that matter here. */
 export type StoredEventView = {
@@ -19,14 +20,15 @@ export function storedEventToProto(stored: StoredEventView): InteractionEvent {
   assert(typeof stored.body === "object" && stored.body !== null, "a stored body is a JSON object");
   const { ns, stamped, labels, ...content } = stored.body as JsonObject; // written by contentText, which makes objects only
   for (const member of Object.values(content)) stripRawCount(member);
-  const event = fromJson(InteractionEventSchema, {
+  const json = {
     ...content,
     labels: { ...asObject(stamped), ...asObject(labels) },
     event_id: stored.eventId,
     mcp_id: stored.mcpId,
     interaction_id: stored.interactionId,
     sequence: stored.sequence.toString(),
-  });
+  };
+  const event = fromJson(InteractionEventSchema, json, { recursionLimit: limits.decodeMaxDepth });
   const seconds = Math.floor(stored.occurredAtUs / 1_000_000);
   const micros = stored.occurredAtUs - seconds * 1_000_000;
   event.occurredAt = { $typeName: "google.protobuf.Timestamp", seconds: BigInt(seconds), nanos: micros * 1000 + Number(ns ?? 0) };

@@ -187,7 +187,14 @@ describe.skipIf(skip !== undefined)(`a coordinator behind a proxy with TLS${skip
     const front = await startFront();
     const examine = async (tls: TlsOptions) => {
       const addresses = { coordinatorUrl: `https://localhost:${front.web.port}`, grpcTarget: `localhost:${front.grpc.port}` };
-      const checks = await examineReporter(systemClock, { mcpConfig: undefined, key: undefined, holdMs: 0, ...addresses, tls });
+      const checks = await examineReporter(systemClock, {
+        mcpConfig: undefined,
+        mcpId: undefined,
+        key: undefined,
+        holdMs: 0,
+        ...addresses,
+        tls,
+      });
       return new Map(checks.map((check) => [check.name, check]));
     };
     const trusting = await examine({ tlsCa: house.ca });

@@ -71,7 +71,8 @@ class GrpcTransport implements Transport {
   #hasBeenUp = false;
   #hasProgress = false;
   #strikes = 0;
-  #isIsolating = false;
+  /** Those that were on a stream when it ended for what was on it: sent one at a time until they are through, or the one is found. */
+  #suspects = new Set<string>();
   #wasFull = false;
   #isStopped = false;
 
@@ -194,10 +195,10 @@ class GrpcTransport implements Transport {
     const isAlone = this.#inSession.size === 1;
     if (isAlone && suspect !== undefined) {
       this.#inSession.delete(suspect);
-      this.#isIsolating = false;
+      this.#suspects = new Set();
       const reason = `POISON: every stream with it ended, ${explainStreamFailure(failure)}`;
       this.#events.onSettled({ eventId: suspect, outcome: "rejected", reason });
-    } else this.#isIsolating = true;
+    } else this.#suspects = new Set(this.#inSession.keys());
     this.#beginAnew();
     return true;
   }
@@ -223,7 +224,7 @@ class GrpcTransport implements Transport {
   #feed(): void {
     if (this.#session.state.kind === "closed") return;
     for (const [eventId, event] of this.#pending) {
-      if (this.#isIsolating && this.#inSession.size > 0) return;
+      if (this.#suspects.size > 0 && this.#inSession.size > 0) return;
       const encoded = event.encoded ?? encodeEvent({ ...event.event, eventId });
       const isTooLarge = encoded.length + sequenceMaxBytes > limits.eventMaxBytes;
       if (!isTooLarge && this.#session.report({ eventId, encoded }) === undefined) return;
@@ -235,23 +236,19 @@ class GrpcTransport implements Transport {
 
   #settled({ eventId, verdict, ack }: Settled): void {
     if (!this.#inSession.delete(eventId)) return;
+    const wasIsolating = this.#suspects.size > 0;
+    this.#suspects.delete(eventId);
     this.#hasProgress = true;
     this.#strikes = 0;
     this.#events.onSettled(
       ack === undefined || verdict !== "rejected" ? { eventId, outcome: verdict, reason: "" } : settlementOf(eventId, ack),
     );
-    if (this.#isIsolating) this.#goOnIsolating();
+    if (wasIsolating) this.#feed(); // the next suspect, or all that waited behind them
     if (this.#isStopped) this.#waiters.wake();
     // Room is told of in halves: a word for each event would cost more than it.
     if (this.#wasFull && this.#heldCount <= limits.grpcHeldMaxEvents / 2) {
       this.#wasFull = false;
       this.#events.onChange();
     }
-  }
-
-  /** The one that was alone is settled: the next, until all that were suspected are through. */
-  #goOnIsolating(): void {
-    if (this.#heldCount === 0) this.#isIsolating = false;
-    this.#feed();
   }
 }

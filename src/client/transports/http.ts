@@ -52,6 +52,8 @@ class HttpTransport implements Transport {
   #cancelSend: Cancel | undefined;
   #wasFull = false;
   #isStopped = false;
+  /** Stopped, and the time for what was under way is up. */
+  #isOver = false;
 
   constructor(options: HttpTransportOptions, events: TransportEvents) {
     this.#options = options;
@@ -91,6 +93,7 @@ class HttpTransport implements Transport {
     await this.#waiters.until(() => isOver || this.#heldCount === 0);
     cancel();
     this.#cancelSend?.();
+    this.#isOver = true;
     this.#web.close();
   };
 
@@ -107,7 +110,7 @@ class HttpTransport implements Transport {
   /** Sends as many requests as may be under way. */
   #send(): void {
     const { clock, requestsPerSecond } = this.#options;
-    while (this.#flyingRequests < limits.httpRequestsAtOnce && this.#parts.length + this.#queue.length > 0) {
+    while (!this.#isOver && this.#flyingRequests < limits.httpRequestsAtOnce && this.#parts.length + this.#queue.length > 0) {
       const nowMs = clock.monotonicMs();
       const waitMs = Math.max(this.#pausedUntilMs - nowMs, this.#allowance.take(nowMs) ? 0 : 1_000 / requestsPerSecond);
       if (waitMs > 0) {
@@ -123,7 +126,10 @@ class HttpTransport implements Transport {
   #nextEvents(): Batch["events"] {
     const events: { readonly eventId: string; readonly encoded: Uint8Array }[] = [];
     let bytes = 0;
-    for (const { eventId, event, encoded = encodeEvent({ ...event, eventId }) } of this.#queue.slice(0, limits.batchMaxEvents)) {
+    for (const one of this.#queue.slice(0, limits.batchMaxEvents)) {
+      const { eventId } = one;
+      // `event` is asked for only where there are no bytes: it may have to be decoded for that.
+      const encoded = one.encoded ?? encodeEvent({ ...one.event, eventId });
       bytes += encoded.length;
       if (events.length > 0 && bytes > limits.httpBodyMaxBytes) break;
       events.push({ eventId, encoded });

@@ -150,8 +150,8 @@ class RedisTransport {
 
   /** Adds entries in one write, and learns with it how long the stream is. Never rejects. */
   async #add(link: Link, added: readonly OutgoingEvent[]): Promise<void> {
-    const commands: RedisCommand[] = added.map((event) => this.#entryOf(event));
     try {
+      const commands: RedisCommand[] = added.map((event) => this.#entryOf(event));
       const answers = await link.writer.pipeline([...commands, ["xlen", this.#stream]]);
       for (const [i, { eventId }] of added.entries()) {
         const answer = answers[i];
@@ -187,12 +187,14 @@ class RedisTransport {
       if (this.#link !== link) return;
       if (length?.kind === "refused") return this.#down(length.fault.message, link);
       this.#failures = 0;
+      const wasFull = this.#isFull;
       // A producer that may not look for the reader trusts that there is one: the verdicts will tell.
       const isRead = reader?.kind === "refused" || (reader?.kind === "ok" && reader.value === 1);
       this.#measure(length);
       if (!isRead) this.#setHealth({ state: "down", why: `no coordinator reads the stream "${this.#stream}"` });
       else if (this.#isFull) this.#setHealth({ state: "down", why: `the stream "${this.#stream}" is full: entries wait to be taken` });
-      else this.#setHealth({ state: "up", why: "" });
+      else if (this.#health.state !== "up") this.#setHealth({ state: "up", why: "" });
+      else if (wasFull) this.#events.onChange(); // it was found full while it was up: there is room again, and nothing else says so
     } catch (thrown) {
       this.#fail(link, RedisFault.from(thrown).message);
     }

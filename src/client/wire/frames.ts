@@ -6,6 +6,7 @@ import {
   type StreamInteractionsResponse,
   StreamInteractionsResponseSchema,
 } from "../../../gen/mcp/coordinator/v1/interaction_service_pb.js";
+import { limits } from "../../platform/limits.js";
 
 /** An event as a caller gives it; `event_id` and `sequence` may be left out, the session fills them. */
 export type EventInit = MessageInitShape<typeof InteractionEventSchema>;
@@ -50,9 +51,9 @@ export function withSequence(encoded: Uint8Array, sequence: number): Uint8Array 
   return sequenced;
 }
 
-/** Reads back what `encodeEvent` wrote. */
+/** Reads back what `encodeEvent` wrote, also content of `jsonMaxDepth` levels: the library's own bound is below that. */
 export function decodeEvent(encoded: Uint8Array): InteractionEvent {
-  return fromBinary(InteractionEventSchema, encoded);
+  return fromBinary(InteractionEventSchema, encoded, { recursionLimit: limits.decodeMaxDepth });
 }
 
 /**
