@@ -53,6 +53,7 @@ export class Ways {
   readonly #ways: readonly Way[];
   readonly #startedMs: number;
   #choice = noChoice;
+  #hastenedMs = Number.NEGATIVE_INFINITY;
   #cancelTick: Cancel | undefined;
   #isStopped = false;
 
@@ -180,7 +181,11 @@ export class Ways {
   /** One that has come up is a reason to look for the others now, and not at the end of pauses that an outage has made long. */
   #hastenOthers(): void {
     const isUp = this.#ways.map((way) => healthOf(way).state === "up");
-    const hasRisen = this.#ways.some((way, index) => isUp[index] === true && !way.wasUp);
+    const nowMs = this.#deps.clock.monotonicMs();
+    // One that flaps must not make the others be tried at its pace.
+    const mayHasten = nowMs - this.#hastenedMs >= limits.transportProbeBackoff.firstMs;
+    const hasRisen = mayHasten && this.#ways.some((way, index) => isUp[index] === true && !way.wasUp);
+    if (hasRisen) this.#hastenedMs = nowMs;
     for (const [index, way] of this.#ways.entries()) {
       way.wasUp = isUp[index] === true;
       if (!hasRisen || way.wasUp || way.isProbing) continue;

@@ -29,7 +29,12 @@ export async function migrateTarget(target: Target, deps: { readonly clock: Cloc
     maxConnections: 1,
     name: "mcp-coordinator migrate",
     watchdogMs: limits.migrationStatementMaxMs,
-    settings: { statement_timeout: `${limits.migrationStatementMaxMs}`, lock_timeout: `${limits.statementTimeoutMs}` },
+    settings: {
+      statement_timeout: `${limits.migrationStatementMaxMs}`,
+      lock_timeout: `${limits.statementTimeoutMs}`,
+      // Nobody is served before it is done: a slow start is better than one that begins anew.
+      idle_in_transaction_session_timeout: `${limits.statementWatchdogMs}`,
+    },
     ...deps,
   });
   try {

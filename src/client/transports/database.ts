@@ -62,6 +62,8 @@ class DatabaseTransport {
   #isBusy = false;
   /** Busy, but only with waiting for the next try. */
   #isPausing = false;
+  /** It failed because there was no database to be reached: one that a probe reaches is a reason to end the pause. One that refuses the rows is not. */
+  #wasAway = false;
   #whenIdle: (() => void)[] = [];
 
   constructor(options: DatabaseTransportOptions, events: TransportEvents) {
@@ -89,9 +91,8 @@ class DatabaseTransport {
       driver = await connect(this.#options);
       const { sql } = driver;
       await this.#within(limits.transportProbeMaxMs, () => sql.unsafe(probeSql));
-      this.#failures = 0;
       if (this.#health.state !== "up") this.#turn("up", "");
-      this.#retry();
+      if (this.#wasAway) this.#retry();
     } catch (thrown) {
       // The loop's edge: a failure becomes health.
       this.#turn("down", textOf(thrown));
@@ -147,6 +148,7 @@ class DatabaseTransport {
     const delayMs = backoffMs(limits.reconnectBackoff, this.#failures, this.#options.rng);
     this.#failures += 1;
     this.#isPausing = true;
+    this.#wasAway = isAway(thrown);
     this.#cancel = this.#options.clock.after(delayMs, () => this.#retry());
   }
 
@@ -252,6 +254,12 @@ function isPoison(thrown: unknown): boolean {
 /** What Postgres says besides its message: mostly which value it is about. */
 const detailOf = (thrown: unknown): string =>
   thrown instanceof Error && "detail" in thrown && typeof thrown.detail === "string" ? `, ${thrown.detail}` : "";
+
+/** Nobody answered, or a server that is ending or starting. Source: PostgreSQL manual, appendix A: classes 08 and 57P; other codes of five characters are answers. */
+function isAway(thrown: unknown): boolean {
+  const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
+  return !/^[0-9A-Z]{5}$/.test(code) || /^(?:08|57P)/.test(code);
+}
 
 function textOf(thrown: unknown): string {
   const error = thrown instanceof AggregateError ? thrown.errors[0] : thrown;

@@ -86,7 +86,7 @@ export async function runFailover({ site, dir, reporters }: ReportingDrill): Pro
       },
       { name: "longest fail-back, after the coordinator was back", value: longest("backMs", "kill -9"), unit: "s" },
       none("changes to a worse transport besides the one that the kill forces", strayed.get("kill -9") ?? 0),
-      // Without a target: one that stands still inside of a transaction keeps its row locks for up to limits.idleInTransactionMs, whichever way the events come next.
+      // Without a target: up to limits.transportSilenceMaxMs until it is left, and row locks that it holds last limits.idleInTransactionMs.
       { name: "longest failover from one that stands still", value: longest("failoverMs", "SIGSTOP"), unit: "s" },
       { name: "longest fail-back to it", value: longest("backMs", "SIGSTOP"), unit: "s" },
       { name: "changes to a worse transport besides the one that it forces", value: strayed.get("SIGSTOP") ?? 0, unit: "" },

@@ -337,7 +337,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   },
   redisBackoff: { unit: ms, reached: "nothing: it tries on at the longest delay" },
   redisTickMs: { unit: ms, reached: "nothing" },
-  redisTrimShare: { unit: "share of max_len", reached: "entries that every group has acknowledged are removed" },
+  redisTrimShare: { unit: "share", reached: "entries that every group has acknowledged are removed" },
   redisReaderMs: { unit: ms, reached: "clients take the Redis transport for down" },
   redisDeadLetterMaxEntries: { unit: "entries", reached: "the oldest dead letters are dropped" },
   redisVerdictStreamMaxEntries: {
