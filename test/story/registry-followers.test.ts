@@ -80,7 +80,10 @@ describe("on one store", () => {
       };
       const readMcpChanges: RegistryStore["readMcpChanges"] = async (revision) => {
         read.count += 1;
-        if (read.isDown) throw down;
+        if (read.isDown) {
+          await read.gate;
+          throw down;
+        }
         const found = await read.from.readMcpChanges(revision);
         await read.gate; // what was read grows old before it is taken over
         return found;
@@ -111,10 +114,15 @@ describe("on one store", () => {
       const { directory, read } = follow();
       await directory.start();
       const mcpId = await register(store, freshName("after"));
+      const gate = createDeferred();
+      read.gate = gate.promise;
       read.isDown = true;
+      const before = read.count;
       const first = directory.refresh();
+      await expect.poll(() => read.count).toBe(before + 1);
       const second = directory.refresh();
       read.isDown = false;
+      gate.resolve();
       const [began, waited] = await Promise.allSettled([first, second]);
       expect([began.status, waited.status]).toEqual(["rejected", "fulfilled"]);
       expect(directory.get(mcpId)?.mcpId).toBe(mcpId);
