@@ -12,6 +12,26 @@ import { scenariosWith } from "../src/simulate/scenarios.js";
  * Every scenario with every policy, and what docs/evaluation.md says of it. `--data <directory>`: recorded traces, ../shared/data seen from the root of the project when left out.
  * Environment: SEEDS (10), SCALE (1), WORKERS (2), ONLY (S1,S4: prints, and writes nothing), QUICK=1 (2 seeds, lengths × 0.2, writes nothing).
  */
+const usage = `Usage: make evaluate [SEEDS=10] [SCALE=1] [WORKERS=2] [ONLY=S1,S4] [QUICK=1] [DATA=directory]
+       npx tsx bench/evaluate.ts [--data <directory>] [--help]
+
+Every scenario with every policy, in simulated time. Prints whether each claim is met, and writes docs/evaluation.md, its charts and bench/results/evaluation.json.
+
+  --data, DATA   directory of recorded traces; ../shared/data seen from the root of the project. Where a file is missing, a generator stands in.
+  SEEDS          runs of each policy in each cell, from seed 101 on (10)
+  SCALE          multiplies lengths of runs where that costs precision only (1)
+  WORKERS        processes that share the runs (2)
+  ONLY           scenarios by number or name, with commas: prints, and writes nothing
+  QUICK=1        2 seeds and lengths × 0.2, unless told otherwise: writes nothing
+  --help, -h     this text`;
+const unknown = process.argv.slice(2).filter((word, at, words) => word !== "--data" && words[at - 1] !== "--data");
+if (unknown.length > 0) {
+  const isAsked = unknown.every((word) => word === "--help" || word === "-h");
+  if (isAsked) console.log(usage);
+  else console.error(`unknown: ${unknown.join(" ")}\n${usage}`);
+  process.exit(isAsked ? 0 : 2);
+}
+
 const root = join(fileURLToPath(new URL(".", import.meta.url)), "..");
 const isQuick = process.env.QUICK === "1";
 const seedCount = Number(process.env.SEEDS || (isQuick ? 2 : 10));

@@ -12,6 +12,7 @@ import { createRoundRobin } from "../smart-router/baselines/round-robin.js";
 import { createRoutingSampling } from "../smart-router/baselines/routing-sampling.js";
 import { createStaticWeights } from "../smart-router/baselines/static-weights.js";
 import { type Contender, policyContender } from "./dispatch.js";
+import { federatedContender } from "./federated-contender.js";
 import { oracle } from "./oracle.js";
 import { routerContender } from "./router-contender.js";
 
@@ -36,6 +37,7 @@ export const contenders: readonly Contender[] = [
   policyContender("P11-routing-sampling", () => createRoutingSampling()),
   policyContender("P12-d-lin-ucb", () => createDiscountedLinUcb()),
   routerContender("P13-ours"),
+  federatedContender("P13x-ours-exchanging"),
   routerContender("P13r-restarted", {}, () => {}, { restart: { atMs: 60_000, memoryAgeMs: 10_000 } }),
   routerContender("P13f-restarted-empty", {}, () => {}, { restart: { atMs: 60_000, memoryAgeMs: undefined } }),
   routerContender("P13a-no-open-age", { signals: { countsOpenAge: false } }),

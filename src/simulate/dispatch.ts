@@ -44,7 +44,12 @@ export type DispatcherSurroundings = Surroundings & {
 };
 
 /** Somebody who takes part in an evaluation; a new dispatcher for each coordinator of each run. */
-export type Contender = { readonly id: string; readonly create: (surroundings: DispatcherSurroundings) => Dispatcher };
+export type Contender = {
+  readonly id: string;
+  readonly create: (surroundings: DispatcherSurroundings) => Dispatcher;
+  /** Those of one run together, for coordinators that know each other. */
+  readonly createAll?: (all: readonly DispatcherSurroundings[]) => readonly Dispatcher[];
+};
 
 /** Builds a policy for a run. */
 export type PolicyFactory = (surroundings: Surroundings) => Policy;

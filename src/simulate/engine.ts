@@ -67,16 +67,15 @@ class Run {
     this.#isUp = world.servers.map(() => false);
     this.#open = world.servers.map(() => new Set());
     const byId = new Map(this.#servers.map((server) => [server.spec.mcpId, server]));
-    this.#dispatchers = Array.from({ length: world.coordinators }, (_, coordinator) =>
-      contender.create({
-        rng: seededRng(seedFor(seed, `probes ${coordinator}`)),
-        choices: seededRng(seedFor(seed, `choices ${coordinator}`)),
-        probe: this.#probe,
-        clientCount: world.coordinators,
-        coordinator,
-        servers: byId,
-      }),
-    );
+    const surroundings = Array.from({ length: world.coordinators }, (_, coordinator) => ({
+      rng: seededRng(seedFor(seed, `probes ${coordinator}`)),
+      choices: seededRng(seedFor(seed, `choices ${coordinator}`)),
+      probe: this.#probe,
+      clientCount: world.coordinators,
+      coordinator,
+      servers: byId,
+    }));
+    this.#dispatchers = contender.createAll?.(surroundings) ?? surroundings.map((own) => contender.create(own));
     this.#arrivals = world.arrivals(seed)[Symbol.iterator]();
   }
 

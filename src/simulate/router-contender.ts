@@ -34,9 +34,9 @@ export function createSimulatedRouter(surroundings: Pick<DispatcherSurroundings,
 }
 
 /** A coordinator's process, as far as it routes. `name` begins the names of its decisions. */
-type Process = { readonly router: Router; readonly book: LocalSignalBook };
+export type Process = { readonly router: Router; readonly book: LocalSignalBook };
 
-function createProcess(
+export function createProcess(
   surroundings: Pick<DispatcherSurroundings, "choices">,
   changes: RouterChanges,
   wall: { readonly aheadMs: number; readonly drift: number },
@@ -187,7 +187,8 @@ function memoryOf(book: LocalSignalBook, nowMs: number): string {
   return renderMemory(book, held, nowMs, limits.signalCellsPerMcpMax, limits.routerStateMaxBytes).text;
 }
 
-function terminalOf({ result, durationMs, quality }: EndReport) {
+/** The terminal event of an end. */
+export function terminalOf({ result, durationMs, quality }: EndReport) {
   const errorCode = result === "ok" ? "" : result === "error" ? "FAILED" : "DEADLINE_EXCEEDED";
   return { kind: "terminal", success: result === "ok", durationMs, qualityScore: quality, errorCode, adapterUsed: "" } as const;
 }

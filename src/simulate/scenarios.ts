@@ -14,6 +14,7 @@ import { qualityLoad } from "./scenarios/quality-load.js";
 import { qualityMix } from "./scenarios/quality-mix.js";
 import { loadRamp } from "./scenarios/ramp.js";
 import { restart } from "./scenarios/restart.js";
+import { severalCoordinators } from "./scenarios/several-coordinators.js";
 import { sinkhole } from "./scenarios/sinkhole.js";
 import { slowServer } from "./scenarios/slow-server.js";
 import { sparseBroken } from "./scenarios/sparse-broken.js";
@@ -42,4 +43,5 @@ export const scenariosWith = (material: Pick<Material, "text">): readonly Scenar
   restart,
   decisionCost,
   ablations,
+  severalCoordinators,
 ];
