@@ -146,7 +146,7 @@ type Ports = {
 async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<Ports> {
   const { config, log, clock } = machine;
   const { keys, lifetime, store, ingest, http, fleet, publisher, decisions, exchange, registry } = parts;
-  const deps: CallDeps = { authenticate: keys.authenticate, lifetime, log, coordinatorId: config.server.coordinatorId };
+  const deps: CallDeps = { authenticate: keys.authenticate, lifetime, clock, log, coordinatorId: config.server.coordinatorId };
   const interaction = createInteractionHandlers({ ingest, store, clock });
   const query = createQueryHandlers({ store, clock, readCoordinator: figuresOf(machine, parts) });
   const plane = { book: publisher, listAcks: store.listAcks, readPlane: () => fleet.weightPlane() };

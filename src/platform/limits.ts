@@ -94,6 +94,8 @@ export const limits = {
   exceptionsPerFrameMax: 500,
   /** A routing table, or settings of a session, that are not acked within this time no longer hold back newer ones. */
   pushAckMaxMs: 5_000,
+  /** How often the credential of a server stream (WatchMcps, WatchRoutes) is judged again; a session's own is judged at every tick. One hash each time. */
+  credentialCheckMs: 1_000,
   /** An opened stream must send something within this time. */
   helloMaxMs: 10_000,
   heartbeatIntervalMs: 15_000,

@@ -131,7 +131,7 @@ function serverStreamToGrpc<I, O>(
   return (grpcCall) => {
     const call = openGrpcCall(adapter, rpc, grpcCall, adapter.lifetime.draining);
     const pump = async () => {
-      const context = call.admit();
+      const context = call.admitStream();
       const messages = handler(messageOf(adapter, rpc, call, grpcCall.request), context);
       grpcCall.sendMetadata(responseHeaders(adapter, call));
       for await (const message of messages) {
@@ -139,6 +139,7 @@ function serverStreamToGrpc<I, O>(
         await written(grpcCall, message, call.signal);
         if (call.signal.aborted) break; // that was the last word, even of a handler that overlooks its signal
       }
+      call.throwIfRefused();
       if (adapter.lifetime.draining.aborted) throw drainingError();
     };
     pump()

@@ -62,9 +62,10 @@ function serverStreamToWeb<I, O>(
   return async function* (request, web) {
     const call = openWebCall(deps, web, deps.lifetime.draining);
     try {
-      const messages = handler(request, call.admit());
+      const messages = handler(request, call.admitStream());
       tagResponse(deps, web, call);
       yield* messages;
+      call.throwIfRefused();
       if (deps.lifetime.draining.aborted) throw drainingError();
     } catch (thrown) {
       throw toConnectError(call.refuse(thrown), call.requestId);

@@ -1,5 +1,7 @@
 import type { Principal } from "../auth/principal.js";
+import type { Cancel, Clock } from "../platform/clock.js";
 import { CoordinatorError } from "../platform/errors.js";
+import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
 import { parseRequestId } from "../platform/request-id.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
@@ -13,6 +15,7 @@ export type CallDeps = {
   /** Judges the `authorization` header. Throws `unauthenticated` or `forbidden`. */
   readonly authenticate: (authorization: string | undefined) => Principal;
   readonly lifetime: Lifetime;
+  readonly clock: Pick<Clock, "after">;
   readonly log: Logger;
   /** Sent back as x-coordinator-node. */
   readonly coordinatorId: string;
@@ -33,6 +36,10 @@ export type Call = {
   readonly signal: AbortSignal;
   /** Judges the credential and gives what the handler gets. Throws like `authenticate`. */
   readonly admit: () => CallContext;
+  /** The same for a call that lasts: its credential is judged again every `limits.credentialCheckMs`, and `signal` aborts when it is refused by then. */
+  readonly admitStream: () => CallContext;
+  /** Throws the refusal that `admitStream` came to meanwhile; nothing without. */
+  readonly throwIfRefused: () => void;
   /** The caller went away, or its deadline passed. */
   readonly cancel: () => void;
   /** What the caller hears of `thrown`; writes to the log what it does not hear. */
@@ -48,23 +55,49 @@ export function openCall(deps: CallDeps, start: CallStart, endedBy: AbortSignal)
   const onEnd = () => controller.abort(endedBy.reason);
   if (endedBy.aborted) onEnd();
   else endedBy.addEventListener("abort", onEnd, { once: true });
+  let cancelCheck: Cancel = () => {};
+  let refused: { readonly thrown: unknown } | undefined;
+  const admit = (): CallContext => ({
+    principal: deps.authenticate(start.authorization),
+    signal: controller.signal,
+    requestId,
+    timeoutMs: start.timeoutMs,
+  });
+  const checkLater = (): void => {
+    cancelCheck = deps.clock.after(limits.credentialCheckMs, () => {
+      try {
+        deps.authenticate(start.authorization);
+        checkLater();
+      } catch (thrown) {
+        // The loop's edge: the refusal ends the call.
+        refused = { thrown };
+        controller.abort(thrown);
+      }
+    });
+  };
   const deadlineAtMs = start.timeoutMs === undefined ? undefined : performance.now() + start.timeoutMs;
   return {
     requestId,
     signal: controller.signal,
-    admit: () => ({
-      principal: deps.authenticate(start.authorization),
-      signal: controller.signal,
-      requestId,
-      timeoutMs: start.timeoutMs,
-    }),
+    admit,
+    admitStream: () => {
+      const context = admit();
+      checkLater();
+      return context;
+    },
+    throwIfRefused: () => {
+      if (refused !== undefined) throw refused.thrown;
+    },
     cancel: () => controller.abort(cancelledError(deadlineAtMs !== undefined && performance.now() >= deadlineAtMs)),
     refuse: (thrown) => {
       const error = refusalOf(isConsequence(thrown, controller.signal) ? controller.signal.reason : thrown);
       logRefusal(deps.log, error, { rpc: start.rpc, requestId });
       return error;
     },
-    release: () => endedBy.removeEventListener("abort", onEnd),
+    release: () => {
+      cancelCheck();
+      endedBy.removeEventListener("abort", onEnd);
+    },
   };
 }
 

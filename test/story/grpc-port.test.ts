@@ -12,8 +12,14 @@ import {
 } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import { ListInteractionsRequestSchema, QueryService } from "../../gen/mcp/coordinator/v1/query_service_pb.js";
 import { RoutingService, WatchRoutesResponseSchema } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
+import type { Principal } from "../../src/auth/principal.js";
+import { type Clock, systemClock } from "../../src/platform/clock.js";
+import { CoordinatorError } from "../../src/platform/errors.js";
+import { limits } from "../../src/platform/limits.js";
+import { createRoutingHandlers } from "../../src/rpc/routing.js";
 import { createDeferred } from "../support/deferred.js";
 import { type CallEnd, callRaw, callUnary, endOf, metadataOf, openGrpcClient, pathOf } from "../support/grpc-client.js";
+import { ManualClock } from "../support/manual-clock.js";
 import { interactionOf, noDecisions, ocrKey, type RpcPorts, type RpcPortsOptions, startRpcPorts } from "../support/rpc-ports.js";
 
 let ports: RpcPorts;
@@ -261,6 +267,64 @@ describe("a server stream", () => {
     expect(asked).toBeLessThanOrEqual(2); // 100 kB each, and the reader's window is 64 KiB
     session.destroy();
     await finished;
+  });
+});
+
+describe("a server stream whose key is revoked", () => {
+  it("ends with the refusal that a new call would hear, though nothing was sent on it", async () => {
+    const moved = new ManualClock(1_780_000_000_000);
+    /** Only the time until the next look at the key is moved by hand: the ports need theirs to end. */
+    const after: Clock["after"] = (ms, task) => (ms === limits.credentialCheckMs ? moved : systemClock).after(ms, task);
+    const clock: Clock = { ...systemClock, after };
+    let isRevoked = false;
+    const authenticate = (): Principal => {
+      if (isRevoked) throw new CoordinatorError("unauthenticated", "the key is not known", { reason: "KEY_UNKNOWN" });
+      return { kind: "key", keyId: "k", mcpId: "*" };
+    };
+    let watcherCount = 0;
+    const book = {
+      current: () => undefined,
+      subscribe: () => {
+        watcherCount += 1;
+        return () => {
+          watcherCount -= 1;
+        };
+      },
+    };
+    const readPlane = () => {
+      throw new Error("unused");
+    };
+    await open({
+      clock,
+      authenticate,
+      routing: { ...noDecisions, ...createRoutingHandlers({ book, listAcks: async () => [], readPlane }) },
+    });
+    const call = client.makeServerStreamRequest(
+      pathOf(RoutingService.method.watchRoutes),
+      (bytes: Uint8Array) => Buffer.from(bytes),
+      (bytes: Buffer) => bytes,
+      Buffer.alloc(0),
+    );
+    let end: CallEnd | undefined;
+    call.on("error", () => {}); // read from the status
+    call.on("data", () => {});
+    const ended = new Promise<void>((resolve) => {
+      call.on("status", (status: StatusObject) => {
+        end = endOf(status);
+        resolve();
+      });
+    });
+    await new Promise((resolve) => call.once("metadata", resolve));
+    await moved.advance(3 * limits.credentialCheckMs);
+    expect([end, watcherCount]).toEqual([undefined, 1]);
+    isRevoked = true;
+    await moved.advance(limits.credentialCheckMs);
+    // Not what this checks, but the run must not wait for a stream that does not end.
+    const overdue = setTimeout(() => call.cancel(), 2_000);
+    await ended;
+    clearTimeout(overdue);
+    expect(end && [end.code, errorInfoOf(end).reason]).toEqual([16, "KEY_UNKNOWN"]);
+    expect(watcherCount).toBe(0);
   });
 });
 

@@ -48,6 +48,8 @@ export type RpcPortsOptions = {
   readonly report?: Handlers<typeof InteractionService>["reportInteractions"];
   readonly checks?: Readonly<Record<string, HealthCheck>>;
   readonly clock?: Clock;
+  /** Knows one key and callers without one, unless given. */
+  readonly authenticate?: CallDeps["authenticate"];
   /** Free ones by default. */
   readonly grpcPort?: number;
   readonly webPort?: number;
@@ -73,7 +75,13 @@ export async function startRpcPorts(options: RpcPortsOptions = {}): Promise<RpcP
   const log = pino({ level: "debug" }, { write: (line: string) => logged.push(JSON.parse(line)) });
   const clock = options.clock ?? systemClock;
   const lifetime = createLifetime();
-  const deps: CallDeps = { authenticate: authenticateForTest, lifetime, log, coordinatorId: "coordinator-of-test" };
+  const deps: CallDeps = {
+    authenticate: options.authenticate ?? authenticateForTest,
+    lifetime,
+    clock,
+    log,
+    coordinatorId: "coordinator-of-test",
+  };
   const interaction: Handlers<typeof InteractionService> & BidiHandlers<typeof InteractionService> = {
     streamInteractions: options.stream ?? noticeEachFrame,
     reportInteractions: options.report ?? (async () => create(ReportInteractionsResponseSchema)),

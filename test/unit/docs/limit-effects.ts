@@ -65,6 +65,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   sessionAgeSpread: { unit: "share", reached: "DrainNotice SESSION_AGE, then the end with OK" },
   sessionDrainMs: { unit: ms, reached: "the stream ends with OK; what is not acknowledged by then is sent again" },
   credentialNoticeMs: { unit: ms, reached: "DrainNotice CREDENTIAL_EXPIRY" },
+  credentialCheckMs: { unit: ms, reached: "a server stream whose key is valid no more ends with UNAUTHENTICATED" },
   credentialRefusalsMax: { unit: "refusals", reached: "the stream ends with UNAUTHENTICATED" },
   loadReportMaxAgeMs: { unit: ms, reached: "nothing: the report is no longer shown or used" },
   loadReportMax: { unit: "requests", reached: "nothing: the number is taken as this one" },
