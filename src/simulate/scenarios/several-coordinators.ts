@@ -13,7 +13,8 @@ const nameOf = (count: number): string => `${count} coordinators`;
 export const severalCoordinators: Scenario = {
   id: "S23",
   name: "several-coordinators",
-  question: "The neighbours of S2, balanced by several coordinators that each see a share of the requests: what does it cost that they know of each other a second late?",
+  question:
+    "The neighbours of S2, balanced by several coordinators that each see a share of the requests: what does it cost that they know of each other a second late?",
   setting:
     "The 20 servers of S2 at 90 % of the knee. Each request comes to one of 2 to 4 coordinators by chance. Ours hold the streams of an equal share of the servers each, hear only their events, and tell each other in digests " +
     `once a second, which are a second old when they are read; rendering, reading and merging is the code of production. ${alone} is the same router without digests, which sees all streams and only what it decides itself; so do ` +
