@@ -103,8 +103,9 @@ export class Ledger {
 
   #defer(entry: OutboxEntry, ack: EventAck): void {
     this.#counters.deferred++;
+    const askedMs = msOf(ack.retryDelay, 0);
     // Without a delay from the coordinator: our own pace, spread like a reconnect.
-    const delayMs = msOf(ack.retryDelay, limits.reconnectBackoff.firstMs * (1 + this.#deps.rng()));
+    const delayMs = askedMs > 0 ? askedMs : limits.reconnectBackoff.firstMs * (1 + this.#deps.rng());
     this.outbox.rest(entry, this.#deps.clock.monotonicMs() + delayMs);
   }
 

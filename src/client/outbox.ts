@@ -15,6 +15,9 @@ export type FrameBounds = { readonly maxEvents: number; readonly maxBytes: numbe
 /** Bounds of an outbox. Bytes are those of encoded events. */
 export type OutboxBounds = { readonly maxEvents: number; readonly maxBytes: number };
 
+/** Highest resume point that is believed: half of the numbers that can be told apart are above it. */
+const resumeMax = 2 ** 52;
+
 /** An event that is not yet resolved. */
 export type OutboxEntry = {
   readonly eventId: string;
@@ -178,9 +181,11 @@ export class Outbox {
 
   /**
    * Begins anew on a fresh stream: what was sent, is not doubtful, and lies at or below the coordinator's resume point is resolved and returned;
-   * everything else waits again, in order. Resting entries keep resting.
+   * everything else waits again, in order. Resting entries keep resting. A point above 2^52 is no place of ours, whoever has brought the producer_id there:
+   * it resolves nothing, and sequences go on where they were.
    */
-  resume(resumeAfter: number): OutboxEntry[] {
+  resume(point: number): OutboxEntry[] {
+    const resumeAfter = point <= resumeMax ? point : 0;
     const resolved: OutboxEntry[] = [];
     const again: OutboxEntry[] = [];
     this.#flyingEvents = 0;

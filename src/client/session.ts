@@ -249,11 +249,11 @@ function beginDrain(state: Alive, event: Extract<SessionEvent, { kind: "drain" }
   return { next, effects: event.isSettled ? [{ kind: "halfClose" }] : [] };
 }
 
-/** What was sent stays in the outbox; a session that is closing has nobody to wait for it. */
+/** What was sent stays in the outbox; a session that is closing has nobody to wait for it. The next stream has yet to prove that the twin is gone. */
 function waitFenced(state: Alive, { fencedBackoff, rng }: SessionRules): Step {
   if (state.isClosing) return finish({ kind: "fenced" }, false);
   const delayMs = fencedBackoff.floorMs + backoffMs(fencedBackoff, state.fenceCount, rng);
-  const next: SessionState = { kind: "disconnected", attempt: 0, isClosing: false, fenceCount: state.fenceCount + 1, isFenced: true };
+  const next: SessionState = { kind: "disconnected", attempt: 1, isClosing: false, fenceCount: state.fenceCount + 1, isFenced: true };
   return { next, effects: [{ kind: "retryIn", delayMs }] };
 }
 

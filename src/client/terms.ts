@@ -53,6 +53,7 @@ export class Terms {
     this.#isStoreAway = false;
   }
 
+  /** A cadence that makes no sense is the usual one: a Welcome cannot be rejected. */
   welcomed(welcome: Welcome): void {
     this.#promisesHeartbeats = welcome.capabilities.includes(Capability.HEARTBEAT);
     if (welcome.config !== undefined) this.#apply(welcome.config);
@@ -80,12 +81,18 @@ export class Terms {
   #apply(config: SessionConfig): void {
     this.#configVersion = config.version;
     if (config.maxBatchEvents > 0) this.#maxBatchEvents = config.maxBatchEvents;
-    this.#heartbeatMs = Math.max(1, msOf(config.heartbeatInterval, limits.heartbeatIntervalMs));
+    const intervalMs = msOf(config.heartbeatInterval, 0);
+    this.#heartbeatMs = isInterval(intervalMs) ? Math.max(1, intervalMs) : limits.heartbeatIntervalMs;
   }
+}
+
+/** Whether a timer can hold it. */
+function isInterval(ms: number): boolean {
+  return ms > 0 && ms <= limits.timerMaxMs;
 }
 
 function faultOf(config: SessionConfig): string | undefined {
   if (config.maxBatchEvents === 0) return "max_batch_events is 0";
   const intervalMs = msOf(config.heartbeatInterval, 0);
-  return intervalMs > 0 && intervalMs <= limits.timerMaxMs ? undefined : "heartbeat_interval is no length of time that a timer can hold";
+  return isInterval(intervalMs) ? undefined : "heartbeat_interval is no length of time that a timer can hold";
 }

@@ -16,6 +16,9 @@ export type AckFrame = {
 /** Marks an event whose sequence is 0 or did not increase: it is acked by id. */
 const unordered = -1n;
 
+/** Sequences are below it.     Source: InteractionEvent.sequence. */
+const sequenceEnd = 2n ** 63n;
+
 /**
  * What a session has yet to acknowledge, kept as little as it can be said with: runs of sequences and full verdicts, never as messages.
  * Bound: `unwrittenCount` is the session's to keep, by not reading while it is high: a verdict costs no window, so a peer that does not read
@@ -114,9 +117,12 @@ export class AckLedger {
     return through;
   }
 
-  /** Notes that a sequence was received. Returns the one before it, or `unordered`. */
+  /**
+   * Notes that a sequence was received. Returns the one before it, or `unordered`. A number that is no sequence, which its verdict says, counts for none:
+   * everything that comes after it would be below, and resolved before it is stored.
+   */
   #advance(sequence: bigint): bigint {
-    if (sequence <= this.#receivedThrough) return unordered;
+    if (sequence <= this.#receivedThrough || sequence >= sequenceEnd) return unordered;
     const before = this.#receivedThrough;
     this.#receivedThrough = sequence;
     return before;

@@ -271,6 +271,7 @@ export class StreamSession implements Origin, ControlledSession {
     this.#session = taken.next;
     this.#presence?.moved(before, taken, this.mcpId, this.#deps.clock.monotonicMs());
     for (const effect of taken.effects) this.#perform(effect);
+    if ("hasRoom" in event && !event.hasRoom && this.#isPaused) this.#waitForRoom();
   }
 
   #perform(effect: Effect): void {
@@ -282,7 +283,8 @@ export class StreamSession implements Origin, ControlledSession {
         this.#welcome();
         break;
       case "pause":
-        this.#pause();
+        this.transport.pause();
+        this.#waitForRoom();
         break;
       case "resume":
         this.#forgetRoom();
@@ -316,8 +318,13 @@ export class StreamSession implements Origin, ControlledSession {
     }
   }
 
-  #pause(): void {
-    this.transport.pause();
+  get #isPaused(): boolean {
+    const session = this.#session;
+    return (session.kind === "live" || session.kind === "draining") && session.traffic.isPaused;
+  }
+
+  /** Once: whoever is called and goes on to be paused, because too much is under way, waits again when that is over and the queue is full. */
+  #waitForRoom(): void {
     this.#stopWaitingForRoom ??= this.#deps.ingest.queue.whenRoom(() => {
       this.#stopWaitingForRoom = undefined;
       if (this.#hasRoom) this.#apply({ kind: "room" });

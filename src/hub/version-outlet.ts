@@ -10,7 +10,7 @@ export type VersionName = { readonly term: number; readonly version: number };
  */
 export class VersionOutlet<T extends VersionName> {
   readonly #noncePrefix: string;
-  #outstanding: { readonly nonce: string; readonly value: T; readonly sentAtMs: number } | undefined;
+  #outstanding: { readonly nonce: string; readonly value: T; readonly sentAtMs: number; isReceived: boolean } | undefined;
   /** The update that was acked last: the one that may expire at the client. */
   #settled: { readonly nonce: string; readonly value: T } | undefined;
   #next: T | undefined;
@@ -55,7 +55,7 @@ export class VersionOutlet<T extends VersionName> {
     if (this.#isOverdue(nowMs)) this.#unanswered += 1;
     this.#waitsSinceMs = nowMs;
     this.#sentCount += 1;
-    const sent = { nonce: this.#noncePrefix + this.#sentCount.toString(36), value: this.#next, sentAtMs: nowMs };
+    const sent = { nonce: this.#noncePrefix + this.#sentCount.toString(36), value: this.#next, sentAtMs: nowMs, isReceived: false };
     this.#next = undefined;
     this.#outstanding = sent;
     return sent;
@@ -77,19 +77,25 @@ export class VersionOutlet<T extends VersionName> {
 
   /**
    * An ack came. What it is about, or undefined when its nonce is none that may be acked: only the outstanding update is, and, with "expired", the one
-   * acked before. Any status but "received" frees the way for the next.
+   * acked before. Any status but "received" frees the way for the next. Each is said once of an update: every ack is recorded, so a client that repeats
+   * one must not fill the store with it.
    */
   acked(nonce: string, status: "received" | "applied" | "rejected" | "expired"): T | undefined {
     const outstanding = this.#outstanding;
     if (outstanding?.nonce === nonce) {
+      if (status === "received" && outstanding.isReceived) return undefined;
+      outstanding.isReceived = true;
       if (status !== "received") {
         this.#unanswered = 0;
-        this.#settled = outstanding;
+        this.#settled = status === "expired" ? undefined : outstanding;
         this.#outstanding = undefined;
       }
       return outstanding.value;
     }
-    return status === "expired" && this.#settled?.nonce === nonce ? this.#settled.value : undefined;
+    const settled = this.#settled;
+    if (status !== "expired" || settled?.nonce !== nonce) return undefined;
+    this.#settled = undefined;
+    return settled.value;
   }
 }
 

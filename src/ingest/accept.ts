@@ -15,7 +15,7 @@ import {
 } from "../interaction/event.js";
 import { limits } from "../platform/limits.js";
 import { parseUuidV7, uuidV7FromHash, uuidV7TimeMs } from "../platform/uuid-v7.js";
-import { createVerdict, type Verdict } from "./verdict.js";
+import { createVerdict, type Subject, type Verdict } from "./verdict.js";
 
 /** What accepting needs besides the event. */
 export type AcceptDeps = {
@@ -99,7 +99,20 @@ export function accept(deps: AcceptDeps, bearer: Bearer, draft: Draft, nowMs: nu
 const eventOverheadBytes = 600;
 
 function refuse(draft: Draft, status: Verdict["status"], more: Parameters<typeof createVerdict>[2] = {}): Refused {
-  return { kind: "refused", verdict: createVerdict(draft, status, more) };
+  return { kind: "refused", verdict: createVerdict(nameOf(draft), status, more) };
+}
+
+/**
+ * What a verdict repeats of a refused event. An id that is too long to be one is cut: verdicts must not fill a frame that nobody can receive, nor, while a
+ * peer does not read them, hold all that it has sent.
+ */
+function nameOf({ eventId, sequence, interactionId }: Draft): Subject {
+  return { eventId: shortId(eventId), sequence, interactionId: shortId(interactionId) };
+}
+
+/** By way of bytes: a mere slice would keep the whole text alive. */
+function shortId(id: string): string {
+  return id.length <= limits.idMaxBytes ? id : Buffer.from(id.slice(0, limits.idMaxBytes)).toString();
 }
 
 /** A small lead passes by waiting; a large one is a mistake that waiting does not mend. */

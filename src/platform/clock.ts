@@ -1,3 +1,5 @@
+import { limits } from "./limits.js";
+
 /** Cancels what was scheduled; harmless when it has run already. */
 export type Cancel = () => void;
 
@@ -7,7 +9,7 @@ export type Clock = {
   readonly nowMs: () => number;
   /** Never goes back; its zero means nothing. For durations and timeouts. */
   readonly monotonicMs: () => number;
-  /** Runs `task` once after `delayMs`. Does not keep the process alive. */
+  /** Runs `task` once after `delayMs`. Does not keep the process alive. Bound: `limits.timerMaxMs`; longer delays end then. */
   readonly after: (delayMs: number, task: () => void) => Cancel;
 };
 
@@ -16,7 +18,8 @@ export const systemClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
   after: (delayMs, task) => {
-    const timer = setTimeout(task, delayMs);
+    // A longer one would run at once.
+    const timer = setTimeout(task, Math.min(delayMs, limits.timerMaxMs));
     timer.unref();
     return () => clearTimeout(timer);
   },

@@ -48,6 +48,19 @@ test("while acks are on their way, a partly open window waits for a full frame",
   expect(sequences(outbox.take({ maxEvents: 6, maxBytes: 1_000 }, frame, 0))).toEqual([5, 6, 7, 8]);
 });
 
+test.each([2 ** 53, 2 ** 63, 2 ** 52 + 1])(
+  "a resume point of %d resolves nothing, and every event keeps a sequence of its own",
+  (point) => {
+    const outbox = filled(2);
+    outbox.take(wide, frame, 0);
+    expect(outbox.resume(point)).toEqual([]);
+    outbox.add("e3", bytes(10));
+    outbox.add("e4", bytes(10));
+    expect(outbox.heldEvents).toBe(4);
+    expect(sequences(outbox.take(wide, frame, 0))).toEqual([1, 2, 3, 4]);
+  },
+);
+
 test("what the resume point covers is resolved; what was refused for now, or never sent, is not", () => {
   const outbox = filled(4);
   const [first, second] = outbox.take(wide, { maxEvents: 3, maxBytes: 1_000 }, 0);

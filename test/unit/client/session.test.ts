@@ -223,6 +223,14 @@ test("a session that proved itself and ended for another reason begins its fenci
   expect(run(twice, events.ended).next).toMatchObject({ fenceCount: 5 });
 });
 
+test("a session that was fenced and has not proved itself since stays in its row of fencings, however its streams end", () => {
+  const fence: SessionEvent = { ...events.drain, isFenced: true };
+  const fenced = run({ ...states.active, attempt: 0, fenceCount: 4 }, fence, { ...events.ended, code: 0 }).next;
+  expect(run(fenced, events.retryDue, events.ended).next).toMatchObject({ kind: "disconnected", fenceCount: 5 });
+  expect(run(fenced, events.retryDue, events.welcome, events.ended).next).toMatchObject({ kind: "disconnected", fenceCount: 5 });
+  expect(run(fenced, events.retryDue, events.welcome, events.acked, events.ended).next).toMatchObject({ fenceCount: 0 });
+});
+
 test("closing a fenced session does not wait for its turn", () => {
   const fenced = run(states.active, { ...events.drain, isFenced: true }, { ...events.ended, code: 0 }).next;
   expect(run(fenced, events.close).next).toEqual({ kind: "closed", why: { kind: "fenced" } });

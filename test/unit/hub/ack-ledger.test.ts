@@ -33,6 +33,15 @@ const op: fc.Arbitrary<Op> = fc.oneof(
 );
 
 describe("AckLedger", () => {
+  it("takes no place from a number that is no sequence: what comes after it is resolved once it is settled", () => {
+    const ledger = new AckLedger("coalesced");
+    ledger.refused(createVerdict({ eventId: "x", sequence: 2n ** 63n, interactionId: "" }, "invalid"));
+    ledger.accepted(5n);
+    expect(ledger.takeFrame()).toMatchObject({ resolvedThrough: 0n, exceptions: [{ eventId: "x" }] });
+    ledger.settled(eventAt(5n, 1), { kind: "stored", storedAtMs: 1 });
+    expect(ledger.takeFrame()).toEqual({ resolvedThrough: 5n, ranges: [{ first: 5n, last: 5n, status: "stored" }], exceptions: [] });
+  });
+
   it("acknowledges every event exactly once with its own status, and resolves no sequence too early", () => {
     fc.assert(
       fc.property(fc.array(op, { maxLength: 80 }), (script) => {

@@ -254,6 +254,24 @@ describe("a session", () => {
     },
   );
 
+  it("is read again after a full queue, though it was called once before, while too much of its own was under way", async () => {
+    const { store, open } = setUp();
+    const [crowd, { tape, session }] = [Array.from({ length: 12 }, () => open()), open()];
+    session.received(greeting());
+    await turn();
+    crowd[0]?.session.received(numbered(1, 1));
+    await turn();
+    for (let from = 1; from < 2_500; from += 500) session.received(numbered(from, from + 499));
+    tape.log.length = 0;
+    await store.last.resolve(); // that of the crowd: the queue has room and says so, but the session has too much under way
+    for (const { session: other } of crowd) for (let from = 1; from < 2_000; from += 500) other.received(numbered(from, from + 499));
+    await store.last.resolve();
+    await store.last.resolve(); // all of the session's own
+    expect(tape.log).toEqual([]);
+    for (let commits = 0; commits < 8; commits += 1) await store.last.resolve();
+    expect(tape.log).toEqual(["resume"]);
+  });
+
   it("flushes every outstanding ack after a half-close, then ends", async () => {
     const { store, open } = setUp();
     const { tape, session } = open();

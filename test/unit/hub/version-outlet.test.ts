@@ -28,6 +28,17 @@ describe("VersionOutlet", () => {
     expect(outlet.take(limits.pushAckMaxMs)?.value).toEqual(table(3, 1));
   });
 
+  it("takes RECEIVED and EXPIRED once of an update, however often they are sent", () => {
+    const outlet = new VersionOutlet<{ term: number; version: number }>();
+    outlet.offer(table(1, 1));
+    outlet.take(0);
+    expect(outlet.acked("1", "received")).toEqual(table(1, 1));
+    expect(outlet.acked("1", "received")).toBeUndefined();
+    expect(outlet.acked("1", "applied")).toEqual(table(1, 1));
+    expect(outlet.acked("1", "expired")).toEqual(table(1, 1));
+    expect(outlet.acked("1", "expired")).toBeUndefined();
+  });
+
   it("waits after RECEIVED, and takes EXPIRED for the update that was acked last", () => {
     const outlet = new VersionOutlet<{ term: number; version: number }>();
     outlet.offer(table(1, 1));

@@ -122,6 +122,15 @@ describe("accept", () => {
     expect(verdict({ encodedBytes: 256 * 1024 + 1 })).toMatchObject({ status: "too_large", retryable: false });
   });
 
+  it("repeats no more of an id in a verdict than an id may have, whatever was sent", () => {
+    const long = "\u{1F600}".repeat(100_000);
+    const refused = verdict({ eventId: long, interactionId: long, sequence: 7n });
+    expect(refused).toMatchObject({ status: "invalid", sequence: 7n });
+    expect(refused?.eventId).toBe("\u{1F600}".repeat(128));
+    expect(refused?.interactionId).toBe("\u{1F600}".repeat(128));
+    expect(verdict({ eventId: "x".repeat(4 * 1024 * 1024), encodedBytes: 4 * 1024 * 1024 + 8 })?.eventId).toHaveLength(256);
+  });
+
   it("tells an event two hours ahead when to come back", () => {
     expect(verdict({ occurredAt: at(noonMs + 2 * hourMs) })).toMatchObject({
       status: "clock_skew",

@@ -23,3 +23,13 @@ test("monotonic time never goes back and wall time is since 1970", () => {
   expect([...times].sort((left, right) => left - right)).toEqual(times);
   expect(Math.abs(systemClock.nowMs() - Date.now())).toBeLessThan(1_000);
 });
+
+test("a delay that is longer than a timer can hold does not end at once", async () => {
+  let hasRun = false;
+  const cancel = systemClock.after(2 ** 31, () => {
+    hasRun = true;
+  });
+  await new Promise<void>((resolve) => setTimeout(resolve, 20));
+  cancel();
+  expect(hasRun).toBe(false);
+});
