@@ -144,7 +144,8 @@ export type Welcome = Message<"mcp.coordinator.v1.Welcome"> & {
 
   /**
    * Every event that this producer has sent on a stream with a sequence up to this is durably resolved: stored, or refused for good. It stays before an event
-   * that was refused as retryable until that has come again and is decided. Send again what is above it, and what was never sent on a stream, for example only
+   * that was refused as retryable until that has come again and is decided, or the session ends: a client that has heard such a verdict keeps the event until it
+   * hears a final one, whatever a later Welcome says here. Send again what is above it, and what was never sent on a stream, for example only
    * over HTTP without an answer: a lower sequence proves nothing about that. A client that has lost verdicts and must know which of the events below were
    * refused may send those again too: what is stored is DUPLICATE, what was refused is refused again.
    *
