@@ -203,7 +203,7 @@ test("a disk that is full under the spool costs no event: what it does not take 
   const { code, stdout } = await outputOf(child);
   expect([code, stdout.split("\n").length]).toEqual([0, 3]);
   const [full, end] = stdout.split("\n", 2).map((line) => JSON.parse(line));
-  expect(full).toMatchObject({ hasRefused: true, late: 200, kind: "disk" });
+  expect(full).toMatchObject({ hasRefused: true, late: 200, kind: "memory" });
   expect(full.events).toBe(full.reported);
   expect(end).toMatchObject({ isEmpty: true, unhandled: [], counters: { full: 0, refused: 0, setAside: 0 } });
   expect(end.counters.stored + end.counters.duplicate).toBe(full.reported);
