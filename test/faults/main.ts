@@ -76,7 +76,8 @@ async function main(settings: Settings): Promise<number> {
   const stepsFile = join(mkdtempSync(join(tmpdir(), "mcpc-steps-")), "steps");
   writeFileSync(stepsFile, "");
   process.env.MCPC_FAULTS_STEPS = stepsFile; // every coordinator of the suite inherits it
-  const site = await openSite({ seats: settings.seats });
+  // A small heap: V8 leaves garbage alone until the limit is near, and what is only garbage must not count as memory that a peer has taken.
+  const site = await openSite({ seats: settings.seats, nodeOptions: "--max-old-space-size=128" });
   let totals: MixedTotals = { before: undefined, after: undefined, heapSlopeMibPerHour: undefined, killGap: killGapOf([]) };
   try {
     if (chosen.length > 0) {
