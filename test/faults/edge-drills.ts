@@ -136,7 +136,10 @@ async function meetSilence(stage: Stage): Promise<void> {
   link.set("pass");
   await Promise.all([flushing.stream.ended, opening.ended]);
   await sleep(limits.slowConsumerMaxMs * 2 + 3_000 - limits.helloMaxMs);
-  for (const stream of [bare, renewed.stream, late]) stream.halfClose();
+  const wordless = open();
+  await wordless.headers;
+  for (const stream of [bare, renewed.stream, late, wordless]) stream.halfClose();
+  await wordless.ended;
 }
 
 /** Older sessions with nothing and with something under way, with and without DrainNotice, and with any number of frames that nobody takes. */
