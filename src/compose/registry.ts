@@ -5,7 +5,7 @@ import type { Config } from "../config/schema.js";
 import type { Fleet } from "../hub/fleet.js";
 import type { SessionRegistry } from "../hub/surroundings.js";
 import type { Ingest } from "../ingest/ingest.js";
-import type { CollectionRules } from "../interaction/collect.js";
+import { type CollectionRules, collectAll } from "../interaction/collect.js";
 import type { McpConfig } from "../interaction/mcp-config.js";
 import { createVersionJudge } from "../registry/accept-version.js";
 import { ConfigAckLog } from "../registry/config-acks.js";
@@ -123,7 +123,7 @@ function defaultsOf({ registry, routing }: Config): McpConfig {
     weight: registry.weight,
     maxConcurrentRequests: routing.maxConcurrentDefault,
     draining: false,
-    collection: { progressSampleRatio: 1, dropFields: [] },
+    collection: collectAll,
   };
 }
 

@@ -53,6 +53,22 @@ export type NewRegistration = {
   readonly profile: McpProfile;
 };
 
+/** What a registration by Hello says of itself: nothing. */
+export const unsaidProfile: McpProfile = {
+  type: "",
+  capabilities: [],
+  formats: [],
+  minMemory: "",
+  minMemoryBytes: 0,
+  minCpu: "",
+  minCpuCores: 0,
+  gpuRequired: false,
+  healthCheck: "",
+  process: "",
+  status: "",
+  baseUrl: "",
+};
+
 /** What Hello on a stream says of an MCP. */
 export type GreetedMcp = {
   readonly mcpId: string;

@@ -7,16 +7,17 @@ import { inTransaction } from "./in-transaction.js";
 import { bumpRevision, lockedMcps, lockMcp, writeHistory } from "./registry-change.js";
 import { changeLeases } from "./registry-leases.js";
 import { readLeaseBeats, readMcpChanges, readMcpStanding, recordMcpConfigAcks } from "./registry-reads.js";
-import type {
-  ConfigUpdated,
-  GreetedMcp,
-  Health,
-  McpProfile,
-  NewRegistration,
-  Registered,
-  RegisterOptions,
-  RegistryStore,
-  StoredMcp,
+import {
+  type ConfigUpdated,
+  type GreetedMcp,
+  type Health,
+  type McpProfile,
+  type NewRegistration,
+  type Registered,
+  type RegisterOptions,
+  type RegistryStore,
+  type StoredMcp,
+  unsaidProfile,
 } from "./registry-rows.js";
 import { healthNumbers, leaseStateNumbers, registrationSourceNumbers } from "./tables.js";
 
@@ -139,22 +140,6 @@ async function readLocked(sql: TransactionSql, mcpId: string): Promise<StoredMcp
   return mcp;
 }
 
-/** What a registration by Hello says of itself: nothing. */
-const unsaid: McpProfile = {
-  type: "",
-  capabilities: [],
-  formats: [],
-  minMemory: "",
-  minMemoryBytes: 0,
-  minCpu: "",
-  minCpuCores: 0,
-  gpuRequired: false,
-  healthCheck: "",
-  process: "",
-  status: "",
-  baseUrl: "",
-};
-
 /** See RegistryStore.registerGreeted. Of several greetings of one MCP the last says its version. */
 async function registerGreeted(
   sql: TransactionSql,
@@ -175,7 +160,7 @@ async function registerGreeted(
       room -= 1;
       const revision = await bumpRevision(sql, 1);
       const { config } = options;
-      await insertMcp(sql, { mcpId, name: mcpId, version, instance: "", source: "hello", profile: unsaid, config, revision });
+      await insertMcp(sql, { mcpId, name: mcpId, version, instance: "", source: "hello", profile: unsaidProfile, config, revision });
       await insertLease(sql, mcpId, options.coordinatorId);
       await writeHistory(sql, [
         { revision, mcpId, kind: "registered", detail: `by Hello, version ${version === "" ? "not said" : version}` },

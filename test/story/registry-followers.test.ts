@@ -1,47 +1,25 @@
 import { pino } from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { McpConfig } from "../../src/interaction/mcp-config.js";
 import { limits } from "../../src/platform/limits.js";
 import { Directory, type DirectoryChange } from "../../src/registry/directory.js";
 import { LeaseKeeper } from "../../src/registry/keep-leases.js";
 import { freshLease } from "../../src/registry/lease.js";
-import type { LeaseBeat, RegisterOptions, RegistryStore } from "../../src/store/registry-rows.js";
+import { type LeaseBeat, type RegisterOptions, type RegistryStore, unsaidProfile } from "../../src/store/registry-rows.js";
 import { type Store, StoreFault } from "../../src/store/store.js";
 import { createDeferred } from "../support/deferred.js";
 import { ManualClock } from "../support/manual-clock.js";
+import { plainMcpConfig } from "../support/mcp-config.js";
 import { freshName } from "../support/new-event.js";
 import { createStoreHome, type StoreHome } from "../support/open-store.js";
 
 const log = pino({ level: "silent" });
 const dayMs = 86_400_000;
 const heartbeatMs = 3_000;
-const config: McpConfig = {
-  heartbeatInterval: heartbeatMs / 1_000,
-  dataReportInterval: 60,
-  priority: 1,
-  weight: 100,
-  maxConcurrentRequests: 10,
-  draining: false,
-  collection: { progressSampleRatio: 1, dropFields: [] },
-};
-const profile = {
-  type: "workflow",
-  capabilities: [],
-  formats: [],
-  minMemory: "",
-  minMemoryBytes: 0,
-  minCpu: "",
-  minCpuCores: 0,
-  gpuRequired: false,
-  healthCheck: "",
-  process: "",
-  status: "",
-  baseUrl: "",
-};
+const config = { ...plainMcpConfig, heartbeatInterval: heartbeatMs / 1_000 };
 
 async function register(store: Store, name: string, key?: RegisterOptions["key"]): Promise<string> {
   const options = { coordinatorId: "here", config, onlyMcpId: undefined, key, renewKey: key !== undefined, maxCount: 10_000 };
-  const registered = await store.registerMcp({ name, version: "1.0.0", instance: "", profile }, options);
+  const registered = await store.registerMcp({ name, version: "1.0.0", instance: "", profile: unsaidProfile }, options);
   if (registered.kind !== "registered") throw new Error(`not registered: ${registered.kind}`);
   return registered.mcp.mcpId;
 }

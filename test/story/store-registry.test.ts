@@ -1,19 +1,9 @@
 import postgres from "postgres";
 import { describe, expect, vi } from "vitest";
-import type { McpConfig } from "../../src/interaction/mcp-config.js";
-import type { McpProfile, RegisterOptions } from "../../src/store/registry-rows.js";
+import { type RegisterOptions, unsaidProfile } from "../../src/store/registry-rows.js";
+import { plainMcpConfig } from "../support/mcp-config.js";
 import { storeKinds } from "../support/open-store.js";
 import { tellStories } from "../support/store-stories.js";
-
-const config: McpConfig = {
-  heartbeatInterval: 30,
-  dataReportInterval: 60,
-  priority: 1,
-  weight: 100,
-  maxConcurrentRequests: 10,
-  draining: false,
-  collection: { progressSampleRatio: 1, dropFields: [] },
-};
 
 describe.each(storeKinds)("the registry of the $kind store", (each) => {
   const at = tellStories(each);
@@ -21,7 +11,7 @@ describe.each(storeKinds)("the registry of the $kind store", (each) => {
   const greet = (seenRevision: number, agoMs: number) =>
     at.store.registerGreeted([{ mcpId: "guest", version: "", seenRevision, agoMs: () => agoMs }], {
       coordinatorId: "coordinator-of-test",
-      config,
+      config: plainMcpConfig,
       maxCount: 10,
     });
   const standing = async () => {
@@ -53,27 +43,12 @@ describe.each(storeKinds)("the registry of the $kind store", (each) => {
   );
 });
 
-const profile: McpProfile = {
-  type: "",
-  capabilities: [],
-  formats: [],
-  minMemory: "",
-  minMemoryBytes: 0,
-  minCpu: "",
-  minCpuCores: 0,
-  gpuRequired: false,
-  healthCheck: "",
-  process: "",
-  status: "",
-  baseUrl: "",
-};
-
 describe.each(storeKinds.filter(({ kind }) => kind === "postgres"))("the registry of several coordinators on one $kind", (each) => {
   const at = tellStories(each);
   const register = (name: string, more: Partial<RegisterOptions>) =>
     at.store.registerMcp(
-      { name, version: "1.0.0", instance: "", profile },
-      { coordinatorId: "c", config, onlyMcpId: undefined, key: undefined, renewKey: false, maxCount: 10, ...more },
+      { name, version: "1.0.0", instance: "", profile: unsaidProfile },
+      { coordinatorId: "c", config: plainMcpConfig, onlyMcpId: undefined, key: undefined, renewKey: false, maxCount: 10, ...more },
     );
   /** Runs `work` with a connection of its own. */
   const beside = async (work: (sql: postgres.Sql) => Promise<void>): Promise<void> => {
