@@ -232,9 +232,10 @@ async function meetAge(stage: Stage): Promise<void> {
   await sleep(settleMs);
 }
 
-/** SIGTERM while sessions greet, are opened, live, drain already and flush, and the store does not answer until the grace is over. */
+/** SIGTERM while sessions greet, are opened, live, drain already, flush, and have ended without their peer taking it, and the store does not answer until the grace is over. */
 async function meetShutdown(stage: Stage): Promise<number | NodeJS.Signals> {
   const { coordinator, link, open } = stage;
+  using deaf = new DeafPeers(coordinator.target, bearer);
   const staying = await welcomed(stage, "staying");
   const simple = await welcomed(stage, "simple", []);
   const flushing = await welcomed(stage, "flushing-at-last");
@@ -244,6 +245,8 @@ async function meetShutdown(stage: Stage): Promise<number | NodeJS.Signals> {
   stage.configure(15, 3_600);
   await sleep(settleMs);
   const fresh = await welcomed(stage, "fresh");
+  deaf.open().send(hello("over-at-last"), ...heartbeats(frameCount), hello("over-at-last"));
+  await sleep(settleMs);
   link.set("hold");
   const greeting = open();
   await greeting.headers;
