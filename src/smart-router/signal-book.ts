@@ -29,9 +29,10 @@ export type TargetSignals = {
   readonly samples: number;
   /**
    * What the policy itself has seen of the effect of load on the latency of this MCP, over all classes: others in flight and latency (ms) in the mean, and the part of the latency, 0 to 1, that grows in
-   * proportion to the requests in flight. Undefined while too little is known, and where a policy does not ask.
+   * proportion to the requests in flight. Undefined while too little is known, and where a policy does not ask. Written by the policy into what it has read: a copy for every target would
+   * cost as much as the reading.
    */
-  readonly load?: { readonly inFlight: number; readonly latencyMs: number; readonly growth: number } | undefined;
+  load?: { readonly inFlight: number; readonly latencyMs: number; readonly growth: number } | undefined;
 };
 
 /** What is known of a class over the fleet. Latencies in ms. */

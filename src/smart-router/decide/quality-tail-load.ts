@@ -59,8 +59,8 @@ export function createQualityTailLoad(
       const explorable: boolean[] = [];
       for (const target of targets) {
         const known = book.read(target.mcpId, request, target.inFlight, nowMs);
-        const load = bearings.get(target.mcpId)?.effect;
-        signals.push(load === undefined ? known : { ...known, load });
+        known.load = bearings.get(target.mcpId)?.effect;
+        signals.push(known);
         explorable.push(!request.noExplore && mayExplore(target, known.latencyMs, nowMs));
       }
       const situation = { targets, signals, explorable, deadlineMs: request.deadlineMs ?? classSignals.deadlineMs };

@@ -33,6 +33,12 @@ export type Ranking = {
   ownScore: Float64Array;
   /** The worth less what follows from load. */
   merit: Float64Array;
+  /** What tail and latency take from the score, and what crowding takes; at least 0. */
+  pace: Float64Array;
+  crowding: Float64Array;
+  /** Squares of the standard errors of what an answer is worth, and of the pace. */
+  worthVariance: Float64Array;
+  paceVariance: Float64Array;
   /** Weight in the draw: free places per ms, times `selfFactor`. */
   share: Float64Array;
   propensity: Float64Array;
@@ -46,15 +52,19 @@ export function createRanking(): Ranking {
   return { regime: "normal", epsilon: 0, tied: [], explored: [], shareSum: 0, ...arraysOf(64) };
 }
 
-function arraysOf(
-  size: number,
-): Pick<Ranking, "rho" | "score" | "worth" | "ownScore" | "merit" | "share" | "propensity" | "sorted" | "isHot" | "isCandidate"> {
+type Arrays = { readonly [Name in keyof Ranking as Ranking[Name] extends Float64Array | Uint8Array ? Name : never]: Ranking[Name] };
+
+function arraysOf(size: number): Arrays {
   return {
     rho: new Float64Array(size),
     score: new Float64Array(size),
     worth: new Float64Array(size),
     ownScore: new Float64Array(size),
     merit: new Float64Array(size),
+    pace: new Float64Array(size),
+    crowding: new Float64Array(size),
+    worthVariance: new Float64Array(size),
+    paceVariance: new Float64Array(size),
     share: new Float64Array(size),
     propensity: new Float64Array(size),
     sorted: new Float64Array(size),
@@ -75,21 +85,40 @@ export function factorOf(
   costMax: number,
   settings: RuleSettings,
 ): number {
-  const quality = settings.usesQuality ? signals.quality : 1;
   switch (name) {
     case "quality":
-      return quality;
+      return qualityFactor(signals, settings);
     case "errors":
-      return -(signals.errorRate * quality);
+      return errorsFactor(signals, settings);
     case "tail":
-      return settings.usesTail ? -(settings.tailWeight * signals.tail) : 0;
+      return tailFactor(signals, settings);
     case "latency":
-      return -(settings.latencyWeight * Math.min(1, signals.latencyMs / deadlineMs));
+      return latencyFactor(signals, deadlineMs, settings);
     case "crowding":
       return -crowdingOf(signals, inFlight, deadlineMs, settings);
     default:
-      return costMax > 0 ? -(settings.costWeight * (signals.cost / costMax)) : 0;
+      return costFactor(signals, costMax, settings);
   }
+}
+
+function qualityFactor({ quality }: TargetSignals, { usesQuality }: RuleSettings): number {
+  return usesQuality ? quality : 1;
+}
+
+function errorsFactor(signals: TargetSignals, settings: RuleSettings): number {
+  return -(signals.errorRate * qualityFactor(signals, settings));
+}
+
+function tailFactor({ tail }: TargetSignals, { usesTail, tailWeight }: RuleSettings): number {
+  return usesTail ? -(tailWeight * tail) : 0;
+}
+
+function latencyFactor({ latencyMs }: TargetSignals, deadlineMs: number, { latencyWeight }: RuleSettings): number {
+  return -(latencyWeight * Math.min(1, latencyMs / deadlineMs));
+}
+
+function costFactor({ cost }: TargetSignals, costMax: number, { costWeight }: RuleSettings): number {
+  return costMax > 0 ? -(costWeight * (cost / costMax)) : 0;
 }
 
 /**
@@ -100,26 +129,17 @@ function crowdingOf({ load, tail }: TargetSignals, inFlight: number, deadlineMs:
   if (load === undefined || inFlight <= 0 || load.growth <= 0) return 0;
   const stretch = 1 + load.growth * ((inFlight + 1) / (load.inFlight + 1) - 1);
   const latency = settings.latencyWeight * Math.min(settings.crowdingMax, (load.latencyMs * stretch) / deadlineMs);
-  const late = settings.usesTail && tail > 0 ? tail ** (1 / stretch) : 0;
-  // Who is mostly late loses no more with every further request, but it must not seem to lose less either.
-  const lateGrowth = late >= mostGrowth ? mostGrowth : late > 0 ? -late * Math.log(late) : 0;
+  const lateGrowth = settings.usesTail && tail > 0 ? lateGrowthOf(Math.log(tail) / stretch) : 0;
   return load.growth * (inFlight / (inFlight + 1)) * (latency + settings.tailWeight * lateGrowth);
 }
 
-/** The greatest value of V · ln(1/V), and where it is: 1/e. */
-const mostGrowth = Math.exp(-1);
-
-/** U of router.md 1.3 and its price of load: (1 − ê)·Q̂ − a_V·V̂ − a_L·min(1, L̂/D) − crowding − a_C·ĉ, as the sum of its factors in the order of `factorNames`. */
-export function scoreOf(signals: TargetSignals, inFlight: number, deadlineMs: number, costMax: number, settings: RuleSettings): number {
-  return (
-    factorOf("quality", signals, inFlight, deadlineMs, costMax, settings) +
-    factorOf("errors", signals, inFlight, deadlineMs, costMax, settings) +
-    factorOf("tail", signals, inFlight, deadlineMs, costMax, settings) +
-    factorOf("latency", signals, inFlight, deadlineMs, costMax, settings) +
-    factorOf("crowding", signals, inFlight, deadlineMs, costMax, settings) +
-    factorOf("cost", signals, inFlight, deadlineMs, costMax, settings)
-  );
+/** V · ln(1/V) of a share of late answers, at its greatest from 1/e on: who is mostly late loses no more with every further request, but it must not seem to lose less either. */
+function lateGrowthOf(lnLate: number): number {
+  return lnLate >= -1 ? mostGrowth : -lnLate * Math.exp(lnLate);
 }
+
+/** The greatest value of V · ln(1/V), which it has at V = 1/e. */
+const mostGrowth = Math.exp(-1);
 
 export function costMaxOf(signals: readonly TargetSignals[]): number {
   let max = 0;
@@ -180,12 +200,24 @@ function markHot(targets: readonly Target[], settings: RuleSettings, into: Ranki
   }
 }
 
+/**
+ * U of router.md 1.3 and its price of load: (1 − ê)·Q̂ − a_V·V̂ − a_L·min(1, L̂/D) − crowding − a_C·ĉ, as the sum of its factors in the order of `factorNames`; and of
+ * these what later steps ask for again. One pass: this is where most of the time of a decision goes.
+ */
 function scoreAll({ targets, signals, deadlineMs }: Situation, settings: RuleSettings, into: Ranking): void {
+  const { score, pace, crowding } = into;
   const costMax = costMaxOf(signals);
-  let at = 0;
-  for (const one of signals) {
-    into.score[at] = scoreOf(one, targets[at]?.inFlight ?? 0, deadlineMs, costMax, settings);
-    at += 1;
+  for (let at = 0; at < targets.length; at += 1) {
+    const one = signals[at];
+    const target = targets[at];
+    if (one === undefined || target === undefined) continue;
+    const ofTail = tailFactor(one, settings);
+    const ofLatency = latencyFactor(one, deadlineMs, settings);
+    const ofCrowding = crowdingOf(one, target.inFlight, deadlineMs, settings);
+    pace[at] = -(ofTail + ofLatency);
+    crowding[at] = ofCrowding;
+    score[at] =
+      qualityFactor(one, settings) + errorsFactor(one, settings) + ofTail + ofLatency - ofCrowding + costFactor(one, costMax, settings);
   }
 }
 
@@ -242,7 +274,7 @@ function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): 
   into.regime = hasSamples ? "normal" : "cold_start";
   keepWorthIt(situation, settings, into);
   keepLeastLoaded(into, settings);
-  keepBest(situation, settings, into);
+  keepBest(into, settings);
   for (const at of into.tied) {
     const target = targets[at];
     if (target === undefined) continue;
@@ -268,31 +300,31 @@ function selfFactorOf(signals: TargetSignals | undefined, settings: RuleSettings
  * load: the pace that worth leaves out, as far as paces of this fleet grow with load, and crowding. So load decides among equals, and one with better answers is filled until what a request costs there is as
  * much as its answer gains.
  */
-function keepWorthIt(
-  { targets, signals, deadlineMs }: Situation,
-  settings: RuleSettings,
-  { tied, worth, ownScore, merit, score }: Ranking,
-): void {
+function keepWorthIt({ signals, deadlineMs }: Situation, settings: RuleSettings, into: Ranking): void {
+  const { tied, worth, ownScore, merit, score, pace, crowding, worthVariance, paceVariance } = into;
   let growth = 0;
   for (const at of tied) growth += (signals[at]?.load?.growth ?? 0) / tied.length;
   let best = tied[0] ?? 0;
   for (const at of tied) {
     const one = signals[at];
     if (one === undefined) continue;
-    const pace = -paceOf(one, deadlineMs, settings);
-    const crowding = crowdingOf(one, targets[at]?.inFlight ?? 0, deadlineMs, settings);
-    ownScore[at] = (score[at] ?? 0) + crowding;
-    worth[at] = (ownScore[at] ?? 0) + pace - Math.max(0, pace - settings.paceSlack);
-    merit[at] = (worth[at] ?? 0) - growth * Math.min(pace, settings.paceSlack) - crowding;
+    const ofPace = pace[at] ?? 0;
+    const ofCrowding = crowding[at] ?? 0;
+    ownScore[at] = (score[at] ?? 0) + ofCrowding;
+    worth[at] = (ownScore[at] ?? 0) + ofPace - Math.max(0, ofPace - settings.paceSlack);
+    merit[at] = (worth[at] ?? 0) - growth * Math.min(ofPace, settings.paceSlack) - ofCrowding;
+    worthVariance[at] = worthVarianceOf(one, settings);
+    paceVariance[at] = paceVarianceOf(one, deadlineMs, settings);
     if ((merit[at] ?? 0) > (merit[best] ?? 0)) best = at;
   }
-  const [mostWorth, mostMerit] = [worth[best] ?? 0, merit[best] ?? 0];
-  const worthSigma = worthSigmaOf(signals[best], settings);
-  const meritSigma = sigmaOf(signals[best], deadlineMs, settings, growth);
+  const mostWorth = worth[best] ?? 0;
+  const mostMerit = merit[best] ?? 0;
+  const growthSquared = growth * growth;
   keep(tied, (at) => {
-    const one = signals[at];
-    if (Math.abs(mostWorth - (worth[at] ?? 0)) <= bandOf(worthSigma, worthSigmaOf(one, settings), settings)) return true;
-    return mostMerit - (merit[at] ?? 0) <= bandOf(meritSigma, sigmaOf(one, deadlineMs, settings, growth), settings);
+    const worthNoise = (worthVariance[best] ?? 0) + (worthVariance[at] ?? 0);
+    if (isTie(Math.abs(mostWorth - (worth[at] ?? 0)), worthNoise, settings)) return true;
+    const paceNoise = (paceVariance[best] ?? 0) + (paceVariance[at] ?? 0);
+    return isTie(mostMerit - (merit[at] ?? 0), worthNoise + growthSquared * paceNoise, settings);
   });
 }
 
@@ -304,12 +336,12 @@ function keepLeastLoaded({ tied, rho, sorted }: Ranking, settings: RuleSettings)
 }
 
 /** Third: of these, the ones whose score, pace included, is as good as the best one's; without crowding, because load has decided by now, and a newcomer that nobody has seen under load must not gain by it. */
-function keepBest({ signals, deadlineMs }: Situation, settings: RuleSettings, { tied, ownScore }: Ranking): void {
+function keepBest({ tied, ownScore, worthVariance, paceVariance }: Ranking, settings: RuleSettings): void {
   let best = tied[0] ?? 0;
   for (const at of tied) if ((ownScore[at] ?? 0) > (ownScore[best] ?? 0)) best = at;
-  const bestSigma = sigmaOf(signals[best], deadlineMs, settings);
   const most = ownScore[best] ?? 0;
-  keep(tied, (at) => most - (ownScore[at] ?? 0) <= bandOf(bestSigma, sigmaOf(signals[at], deadlineMs, settings), settings));
+  const ofBest = (worthVariance[best] ?? 0) + (paceVariance[best] ?? 0);
+  keep(tied, (at) => isTie(most - (ownScore[at] ?? 0), ofBest + (worthVariance[at] ?? 0) + (paceVariance[at] ?? 0), settings));
 }
 
 /** Leaves those in `places` for which `isKept` holds, in their order, without a new array. */
@@ -323,37 +355,29 @@ function keep(places: number[], isKept: (at: number) => boolean): void {
   places.length = kept;
 }
 
-/** What its tail and its latency take from a score, at most 0. */
-function paceOf(signals: TargetSignals, deadlineMs: number, settings: RuleSettings): number {
-  return factorOf("tail", signals, 0, deadlineMs, 0, settings) + factorOf("latency", signals, 0, deadlineMs, 0, settings);
-}
-
-/** Standard error of what an answer is worth: of its quality and of its share of failures. */
-function worthSigmaOf(signals: TargetSignals | undefined, settings: RuleSettings): number {
-  if (signals === undefined) return 0;
-  const { qualitySigma, errorRate, samples } = signals;
+/** Variance of what an answer is worth: of its quality and of its share of failures, as of `samples` draws. */
+function worthVarianceOf({ qualitySigma, errorRate, samples }: TargetSignals, settings: RuleSettings): number {
   const ofQuality = settings.usesQuality ? qualitySigma : 0;
-  return Math.sqrt(
-    ofQuality * ofQuality + (errorRate * (1 - errorRate)) / (Math.min(samples, settings.tieSamplesMax) + settings.tieSamples),
-  );
+  return ofQuality * ofQuality + (errorRate * (1 - errorRate)) / drawsOf(samples, settings);
 }
 
 /**
- * Standard error of a utility: of its quality, of its latency, and of its shares of late and of failed answers, as of `samples` draws. Without it, whoever was
- * unlucky a few times would fall out of the tie, get nothing any more, and stay what it seemed to be. `paceShare`: how much of the pace counts, 0 to 1.
+ * Variance of a pace: of its latency, and of its share of late answers. Without variances, whoever was unlucky a few times would fall out of the tie, get nothing any more, and stay what
+ * it seemed to be.
  */
-function sigmaOf(signals: TargetSignals | undefined, deadlineMs: number, settings: RuleSettings, paceShare = 1): number {
-  if (signals === undefined) return 0;
-  const { tail, samples, latencyMs } = signals;
-  const ofWorth = worthSigmaOf(signals, settings);
+function paceVarianceOf({ tail, samples, latencyMs }: TargetSignals, deadlineMs: number, settings: RuleSettings): number {
   const ofLatency = settings.latencyWeight * settings.latencyNoise * Math.min(1, latencyMs / deadlineMs);
   const ofTail = settings.usesTail ? settings.tailWeight * settings.tailWeight * tail * (1 - tail) : 0;
-  const count = Math.min(samples, settings.tieSamplesMax) + settings.tieSamples;
-  return Math.sqrt(ofWorth * ofWorth + paceShare * paceShare * (ofLatency * ofLatency + ofTail / count));
+  return ofLatency * ofLatency + ofTail / drawsOf(samples, settings);
 }
 
-/** How far a utility may be below the best one and still count as equal: a point, or half a standard error of the difference. */
-function bandOf(bestSigma: number, sigma: number, settings: RuleSettings): number {
-  if (!settings.usesTieSet) return 0;
-  return Math.max(settings.tieMin, settings.tieSigmas * Math.sqrt(bestSigma * bestSigma + sigma * sigma));
+function drawsOf(samples: number, { tieSamplesMax, tieSamples }: RuleSettings): number {
+  return Math.min(samples, tieSamplesMax) + tieSamples;
+}
+
+/** Whether a utility that is lower by `difference` still counts as equal: by a point, or by half a standard error of the difference, whose square is `variance`. */
+function isTie(difference: number, variance: number, { usesTieSet, tieMin, tieSigmas }: RuleSettings): boolean {
+  if (difference <= 0) return true;
+  if (!usesTieSet) return false;
+  return difference <= tieMin || difference * difference <= tieSigmas * tieSigmas * variance;
 }

@@ -46,6 +46,7 @@ export function readTarget(
     recent: mcp === undefined || mcp.recent === 0 ? 0 : mcp.recent * keptAfter(nowMs - mcp.recentAtMs, by.settings.recentHalfLifeMs),
     samples: answer.samples,
     ageMs: mcp?.told === undefined ? undefined : Math.max(0, nowMs - mcp.told.atMs),
+    load: undefined,
   };
 }
 
