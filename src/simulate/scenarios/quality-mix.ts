@@ -12,6 +12,7 @@ import { routerContender } from "../router-contender.js";
 import type { RunLog } from "../run-log.js";
 import type { Cell, Judgement, Results, Scenario } from "../scenario.js";
 
+/** Never shortened: what comes after a shortened run would not be learned, but not yet learned. */
 const requestCount = 20_000;
 const learningCount = 5_000;
 const serverCount = 4;
@@ -84,7 +85,7 @@ function cellOf(budget: Budget): Cell {
     name: budget.name,
     run: (contender, seed, material) => {
       const pool = mmluQuestions(material);
-      const arrivals = questionArrivals(pool, Math.round(requestCount * material.scale), 20, () => 100);
+      const arrivals = questionArrivals(pool, requestCount, 20, () => 100);
       const log = simulate(questionWorld(pool, servers(budget), arrivals), contenderAt(budget, pool)(contender), seed);
       return { ...commonFigures(log), ...mixFigures(log, pool, servers(budget)) };
     },
