@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -7,6 +7,7 @@ import type { Clock } from "../platform/clock.js";
 import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
+import { makePrivateDirectory } from "../platform/private-directory.js";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.js";
 import type { EmbeddedReport, EmbeddedTask } from "./embedded-worker.js";
 
@@ -131,7 +132,7 @@ function startThread(options: EmbeddedOptions, task: EmbeddedTask): Thread {
 
 function makePrivate(dataDir: string): void {
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    makePrivateDirectory(dataDir);
   } catch (thrown) {
     throw explained(dataDir, thrown);
   }

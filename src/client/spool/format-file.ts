@@ -1,6 +1,7 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, statSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync, renameSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { CoordinatorError } from "../../platform/errors.js";
+import { makePrivateDirectory } from "../../platform/private-directory.js";
 import { codeOf, unusable } from "./disk-fault.js";
 
 /** The version of all that is in the directory. It grows when an older reporter could no longer read it. SPEC.md, "Format". */
@@ -12,7 +13,7 @@ const lineShape = /^mcp-coordinator spool (\d{1,9})\s/;
 /** Makes the directory if it is not there. Errors: `failed_precondition` SPOOL_UNUSABLE for a file in its place. */
 export function makeDirectory(directory: string): void {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makePrivateDirectory(directory);
   } catch (thrown) {
     const code = codeOf(thrown);
     if (code === "EEXIST" || code === "ENOTDIR") throw unusable(directory, "there is a file in its place; choose another path", thrown);
