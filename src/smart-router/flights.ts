@@ -196,15 +196,6 @@ export class Flights {
     }
   }
 
-  /** Whatever an MCP that leaves the fleet still had is over. */
-  dropAll(member: Member, nowMs: number): void {
-    for (const flight of [...member.load.running]) {
-      this.#close(member, flight, "ended");
-      this.#tellUsers(flight, { ...nothing, result: "released", atMs: nowMs });
-      this.#tell(flight, "censored", "released", false, { ...nothing, atMs: nowMs });
-    }
-  }
-
   #depart(
     member: Member,
     made: Pick<Flight, "decisionId" | "isDecided" | "request" | "requestClass" | "isProbe"> & {

@@ -96,6 +96,7 @@ export function targetOf(base: TargetConfig, override: McpOverride | undefined):
     weight: override.weight ?? base.weight,
     maxConcurrent: override.maxConcurrent ?? base.maxConcurrent,
     isDraining: override.isDraining ?? base.isDraining,
+    isExpected: true,
   };
 }
 
