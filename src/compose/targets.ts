@@ -19,7 +19,8 @@ export function createTargets(routed: RoutedFleet | undefined, priorityDefault: 
     },
     follow: (changed) => {
       for (const mcpId of known.keys()) changed(mcpId);
-      routed?.subscribe((mcps) => {
+      routed?.subscribe((mcps, forgotten) => {
+        for (const mcpId of forgotten) known.delete(mcpId);
         for (const mcp of mcps) {
           // An MCP that is away keeps what it registered with: it may come back, and until then the lack of a stream keeps requests from it.
           known.set(mcp.mcpId, mcp);
@@ -31,5 +32,6 @@ export function createTargets(routed: RoutedFleet | undefined, priorityDefault: 
 }
 
 function targetOf({ mcpId, capabilities, formats, maxConcurrent, priority, weight, draining, health }: RoutedMcp): TargetConfig {
-  return { mcpId, capabilities, formats, maxConcurrent, priority, weight, isDraining: draining || health === "away" };
+  const isAway = health === "away";
+  return { mcpId, capabilities, formats, maxConcurrent, priority, weight, isDraining: draining || isAway, isExpected: !isAway };
 }

@@ -369,6 +369,8 @@ export const limits = {
   leaseLostGraceMs: 10_000,
   /** Watchers of registrations per process. */
   mcpWatchersMax: 1_000,
+  /** Watchers of the routing table per process: gateways and operators. Whoever has a session gets the table there. */
+  routeWatchersMax: 1_000,
   /** Registrations in one message of a watch: far below frameMaxBytes. */
   watchMcpsPerMessage: 100,
   /** Answers about configurations, and entries of history, shown of one MCP. */

@@ -17,8 +17,8 @@ export type RoutedMcp = {
 export type RoutedFleet = {
   /** Every registration that is not away, by mcp_id. */
   readonly current: () => readonly RoutedMcp[];
-  /** Calls `seen` with what changed, also with those that are away now. `seen` must not throw. */
-  readonly subscribe: (seen: (changed: readonly RoutedMcp[]) => void) => () => void;
+  /** Calls `seen` with what changed, also with those that are away now, and with those that the registry has forgotten. `seen` must not throw. */
+  readonly subscribe: (seen: (changed: readonly RoutedMcp[], forgotten: readonly string[]) => void) => () => void;
 };
 
 /** The directory as routing sees it. */
@@ -29,7 +29,7 @@ export function routedFleet(directory: Directory): RoutedFleet {
         .map(routedOf)
         .filter(({ health }) => health !== "away")
         .sort((one, other) => (one.mcpId < other.mcpId ? -1 : 1)),
-    subscribe: (seen) => directory.subscribe(({ mcps }) => seen(mcps.map(routedOf))),
+    subscribe: (seen) => directory.subscribe(({ mcps, forgotten }) => seen(mcps.map(routedOf), forgotten)),
   };
 }
 

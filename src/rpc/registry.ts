@@ -32,6 +32,7 @@ import type { Handlers } from "./adapt-grpc.js";
 import type { CallContext } from "./context.js";
 import { faultsOfText, fieldsError, refuseFaults } from "./field-faults.js";
 import { filterFromProto, historyToProto, leaseStateToProto, mcpToProto, standingToProto } from "./registry-messages.js";
+import { tooManyWatchers } from "./too-many-watchers.js";
 
 export type RegistryServiceDeps = {
   readonly registry: Registry;
@@ -90,7 +91,7 @@ export function createRegistryHandlers(deps: RegistryServiceDeps): Handlers<type
       });
     },
     watchMcps: async function* (request, context) {
-      if (watcherCount >= limits.mcpWatchersMax) throw tooManyWatchers();
+      if (watcherCount >= limits.mcpWatchersMax) throw tooManyWatchers("registrations", limits.mcpWatchersMax);
       watcherCount += 1;
       try {
         yield* watch(directory, request, context);
@@ -192,13 +193,4 @@ function ownMcpId(principal: Principal, asked: string, faults: readonly FieldFau
 
 function requiredMcpId(mcpId: string): readonly FieldFault[] {
   return mcpId === "" ? [{ field: "mcp_id", reason: "REQUIRED", description: "must not be empty" }] : [];
-}
-
-function tooManyWatchers(): CoordinatorError {
-  const description = `this coordinator holds ${limits.mcpWatchersMax} watchers of registrations, as many as it may`;
-  return new CoordinatorError("busy", description, {
-    reason: "WATCHERS_EXHAUSTED",
-    retryAfterMs: limits.reconnectSpreadMs,
-    quota: { subject: "coordinator", description },
-  });
 }

@@ -14,6 +14,7 @@ import { limits } from "../platform/limits.js";
 import type { PublishedRoutes, RouteBook } from "../smart-router/table.js";
 import { type ProducerAck, producerRoutesToProto, publishedRoutesToProto } from "../wire/routes.js";
 import type { ServerStreamHandler, UnaryHandler } from "./context.js";
+import { tooManyWatchers } from "./too-many-watchers.js";
 import { weightPlaneToProto } from "./weight-plane.js";
 
 export type RoutingDeps = {
@@ -32,8 +33,10 @@ export type RoutingHandlers = {
 /**
  * RoutingService. The table is for everyone with a valid key; acks are shown only for MCPs that the key may act for, and the figures of the process, which name MCPs,
  * only to keys that may act for any.
+ * Errors: WatchRoutes ends with `busy` WATCHERS_EXHAUSTED above `limits.routeWatchersMax` watchers in the process.
  */
 export function createRoutingHandlers(deps: RoutingDeps): RoutingHandlers {
+  let watcherCount = 0;
   return {
     getRoutes: async (request, { principal }) => {
       const acks = request.includeApplied ? await deps.listAcks(limits.pageMaxCount) : [];
@@ -46,8 +49,14 @@ export function createRoutingHandlers(deps: RoutingDeps): RoutingHandlers {
       });
     },
     watchRoutes: async function* (_request, { signal }) {
-      for await (const routes of newestRoutes(deps.book, signal)) {
-        yield create(WatchRoutesResponseSchema, { routes: publishedRoutesToProto(routes) });
+      if (watcherCount >= limits.routeWatchersMax) throw tooManyWatchers("the routing table", limits.routeWatchersMax);
+      watcherCount += 1;
+      try {
+        for await (const routes of newestRoutes(deps.book, signal)) {
+          yield create(WatchRoutesResponseSchema, { routes: publishedRoutesToProto(routes) });
+        }
+      } finally {
+        watcherCount -= 1;
       }
     },
   };

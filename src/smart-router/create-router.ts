@@ -85,7 +85,6 @@ class SelectionDesk {
       settle: (decisionId, mcpId, report, nowMs) => this.#settle(decisionId, mcpId, report, nowMs),
       audit: (decisionId, quality, nowMs) => this.#audit(decisionId, quality, nowMs),
       configure: (config, nowMs) => this.#configure(config, nowMs),
-      forget: (mcpId, nowMs) => this.#forget(mcpId, nowMs),
       streamOpened: (mcpId, sessionId, nowMs) => this.#streamOpened(mcpId, sessionId, nowMs),
       streamClosed: (mcpId, sessionId, how, nowMs) => this.#streamClosed(mcpId, sessionId, how, nowMs),
       suspect: (mcpId, sessionId, isSuspect) => {
@@ -222,21 +221,13 @@ class SelectionDesk {
   }
 
   #configure(...[config, nowMs]: Parameters<Router["configure"]>): void {
-    const member = this.#roster.admit(config.mcpId, true, nowMs);
+    const member = this.#roster.admit(config.mcpId, config.isExpected, nowMs);
     if (member === undefined) return;
     const wasDraining = member.config.isDraining;
     member.config = config;
-    member.isConfigured = true;
     member.target = undefined;
     if (config.isDraining && !wasDraining) this.#health.drained(member, nowMs);
     else if (!config.isDraining && wasDraining) this.#health.resumed(member, nowMs);
-  }
-
-  #forget(mcpId: string, nowMs: number): void {
-    const member = this.#roster.get(mcpId);
-    if (member === undefined) return;
-    this.#flights.dropAll(member, nowMs);
-    this.#roster.remove(member);
   }
 
   #streamOpened(mcpId: string, sessionId: string, nowMs: number): void {

@@ -196,15 +196,6 @@ export class Flights {
     }
   }
 
-  /** Whatever an MCP that leaves the fleet still had is over. */
-  dropAll(member: Member, nowMs: number): void {
-    for (const flight of [...member.load.running]) {
-      this.#close(member, flight, "ended");
-      this.#tellUsers(flight, { ...nothing, result: "released", atMs: nowMs });
-      this.#tell(flight, "censored", "released", false, { ...nothing, atMs: nowMs });
-    }
-  }
-
   #depart(
     member: Member,
     made: Pick<Flight, "decisionId" | "isDecided" | "request" | "requestClass" | "isProbe"> & {
@@ -277,8 +268,10 @@ export class Flights {
     const oldest = this.#pastRing[this.#pastAt];
     if (oldest !== undefined) {
       this.#past.delete(oldest.decisionId);
-      const owner = oldest.state === "expired" ? this.#deps.memberOf(oldest.mcpId) : undefined;
-      if (owner?.load.byInteraction.get(oldest.interactionId) === oldest) owner.load.byInteraction.delete(oldest.interactionId);
+      const load = oldest.state === "expired" ? this.#deps.memberOf(oldest.mcpId)?.load : undefined;
+      // One that a late start has revived still runs, and its end must find it.
+      const isOver = load?.running.has(oldest) === false;
+      if (isOver && load.byInteraction.get(oldest.interactionId) === oldest) load.byInteraction.delete(oldest.interactionId);
     }
     this.#past.set(flight.decisionId, flight);
     this.#pastRing[this.#pastAt] = flight;

@@ -9,8 +9,6 @@ import { plainTarget, type RoutedMcp, type TargetConfig } from "./router.js";
 /** An MCP that the router knows: what is configured, how it is, what it has to do. */
 export type Member = Patient & {
   config: TargetConfig;
-  /** Somebody configured it; otherwise it is forgotten when it is idle. */
-  isConfigured: boolean;
   readonly load: InFlight;
   heardAtMs: number;
   /** Length of a lease here, from its latency; and its median latency. Refreshed once a second. */
@@ -24,7 +22,6 @@ export function createMember(mcpId: string, priority: number, leaseMs: number, n
   return {
     ...createPatient(mcpId, nowMs),
     config: plainTarget(mcpId, priority),
-    isConfigured: false,
     load: createInFlight(),
     heardAtMs: nowMs,
     leaseMs,

@@ -2,10 +2,10 @@ import { limits } from "../platform/limits.js";
 import { createMember, type Member } from "./member.js";
 import { compareIds } from "./order.js";
 
-/** MCPs that nobody configured, without a stream and without requests, are forgotten after this silence. Unit: ms. As long as gRFC A58's weights last. */
+/** MCPs that nobody expects, without a stream and without requests, are forgotten after this silence. Unit: ms. As long as gRFC A58's weights last. */
 const idleMaxMs = 180_000;
 
-/** The MCPs that the router knows, at most `limits.routedMcpMax`: those that are configured or have a stream stay. */
+/** The MCPs that the router knows, at most `limits.routedMcpMax`: those that are expected or have a stream stay. */
 export class Roster {
   readonly #byId = new Map<string, Member>();
   #sorted: readonly Member[] | undefined;
@@ -29,13 +29,13 @@ export class Roster {
   }
 
   /**
-   * The member, which is a new one if it is not known. An `important` one, that is configured or has a stream, takes the place of an idle one when there are too
+   * The member, which is a new one if it is not known. An `important` one, that is expected or has a stream, takes the place of one that is not when there are too
    * many; undefined when there is no place.
    */
   admit(mcpId: string, isImportant: boolean, nowMs: number): Member | undefined {
     const known = this.#byId.get(mcpId);
     if (known !== undefined) return known;
-    if (this.#byId.size >= limits.routedMcpMax && !(isImportant && this.#forgetOneIdle())) return undefined;
+    if (this.#byId.size >= limits.routedMcpMax && !(isImportant && this.#forgetOneAbsent())) return undefined;
     const fresh = createMember(mcpId, this.#priorityDefault, limits.leaseMinMs, nowMs);
     this.#byId.set(mcpId, fresh);
     this.#sorted = undefined;
@@ -50,13 +50,19 @@ export class Roster {
 
   /** Forgets those that have been idle for too long. */
   tick(nowMs: number): void {
-    for (const member of this.members) if (isIdle(member) && nowMs - member.heardAtMs > idleMaxMs) this.remove(member);
+    for (const member of this.members) {
+      if (isAbsent(member) && !isWaitedFor(member) && nowMs - member.heardAtMs > idleMaxMs) this.remove(member);
+    }
   }
 
-  #forgetOneIdle(): boolean {
+  /** The longest silent one; one that may come back only when there is no other. Its ejections are forgotten with it: who is here needs the place more. */
+  #forgetOneAbsent(): boolean {
     let silent: Member | undefined;
     for (const member of this.#byId.values()) {
-      if (isIdle(member) && (silent === undefined || member.heardAtMs < silent.heardAtMs)) silent = member;
+      if (!isAbsent(member)) continue;
+      const isBetter =
+        silent === undefined || (isWaitedFor(silent) === isWaitedFor(member) ? member.heardAtMs < silent.heardAtMs : isWaitedFor(silent));
+      if (isBetter) silent = member;
     }
     if (silent === undefined) return false;
     this.remove(silent);
@@ -64,8 +70,12 @@ export class Roster {
   }
 }
 
-/** Nothing depends on it, and it holds no knowledge that its return would need. */
-function isIdle({ isConfigured, load, standing }: Member): boolean {
-  const isWaitedFor = standing.state === "disconnected" || standing.state === "ejected";
-  return !isConfigured && load.streams.size === 0 && load.running.size === 0 && !isWaitedFor;
+/** Nothing depends on it. */
+function isAbsent({ config, load }: Member): boolean {
+  return !config.isExpected && load.streams.size === 0 && load.running.size === 0;
+}
+
+/** Its return would need what is known of it. */
+function isWaitedFor({ standing }: Member): boolean {
+  return standing.state === "disconnected" || standing.state === "ejected";
 }

@@ -21,11 +21,13 @@ export type TargetConfig = {
   readonly formats: readonly string[];
   /** Gets nothing new; what it has may end. */
   readonly isDraining: boolean;
+  /** Somebody counts on it: it is registered and has not left, or an operator named it. Any other one is forgotten when it is idle. */
+  readonly isExpected: boolean;
 };
 
 /** An MCP that said nothing of itself and of which no operator said anything. `priority`: the tier of those. */
 export function plainTarget(mcpId: string, priority = 0): TargetConfig {
-  return { mcpId, priority, weight: 100, maxConcurrent: undefined, capabilities: [], formats: [], isDraining: false };
+  return { mcpId, priority, weight: 100, maxConcurrent: undefined, capabilities: [], formats: [], isDraining: false, isExpected: false };
 }
 
 /** A stored event as the router sees it. */
@@ -152,10 +154,8 @@ export type Router = {
   /** Gives a place back that was not used. False when the decision is not open, or not one of this MCP. Idempotent. */
   readonly release: (decisionId: string, mcpId: string, nowMs: number) => boolean;
 
-  /** Replaces the configuration of one MCP; it becomes a target even if it was never seen. */
+  /** Replaces the configuration of one MCP; it becomes a target even if it was never seen, if there is a place for it. */
   readonly configure: (config: TargetConfig, nowMs: number) => void;
-  /** Takes an MCP out for good: what it has in flight may end, nothing new comes. */
-  readonly forget: (mcpId: string, nowMs: number) => void;
 
   readonly streamOpened: (mcpId: string, sessionId: string, nowMs: number) => void;
   /** `how`: "orderly" after a drain or a half-close, "lost" otherwise. */

@@ -1,4 +1,5 @@
 import type { Policy } from "../policy.js";
+import { keep } from "./keep.js";
 import { plainChoice } from "./propensity.js";
 import { pickByStride } from "./static-stride.js";
 
@@ -63,7 +64,7 @@ export function createA58Weights(settings: A58WeightSettings = a58WeightDefaults
         sequence,
       );
       const target = targets[pick.index];
-      for (const { mcpId, capacity } of targets) if (capacities.get(mcpId) !== capacity) capacities.set(mcpId, capacity);
+      for (const { mcpId, capacity } of targets) if (capacities.get(mcpId) !== capacity) keep(capacities, mcpId, capacity);
       expected = { mcpId: target?.mcpId ?? "", next: pick.next };
       return plainChoice(expected.mcpId, 1);
     },
@@ -71,10 +72,11 @@ export function createA58Weights(settings: A58WeightSettings = a58WeightDefaults
       if (expected?.mcpId === mcpId) sequence = expected.next;
     },
     ended: ({ mcpId, result, startedAtMs, endedAtMs }) => {
+      if (result === "released") return;
       const known = tallies.get(mcpId);
       const isStale = known === undefined || endedAtMs - known.endedAtMs >= settings.expirationMs;
       const tally = isStale ? { atMs: endedAtMs, sinceMs: endedAtMs, endedAtMs, ended: 0, failed: 0, busyMs: 0 } : known;
-      tallies.set(mcpId, tally);
+      keep(tallies, mcpId, tally);
       decay(tally, endedAtMs, settings.halfLifeMs);
       tally.endedAtMs = endedAtMs;
       tally.ended += 1;

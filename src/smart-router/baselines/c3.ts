@@ -1,4 +1,5 @@
 import type { Policy, Target } from "../policy.js";
+import { keep } from "./keep.js";
 import { plainChoice } from "./propensity.js";
 
 /** How much of a mean stays with each answer, and the power of the queue. */
@@ -33,14 +34,13 @@ export function createC3(clientCount: number, settings: C3Settings = c3Defaults)
       return plainChoice(ties[Math.floor(rng() * ties.length)]?.mcpId ?? "", 1 / ties.length);
     },
     assigned: () => {},
-    ended: ({ mcpId, startedAtMs, endedAtMs, inFlightBefore }) => {
+    ended: ({ mcpId, result, startedAtMs, endedAtMs, inFlightBefore }) => {
+      if (result === "released") return;
       const latencyMs = endedAtMs - startedAtMs;
       const serviceMs = latencyMs / (inFlightBefore + 1);
       const means = known.get(mcpId);
-      if (means === undefined) {
-        known.set(mcpId, { latencyMs, serviceMs, queue: inFlightBefore });
-        return;
-      }
+      keep(known, mcpId, means ?? { latencyMs, serviceMs, queue: inFlightBefore });
+      if (means === undefined) return;
       means.latencyMs = settings.kept * means.latencyMs + (1 - settings.kept) * latencyMs;
       means.serviceMs = settings.kept * means.serviceMs + (1 - settings.kept) * serviceMs;
       means.queue = settings.kept * means.queue + (1 - settings.kept) * inFlightBefore;

@@ -1,6 +1,7 @@
 import type { Ended, Policy } from "../policy.js";
 import type { RouteRequest } from "../request.js";
 import { DiscountedRegression } from "./discounted-regression.js";
+import { keep } from "./keep.js";
 import { plainChoice } from "./propensity.js";
 
 export type DiscountedLinUcbSettings = {
@@ -40,7 +41,7 @@ export function createDiscountedLinUcb(settings: DiscountedLinUcbSettings = disc
   let ends = 0;
   const modelOf = (mcpId: string): DiscountedRegression => {
     const model = models.get(mcpId) ?? new DiscountedRegression(width, gamma, settings.ridge);
-    models.set(mcpId, model);
+    keep(models, mcpId, model);
     return model;
   };
   /** Positions of the features that are not 0, with their values: there are three. */

@@ -1,4 +1,5 @@
 import type { Ended, Policy } from "../policy.js";
+import { keep } from "./keep.js";
 import { plainChoice } from "./propensity.js";
 
 export type LiteLlmSettings = {
@@ -57,9 +58,10 @@ export function createLiteLlmLatency(settings: LiteLlmSettings = liteLlmDefaults
       const samples = known.get(ended.mcpId);
       const isStale = samples !== undefined && ended.endedAtMs - samples.newestMs > settings.maxAgeMs;
       if (samples === undefined || isStale) {
-        known.set(ended.mcpId, { latenciesMs: [latencyMs], newestMs: ended.endedAtMs });
+        keep(known, ended.mcpId, { latenciesMs: [latencyMs], newestMs: ended.endedAtMs });
         return;
       }
+      keep(known, ended.mcpId, samples);
       if (samples.latenciesMs.length >= settings.samplesMax) {
         if (settings.variant === "fixed") samples.latenciesMs.shift();
         else samples.latenciesMs.pop();

@@ -1,4 +1,5 @@
 import type { Policy } from "../policy.js";
+import { keep } from "./keep.js";
 import { betterOfTwo } from "./least-requests.js";
 import { bestOfTwoPropensity, plainChoice } from "./propensity.js";
 
@@ -31,13 +32,12 @@ export function createPeakEwma(settings: PeakEwmaSettings = peakEwmaDefaults): P
       return plainChoice(targets[chosen]?.mcpId ?? "", bestOfTwoPropensity(costs, chosen));
     },
     assigned: () => {},
-    ended: ({ mcpId, startedAtMs, endedAtMs }) => {
+    ended: ({ mcpId, result, startedAtMs, endedAtMs }) => {
+      if (result === "released") return;
       const latencyMs = endedAtMs - startedAtMs;
       const mean = means.get(mcpId);
-      if (mean === undefined) {
-        means.set(mcpId, { costMs: latencyMs, atMs: endedAtMs });
-        return;
-      }
+      keep(means, mcpId, mean ?? { costMs: latencyMs, atMs: endedAtMs });
+      if (mean === undefined) return;
       const kept = Math.exp(-Math.max(0, endedAtMs - mean.atMs) / settings.decayMs);
       mean.costMs = latencyMs > mean.costMs ? latencyMs : mean.costMs * kept + latencyMs * (1 - kept);
       mean.atMs = endedAtMs;

@@ -1,5 +1,6 @@
 import type { Ended, Policy } from "../policy.js";
 import { drawBeta } from "./beta.js";
+import { keep } from "./keep.js";
 import { plainChoice } from "./propensity.js";
 
 export type RoutingSamplingSettings = {
@@ -29,7 +30,7 @@ const basePreference = 0.001;
 const latencyAlpha = 0.2;
 /** An answer of at least this quality is a "good fit", a worse one "underpowered". */
 const goodFrom = 0.5;
-/** Experience is kept for this many pairs of MCP and request type; further ones stay without. */
+/** Experience is kept for this many pairs of MCP and request type; those without an end for longest are forgotten, so that names that strangers make up keep nobody from learning. */
 const experiencesMax = 65_536;
 
 type Experience = { good: number; underpowered: number; failed: number; latencySeconds: number };
@@ -72,10 +73,7 @@ export function createRoutingSampling(settings: RoutingSamplingSettings = routin
       if (ended.result === "released") return;
       const key = JSON.stringify([ended.request.requestType, ended.mcpId]);
       const its = experiences.get(key) ?? { ...inexperienced };
-      if (!experiences.has(key)) {
-        if (experiences.size >= experiencesMax) return;
-        experiences.set(key, its);
-      }
+      keep(experiences, key, its, experiencesMax);
       learn(its, ended);
     },
     tick: () => {},

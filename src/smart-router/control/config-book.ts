@@ -6,6 +6,7 @@ import type { Router, TargetConfig } from "../router.js";
 import {
   changeOperatorConfig,
   diffOperatorConfig,
+  documentOf,
   emptyOperatorConfig,
   type OperatorChange,
   type OperatorConfig,
@@ -73,8 +74,8 @@ export type ConfigBook = {
   readonly current: () => ConfigInForce;
   /**
    * Stores a change and puts it in force.
-   * Errors: `conflict` CONFIG_CHANGED when `ifVersion` is not in force, or when others kept changing it meanwhile; `invalid` when it would
-   * name more than `limits.routedMcpMax` MCPs; what `read` and `write` throw.
+   * Errors: `conflict` CONFIG_CHANGED when `ifVersion` is not in force, or when others kept changing it meanwhile, and CONFIG_UNREADABLE when this version cannot
+   * read what is stored, which it must not overwrite then; `invalid` when it would name more than `limits.routedMcpMax` MCPs; what `read` and `write` throw.
    */
   readonly change: (request: ChangeRequest) => Promise<ConfigInForce>;
   /** What an MCP registered with has changed. */
@@ -88,13 +89,18 @@ export function createConfigBook(deps: ConfigBookDeps): ConfigBook {
   let cancelTimer = (): void => {};
   let isClosed = false;
   let isFailing = false;
+  /** The last version that could not be read: said once. */
+  let unreadable = -1;
 
   /** Puts a row in force unless it is older than what is. */
   const adopt = (row: ConfigRow): void => {
     if (row.version <= inForce.version) return;
     const config = parseOperatorConfig(row.document);
     if (config === undefined) {
-      deps.log.error({ version: row.version }, "the stored routing configuration cannot be read; the last one stays in force");
+      if (row.version !== unreadable) {
+        deps.log.error({ version: row.version }, "the stored routing configuration cannot be read; the last one stays in force");
+      }
+      unreadable = row.version;
       return;
     }
     const before = inForce;
@@ -119,15 +125,16 @@ export function createConfigBook(deps: ConfigBookDeps): ConfigBook {
     for (let attempt = 0; attempt < limits.routingConfigMaxAttempts; attempt++) {
       const stored = await deps.read();
       adopt(stored);
-      const before = parseOperatorConfig(stored.document) ?? emptyOperatorConfig;
       if (ifVersion !== 0 && stored.version !== ifVersion) throw changedError(stored.version);
-      const document = changeOperatorConfig(before, change);
-      if (document.mcps.length > limits.routedMcpMax) throw tooManyError();
-      const changes = diffOperatorConfig(before, document);
+      const before = parseOperatorConfig(stored.document);
+      if (before === undefined) throw unreadableError(stored.version);
+      const after = changeOperatorConfig(before, change);
+      if (after.mcps.length > limits.routedMcpMax) throw tooManyError();
+      const changes = diffOperatorConfig(before, after);
       if (changes.length === 0) return inForce;
       const written = await deps.write({
         ifVersion: stored.version,
-        document,
+        document: documentOf(after, change, stored.document),
         changedBy,
         coordinatorId: deps.coordinatorId,
         reason,
@@ -183,6 +190,11 @@ function tooManyError(): CoordinatorError {
     reason: "FIELD_VIOLATION",
     fields: [{ field: "mcps", reason: "TOO_MANY", description }],
   });
+}
+
+function unreadableError(version: number): CoordinatorError {
+  const message = `version ${version} of the routing configuration cannot be read by this coordinator; change it at one of the version that wrote it`;
+  return new CoordinatorError("conflict", message, { reason: "CONFIG_UNREADABLE", metadata: { version: String(version) } });
 }
 
 function changedError(version: number): CoordinatorError {

@@ -79,6 +79,22 @@ export function changeOperatorConfig(config: OperatorConfig, change: OperatorCha
   };
 }
 
+/**
+ * What is to be stored: `config`, which `change` made of `stored`, and every member that a newer version wrote and this one does not know. Of an MCP that is taken
+ * back nothing stays.
+ */
+export function documentOf(config: OperatorConfig, change: OperatorChange, stored: unknown): Readonly<Record<string, unknown>> {
+  const { mcps, ...rest } = config;
+  const before = membersOf(stored);
+  const old = new Map((Array.isArray(before.mcps) ? before.mcps : []).map(membersOf).map((one) => [one.mcpId, one]));
+  for (const mcpId of change.reset) old.delete(mcpId);
+  return { ...before, ...rest, mcps: mcps.map((one) => ({ ...old.get(one.mcpId), ...one })) };
+}
+
+function membersOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : {};
+}
+
 /** Every setting in which the two differ, for the audit; empty when they are equal. */
 export function diffOperatorConfig(before: OperatorConfig, after: OperatorConfig): readonly SettingChange[] {
   const [old, next] = [settingsOf(before), settingsOf(after)];
@@ -96,6 +112,7 @@ export function targetOf(base: TargetConfig, override: McpOverride | undefined):
     weight: override.weight ?? base.weight,
     maxConcurrent: override.maxConcurrent ?? base.maxConcurrent,
     isDraining: override.isDraining ?? base.isDraining,
+    isExpected: true,
   };
 }
 

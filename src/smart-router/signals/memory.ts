@@ -98,11 +98,13 @@ const memoryBounds: MemoryBounds = {
 /** Orders of silence are kept to within this; finer would mean a delete and a set per event. */
 const moveEveryMs = 1_000;
 
-/** Who and what is remembered. Each map is bounded; of what does not fit, that goes which was untouched for longest. */
+/** Who and what is remembered. Each map is bounded; of what does not fit, that goes which was untouched for longest; of levels first those without cells. */
 export class Memory {
   readonly #bounds: MemoryBounds;
   readonly #mcps = new Map<string, Mcp>();
   readonly #levels = new Map<string, Level>();
+  /** Levels without cells: these go first, so that one MCP, whose cells are bounded, pushes nobody else's classes out with names that it makes up. */
+  readonly #vacant = new Set<Level>();
   readonly #cells = new Set<Cell>();
   readonly all: Level = emptyLevel("", 0);
   /** Grows when a level comes or goes: whoever keeps one compares it. */
@@ -168,17 +170,21 @@ export class Memory {
       }
       return known;
     }
-    if (this.#levels.size >= this.#bounds.levels) {
-      for (const silent of this.#levels.values()) {
-        for (const cell of silent.cells.values()) this.#forgetCell(cell);
-        this.#levels.delete(silent.key);
-        break;
-      }
-    }
+    if (this.#levels.size >= this.#bounds.levels) this.#forgetOneLevel();
     const fresh = emptyLevel(key, atMs);
     this.#levels.set(key, fresh);
+    this.#vacant.add(fresh);
     this.levelsVersion += 1;
     return fresh;
+  }
+
+  /** The one that has been without cells for longest, else the longest untouched. */
+  #forgetOneLevel(): void {
+    const [silent] = this.#vacant.size > 0 ? this.#vacant : this.#levels.values();
+    if (silent === undefined) return;
+    for (const cell of silent.cells.values()) this.#forgetCell(cell);
+    this.#vacant.delete(silent);
+    this.#levels.delete(silent.key);
   }
 
   cellOf(mcp: Mcp, level: Level, coarser: Cell, atMs: number): Cell {
@@ -198,6 +204,7 @@ export class Memory {
     if (this.#cells.size >= this.#bounds.cells) this.#forgetFirst(this.#cells);
     const fresh = emptyCell(mcp, level, coarser, atMs);
     level.cells.set(mcp.mcpId, fresh);
+    this.#vacant.delete(level);
     mcp.cells.add(fresh);
     this.#cells.add(fresh);
     return fresh;
@@ -217,7 +224,9 @@ export class Memory {
   }
 
   #forgetCell(cell: Cell): void {
-    cell.level.cells.delete(cell.mcp.mcpId);
+    const { level } = cell;
+    level.cells.delete(cell.mcp.mcpId);
+    if (level.cells.size === 0) this.#vacant.add(level);
     cell.mcp.cells.delete(cell);
     if (cell.mcp.lastRead === cell) cell.mcp.lastRead = undefined;
     this.#cells.delete(cell);

@@ -315,6 +315,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   },
   leaseLostGraceMs: { unit: ms, reached: "the lease is SUSPECT" },
   mcpWatchersMax: { unit: "watchers", reached: "RESOURCE_EXHAUSTED, WATCHERS_EXHAUSTED" },
+  routeWatchersMax: { unit: "watchers", reached: "WatchRoutes ends with RESOURCE_EXHAUSTED, WATCHERS_EXHAUSTED" },
   watchMcpsPerMessage: { unit: "registrations", reached: "nothing: the rest follows in the next message" },
   mcpStandingMaxCount: { unit: "entries", reached: "older ones are left out" },
   mcpConfigAckBufferMax: { unit: "answers", reached: "nothing: the oldest waiting answer is not recorded" },

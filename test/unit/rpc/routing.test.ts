@@ -5,6 +5,7 @@ import { GetRoutesRequestSchema, WatchRoutesRequestSchema } from "../../../gen/m
 import type { Principal } from "../../../src/auth/principal.js";
 import { WeightPlane } from "../../../src/hub/weight-plane.js";
 import { CoordinatorError } from "../../../src/platform/errors.js";
+import { limits } from "../../../src/platform/limits.js";
 import type { CallContext } from "../../../src/rpc/context.js";
 import { createRoutingHandlers } from "../../../src/rpc/routing.js";
 import type { PublishedRoutes, RouteBook } from "../../../src/smart-router/table.js";
@@ -152,6 +153,22 @@ describe("WatchRoutes", () => {
     coordinator.abort(draining);
     await expect(waiting).rejects.toBe(draining);
     expect(book.readerCount).toBe(0);
+  });
+
+  test("refuses one watcher more than a process holds, and takes the next one when one has gone", async () => {
+    const { book, watchRoutes } = service();
+    book.publish(1);
+    const open = () => watchRoutes(create(WatchRoutesRequestSchema), context(unended))[Symbol.asyncIterator]();
+    const watchers = Array.from({ length: limits.routeWatchersMax }, open);
+    for (const watcher of watchers) await watcher.next();
+    await expect(open().next()).rejects.toMatchObject({
+      code: "busy",
+      reason: "WATCHERS_EXHAUSTED",
+      retryAfterMs: limits.reconnectSpreadMs,
+    });
+    expect(book.readerCount).toBe(limits.routeWatchersMax);
+    await watchers[0]?.return?.();
+    expect(await open().next()).toMatchObject({ done: false });
   });
 
   test("is released when its reader stops between two tables", async () => {

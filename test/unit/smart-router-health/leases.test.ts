@@ -222,4 +222,23 @@ describe("places at MCPs", () => {
     ]);
     expect(router.mcp("mcp-0", leaseMs + 10)).toMatchObject({ inFlight: 0 });
   });
+
+  it("of a request that began after its lease are freed by its end, however many decisions have ended since", () => {
+    const router = freshRouter([4]);
+    const { decisionId, leaseMs } = decide(router, 0);
+    router.tick(leaseMs);
+    router.observe([{ mcpId: "mcp-0", interactionId: "i", facts: start(decisionId) }], leaseMs + 1);
+    expect(router.mcp("mcp-0", leaseMs + 1)).toMatchObject({ inFlight: 1 });
+    for (let n = 0; n < limits.routedPastMax; n += 1) {
+      const other = decide(router, leaseMs + 2);
+      router.release(other.decisionId, other.chosen, leaseMs + 2);
+    }
+    const outcomes: DecisionOutcome[] = [];
+    router.onOutcome((outcome) => outcomes.push(outcome));
+    router.observe([{ mcpId: "mcp-0", interactionId: "i", facts: terminal(true) }], leaseMs + 50);
+    expect(outcomes).toMatchObject([{ decisionId, state: "complete", isLate: true }]);
+    expect(router.mcp("mcp-0", leaseMs + 50)).toMatchObject({ inFlight: 0 });
+    router.tick(3 * leaseMs);
+    expect(router.mcp("mcp-0", 3 * leaseMs)).toMatchObject({ consecutiveErrors: 0 });
+  });
 });

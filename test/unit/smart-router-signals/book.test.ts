@@ -68,6 +68,24 @@ function play(
   return { book, nowMs };
 }
 
+describe("names that one MCP makes up", () => {
+  test("push out its own classes, and not those of the others", () => {
+    const book = createSignalBook(undefined, { bounds: { levels: 32, cellsPerMcp: 8 } });
+    const answers = (mcpId: string, request: RouteRequest, count: number, latencyMs: number): void => {
+      for (let each = 0; each < count; each += 1) {
+        const decisionId = `${mcpId} ${request.requestType} ${each}`;
+        book.ended(ended({ decisionId, mcpId, request, startedAtMs: 1_000, endedAtMs: 1_000 + latencyMs }));
+      }
+    };
+    answers("honest", ocr, 20, 200);
+    for (let name = 0; name < 500; name += 1) answers("hostile", { ...ocr, requestType: `made up ${name}` }, 1, 60_000);
+    const { p50Ms } = book.readClass({ ...ocr }, 61_000);
+    expect(p50Ms).toBeGreaterThan(150);
+    expect(p50Ms).toBeLessThan(250);
+    expect(book.read("honest", { ...ocr }, 0, 61_000)).toMatchObject({ latencyFrom: "near" });
+  });
+});
+
 describe("whatever happens", () => {
   test("probabilities and qualities stay in [0, 1], latencies above 0, and nothing is NaN", () => {
     fc.assert(

@@ -54,6 +54,14 @@ describe("drawBeta", () => {
 });
 
 describe("vLLM Semantic Router's routing_sampling", () => {
+  test("learns new types of requests also after strangers have made up more names than it keeps", () => {
+    const policy = create({});
+    for (let each = 0; each < 65_536; each += 1) rates(policy, "a", 1, 1, `made up ${each}`);
+    rates(policy, "a", 0, 50, "real");
+    rates(policy, "b", 1, 50, "real");
+    expect(shareOf(policy, "b", ["a", "b"], "real")).toBe(1);
+  });
+
   test("without experience everyone has the same chance, and the probability of a choice is not known", () => {
     const policy = create({});
     expect(Math.abs(shareOf(policy, "a", ["a", "b"]) - 0.5)).toBeLessThan(0.04);

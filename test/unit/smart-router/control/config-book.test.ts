@@ -31,7 +31,7 @@ class Row {
 }
 
 /** A coordinator over the row; `told` is what its router was told. */
-function openBook(row: Row) {
+function openBook(row: Row, log = pino({ level: "silent" })) {
   const clock = new ManualClock(1_780_000_000_000);
   const told: (TargetConfig | string | readonly string[])[] = [];
   const book = createConfigBook({
@@ -47,7 +47,7 @@ function openBook(row: Row) {
     defaults: { policyId: "p/1", shadowPolicyIds: ["r/1"] },
     coordinatorId: "c",
     clock,
-    log: pino({ level: "silent" }),
+    log,
   });
   return { book, clock, told };
 }
@@ -70,7 +70,7 @@ describe("the configuration in force", () => {
     expect(book.current()).toMatchObject({ version: 0, policyId: "p/1", shadowPolicyIds: ["r/1"] });
     expect(told).toEqual([]);
     await book.change(ask({ policyId: "q/1", ...drainA }));
-    expect(told).toEqual([{ ...plainTarget("a"), capabilities: ["ocr"], isDraining: true }, "q/1", ["r/1"]]);
+    expect(told).toEqual([{ ...plainTarget("a"), capabilities: ["ocr"], isDraining: true, isExpected: true }, "q/1", ["r/1"]]);
     expect(book.current()).toMatchObject({ version: 1, policyId: "q/1", changedBy: "ops" });
     expect(row.writes[0]).toMatchObject({ ifVersion: 0, reason: "trial", coordinatorId: "c" });
     expect(row.writes[0]?.changes.map(({ setting }) => setting)).toEqual(["policy_id", "mcps[a].drain"]);
@@ -130,6 +130,45 @@ describe("the configuration in force", () => {
     expect(told.slice(-2)).toEqual(["p/1", ["q/1"]]);
     book.close();
     expect(clock.timerCount).toBe(0);
+  });
+
+  it("leaves what a newer coordinator stored and it does not know as it is, but for MCPs that are taken back", async () => {
+    const row = new Row();
+    const { book } = openBook(row);
+    const mcps = ["a", "b", "c"].map((mcpId) => ({ mcpId, weight: 50, region: "eu" }));
+    row.row = { ...row.row, version: 4, document: { policyId: "q/1", mcps, canary: { share: 0.1 } } };
+    const weight = (mcpId: string, to: number) => ({
+      mcpId,
+      priority: undefined,
+      weight: to,
+      maxConcurrent: undefined,
+      isDraining: undefined,
+    });
+    await book.change(ask({ reset: ["b", "c"], mcps: [weight("a", 70), weight("b", 80)] }));
+    expect(row.row.document).toEqual({
+      policyId: "q/1",
+      canary: { share: 0.1 },
+      mcps: [
+        { mcpId: "a", weight: 70, region: "eu" },
+        { mcpId: "b", weight: 80 },
+      ],
+    });
+  });
+
+  it("refuses to change what it cannot read, instead of replacing it, and complains once", async () => {
+    const row = new Row();
+    const complaints: string[] = [];
+    const { book, clock } = openBook(row, pino({ level: "error" }, { write: (line) => void complaints.push(line) }));
+    const document = { mcps: { a: { weight: 7 } } };
+    row.row = { ...row.row, version: 4, document };
+    await book.start();
+    await clock.advance(5 * limits.routingConfigPollMs);
+    await expect(book.change(ask({ policyId: "q/1" }))).rejects.toMatchObject({
+      ...{ code: "conflict", reason: "CONFIG_UNREADABLE", metadata: { version: "4" } },
+    });
+    expect(row.row.document).toBe(document);
+    expect(complaints).toHaveLength(1);
+    book.close();
   });
 
   it("tells the router again what counts for an MCP that registers anew", async () => {

@@ -101,7 +101,12 @@ describe("the configuration of operators", () => {
   it("counts before what an MCP registered with, zero and false among it", () => {
     const base = { ...plainTarget("a"), priority: 3, weight: 70, maxConcurrent: 4, capabilities: ["ocr"], isDraining: true };
     expect(targetOf(base, undefined)).toBe(base);
-    expect(targetOf(base, override("a", { weight: 0, isDraining: false }))).toEqual({ ...base, weight: 0, isDraining: false });
+    expect(targetOf(base, override("a", { weight: 0, isDraining: false }))).toEqual({
+      ...base,
+      weight: 0,
+      isDraining: false,
+      isExpected: true,
+    });
   });
 
   it("is not read from what is no configuration", () => {
