@@ -64,6 +64,7 @@ export class Line {
         this.#pump.schedule();
         deps.onState();
       },
+      onBarred: (name, why) => troubles.tell("transport", `nothing can be reported over ${name}: ${why}`),
       silentMs: (name) => this.#pump.silentMs(name),
     });
     this.#shelf = new Shelf({
