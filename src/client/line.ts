@@ -55,7 +55,7 @@ export class Line {
         ),
     });
     this.#ways = new Ways({
-      ...{ clock, rng, outs: deps.outs ?? outsOf({ ...settings, ...guardCallbacks(settings, troubles) }, deps) },
+      ...{ clock, rng, outs: deps.outs ?? outsOf({ ...settings, ...guardCallbacks(settings, troubles, clock) }, deps) },
       onSettled: (name, settlement) => this.#pump.settle(name, settlement),
       onRoom: () => this.#pump.schedule(),
       onChosen: ({ current, reason }, before) => {
