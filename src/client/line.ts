@@ -74,6 +74,9 @@ export class Line {
         this.#waiters.wake();
         deps.onState();
       },
+      onTakenOver: (moved) => {
+        settings.log?.info({ events: moved }, "the spool is free now: events are kept on disk from here on, those that were in memory too");
+      },
     });
   }
 
