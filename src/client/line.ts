@@ -55,7 +55,7 @@ export class Line {
         ),
     });
     this.#ways = new Ways({
-      ...{ clock, rng, outs: deps.outs ?? outsOf({ ...settings, ...guardCallbacks(settings, troubles) }, deps) },
+      ...{ clock, rng, outs: deps.outs ?? outsOf({ ...settings, ...guardCallbacks(settings, troubles, clock) }, deps) },
       onSettled: (name, settlement) => this.#pump.settle(name, settlement),
       onRoom: () => this.#pump.schedule(),
       onChosen: ({ current, reason }, before) => {
@@ -64,6 +64,7 @@ export class Line {
         this.#pump.schedule();
         deps.onState();
       },
+      onBarred: (name, why) => troubles.tell("transport", `nothing can be reported over ${name}: ${why}`),
       silentMs: (name) => this.#pump.silentMs(name),
     });
     this.#shelf = new Shelf({
@@ -72,6 +73,9 @@ export class Line {
       onOpened: () => {
         this.#waiters.wake();
         deps.onState();
+      },
+      onTakenOver: (moved) => {
+        settings.log?.info({ events: moved }, "the spool is free now: events are kept on disk from here on, those that were in memory too");
       },
     });
   }

@@ -6,13 +6,21 @@ import type { SetAside, Spool, SpooledEvent, SpoolFigures, SpoolKind } from "./s
 /** Events wait here and are gone with the process: for `localCachePath: ":memory:"`, and where the disk takes none. */
 export type MemorySpoolBounds = { readonly maxEvents: number; readonly maxBytes: number };
 
-type Held = { readonly event: SpooledEvent; readonly kind: SpoolKind; readonly bytes: number; readonly atMs: number };
+/** An event that waits, as it was put. */
+export type WaitingEvent = { readonly event: SpooledEvent; readonly kind: SpoolKind; readonly encoded: Uint8Array };
+
+export type MemorySpool = Spool & {
+  /** The next events after a place, in order, at most `maxCount`. */
+  readonly heldAfter: (place: number, maxCount: number) => readonly WaitingEvent[];
+};
+
+type Held = WaitingEvent & { readonly bytes: number; readonly atMs: number };
 
 /** A spool without a disk. Bound: `bounds`; when it is full the oldest progress makes room, and where there is none nothing more is taken. */
 export function createMemorySpool(
   clock: Pick<Clock, "nowMs">,
   bounds: MemorySpoolBounds = { maxEvents: limits.outboxMaxEvents, maxBytes: limits.outboxMaxBytes },
-): Spool {
+): MemorySpool {
   const held = new Map<number, Held>();
   const progress = new Set<number>();
   const aside: SetAside[] = [];
@@ -45,13 +53,14 @@ export function createMemorySpool(
       }
       lastPlace += 1;
       const bytes = encoded.length;
-      held.set(lastPlace, { event: new HeldEvent(eventId, encoded, lastPlace), kind, bytes, atMs: clock.nowMs() });
+      held.set(lastPlace, { event: new HeldEvent(eventId, encoded, lastPlace), kind, encoded, bytes, atMs: clock.nowMs() });
       figures.bytes += bytes;
       if (kind === "progress") progress.add(lastPlace);
       return lastPlace;
     },
     flushed: async () => undefined,
-    readAfter: (place, maxCount) => readAfter(held, lastPlace, place, maxCount),
+    readAfter: (place, maxCount) => readAfter(held, lastPlace, place, maxCount).map(({ event }) => event),
+    heldAfter: (place, maxCount) => readAfter(held, lastPlace, place, maxCount),
     forget: (places) => {
       for (const place of places) remove(place);
     },
@@ -70,18 +79,18 @@ export function createMemorySpool(
   };
 }
 
-function readAfter(held: ReadonlyMap<number, Held>, lastPlace: number, place: number, maxCount: number): readonly SpooledEvent[] {
-  const found: SpooledEvent[] = [];
+function readAfter(held: ReadonlyMap<number, Held>, lastPlace: number, place: number, maxCount: number): readonly Held[] {
+  const found: Held[] = [];
   // By place where that is short, and over what is held where places were given up in between.
   if (lastPlace - place <= held.size * 2) {
     for (let next = place + 1; next <= lastPlace && found.length < maxCount; next += 1) {
       const one = held.get(next);
-      if (one !== undefined) found.push(one.event);
+      if (one !== undefined) found.push(one);
     }
     return found;
   }
-  for (const { event } of held.values()) {
-    if (event.place > place) found.push(event);
+  for (const one of held.values()) {
+    if (one.event.place > place) found.push(one);
     if (found.length >= maxCount) break;
   }
   return found;

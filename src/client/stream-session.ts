@@ -86,7 +86,7 @@ export class StreamSession implements AsyncDisposable {
     });
     this.#terms = new Terms(options.batchEvents);
     this.#mcpConfig = new McpConfigInForce(options.onMcpConfig);
-    this.#keys = new KeyRenewal(options.renewKey, (key) => this.#keyRenewed(key));
+    this.#keys = new KeyRenewal(options.renewKey, (key) => this.#keyRenewed(key), this.#clock);
     this.#endpoint = options.endpoint;
     this.#hearing = listen(options.endpoint, {
       clock: this.#clock,

@@ -6,10 +6,10 @@ import { limits } from "../platform/limits.js";
 /**
  * Something that the caller of a report does not see.
  * `options`: nothing can be reported with these. `refused`: a report was not taken, its fields break rules. `full`: one was not taken, there is no room. `spool`: the disk
- * does not take events. `set_aside`: the coordinator refuses an event for good; it is kept. `unresolved`: the reporter was closed before all was settled. `callback`: a
- * function that the reporter was given has thrown. `remark`: about the configuration file.
+ * does not take events. `set_aside`: the coordinator refuses an event for good; it is kept. `unresolved`: the reporter was closed before all was settled. `transport`:
+ * one cannot be used before somebody has done something about it. `callback`: a function that the reporter was given has thrown. `remark`: about the configuration file.
  */
-export type TroubleKind = "options" | "refused" | "full" | "spool" | "set_aside" | "unresolved" | "callback" | "remark";
+export type TroubleKind = "options" | "refused" | "full" | "spool" | "set_aside" | "unresolved" | "transport" | "callback" | "remark";
 
 export type Trouble = {
   readonly kind: TroubleKind;

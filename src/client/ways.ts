@@ -22,6 +22,8 @@ export type WaysDeps = {
   readonly onRoom: () => void;
   /** Another transport is in use: what `before` had has to be offered to it. */
   readonly onChosen: (choice: Choice, before: TransportName | undefined) => void;
+  /** A transport is down, and somebody has to do something about it: TLS, or a right that its user has not. Called once for each reason. */
+  readonly onBarred: (name: TransportName, why: string) => void;
   /** How long a transport with events has said nothing.     Units: ms. */
   readonly silentMs: (name: TransportName) => number;
 };
@@ -37,6 +39,8 @@ type Way = {
   isMute: boolean;
   /** At the last look. */
   wasUp: boolean;
+  /** The reason that was told to `onBarred` last. */
+  barredWhy: string;
   probes: number;
   isProbing: boolean;
   cancelProbe: Cancel | undefined;
@@ -69,6 +73,7 @@ export class Ways {
         isOpening: false,
         isMute: false,
         wasUp: false,
+        barredWhy: "",
         probes: 0,
         isProbing: false,
         cancelProbe: undefined,
@@ -116,7 +121,9 @@ export class Ways {
     const before = this.#choice;
     const candidates = this.#ways.map((way) => {
       const { name } = way.out;
-      const { state } = healthOf(way);
+      const health = healthOf(way);
+      const { state } = health;
+      this.#tellBarred(way, health);
       way.isMute = state === "up" && (way.isMute || this.#deps.silentMs(name) >= limits.transportSilenceMaxMs);
       return { name, state, isSilent: way.isMute };
     });
@@ -132,6 +139,13 @@ export class Ways {
     this.#hastenOthers();
     for (const way of this.#ways) this.#probeSoon(way);
     this.#tick();
+  }
+
+  #tellBarred(way: Way, { state, why, tls, denied }: TransportHealth): void {
+    if (state === "up") way.barredWhy = "";
+    if (state !== "down" || (tls === undefined && denied === undefined) || way.barredWhy === why) return;
+    way.barredWhy = why;
+    this.#deps.onBarred(way.out.name, why);
   }
 
   #openWanted(nowMs: number): void {

@@ -33,6 +33,12 @@ export const reporterLimits = {
   spoolHolderBeatMs: 5_000,
   /** A holder on another host that has not shown itself for so long is gone: six missed beats. */
   spoolHolderGoneMs: 30_000,
+  /** How often a spool that another process holds, or that has no room to be opened, is tried again: as often as a holder shows that it lives. */
+  spoolOpenRetryMs: 5_000,
+  /** For so long after a spool was opened nothing in it is too old: what another process left is offered first, because the clock may have jumped in between. */
+  spoolAgeGraceMs: 3_600_000,
+  /** Longest wait for another key from the owner's `renewKey`: above any answer of a service for secrets, below the warning of two minutes. */
+  keyRenewalMaxMs: 30_000,
   /** Events that the reporter has out of its spool at once: with a transport, waiting for one, or waiting to be offered again. */
   pumpHeldMaxEvents: 8_192,
   /** Events that the gRPC transport of the reporter has taken and not settled: two full windows, so that the stream never waits for the spool. */

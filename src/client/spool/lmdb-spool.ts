@@ -2,6 +2,7 @@ import type { Clock } from "../../platform/clock.js";
 import type { CoordinatorError } from "../../platform/errors.js";
 import { limits } from "../../platform/limits.js";
 import { decodeEvent } from "../wire/frames.js";
+import { AgeClock } from "./age-clock.js";
 import { type Change, commitChanges, countChange } from "./change.js";
 import { ChangeQueue } from "./change-queue.js";
 import { diskFault } from "./disk-fault.js";
@@ -54,6 +55,7 @@ export class LmdbSpool implements Spool {
   readonly #deps: LmdbSpoolDeps;
   readonly #env: Environment;
   readonly #queue: ChangeQueue;
+  readonly #age: AgeClock;
   #lastPlace: number;
   /** As on disk after the last transaction. */
   #durable: Totals;
@@ -74,6 +76,7 @@ export class LmdbSpool implements Spool {
     this.#lastPlace = deps.state.lastPlace;
     this.#durable = deps.state.totals;
     this.#live = { ...deps.state.totals };
+    this.#age = new AgeClock(deps.clock);
     this.#queue = new ChangeQueue({
       clock: deps.clock,
       commit: (changes) => this.#commit(changes),
@@ -82,7 +85,7 @@ export class LmdbSpool implements Spool {
       onRefused: (changes, error) => this.#refused(changes, error),
     });
     this.#every(limits.spoolHolderBeatMs, deps.beat);
-    this.#every(limits.spoolSweepIntervalMs, () => this.sweep());
+    this.#every(limits.spoolSweepIntervalMs, () => this.#sweep());
   }
 
   readonly put = (eventId: string, kind: SpoolKind, encoded: Uint8Array): number | undefined => {
@@ -165,10 +168,10 @@ export class LmdbSpool implements Spool {
     return this.#closing;
   };
 
-  /** Drops progress that is too old, and sets aside other events that are. */
-  sweep(): void {
-    if (this.#closing !== undefined) return;
-    const beforeMs = this.#deps.clock.nowMs() - this.#deps.bounds.maxAgeMs;
+  /** Drops progress that is too old, and sets aside other events that are; by `AgeClock`, not by the wall. */
+  #sweep(): void {
+    if (this.#closing !== undefined || !this.#age.mayJudge) return;
+    const beforeMs = this.#age.nowMs() - this.#deps.bounds.maxAgeMs;
     let seen = 0;
     for (const { key: place, value: record } of rangeAfter(this.#env.events, 0)) {
       if (this.#leaving.has(place)) continue;
@@ -176,7 +179,7 @@ export class LmdbSpool implements Spool {
       // Places are in order of reporting: what comes after is younger, unless the clock went back, and then it is looked at later.
       if (head !== undefined && head.atMs > beforeMs) return;
       if (++seen > limits.spoolSweepMaxEvents) {
-        this.#deps.clock.after(0, () => this.#guarded(() => this.sweep()));
+        this.#deps.clock.after(0, () => this.#guarded(() => this.#sweep()));
         return;
       }
       this.#endOfAge(place, head, record);
@@ -302,7 +305,7 @@ export class LmdbSpool implements Spool {
     if (this.#closing !== undefined) return 0;
     for (const { key, value } of rangeAfter(this.#env.events, 0)) {
       if (this.#leaving.has(key)) continue;
-      return Math.max(0, this.#deps.clock.nowMs() - (readHead(value)?.atMs ?? 0));
+      return Math.max(0, this.#age.nowMs() - (readHead(value)?.atMs ?? 0));
     }
     return 0;
   }

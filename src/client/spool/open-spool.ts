@@ -49,7 +49,7 @@ function open(options: SpoolOptions, clock: Clock): LmdbSpool {
     const tell = createTroubleOutlet(clock, options.log, options.onTrouble);
     const repair = mend(directory, hold.wasAbandoned, clock, tell);
     const env = openEnvironment(directory);
-    const spool = new LmdbSpool({
+    return new LmdbSpool({
       directory,
       env,
       state: readState(env),
@@ -64,8 +64,6 @@ function open(options: SpoolOptions, clock: Clock): LmdbSpool {
       beat: hold.beat,
       release: hold.release,
     });
-    spool.sweep();
-    return spool;
   } catch (thrown) {
     hold.release();
     throw thrown;

@@ -3,6 +3,7 @@ import { backoffMs } from "../../platform/backoff.js";
 import { type Clock, systemClock } from "../../platform/clock.js";
 import { limits } from "../../platform/limits.js";
 import { openRedis, type RedisAnswer, type RedisCommand, type RedisConnection, RedisFault } from "../../platform/redis-connection.js";
+import { denialOf, missingRights, type RedisRight, rightToAdd } from "../../platform/redis-rights.js";
 import { type Rng, systemRng } from "../../platform/rng.js";
 import { mintUuidV7 } from "../../platform/uuid-v7.js";
 import { Timers } from "../timers.js";
@@ -137,15 +138,32 @@ class RedisTransport {
       return connection;
     };
     try {
-      const link = { writer: await connect("mcp-reporter", 0), reader: await connect("mcp-reporter-verdicts", readBlockMs) };
+      const writer = await connect("mcp-reporter", 0);
+      const denied = await missingRights(writer, this.#rights);
+      if (denied.length > 0) {
+        // Without its verdict an event is never settled: what such a user adds would be added again and again.
+        close(open);
+        return this.#down({ why: denialOf(denied), denied });
+      }
+      const link = { writer, reader: await connect("mcp-reporter-verdicts", readBlockMs) };
       if (this.#isStopping) return close(open);
       this.#link = link;
       void this.#hear(link);
       await this.#look(link);
     } catch (thrown) {
       close(open);
-      this.#down(RedisFault.from(thrown).message);
+      this.#down({ why: RedisFault.from(thrown).message });
     }
+  }
+
+  /** What nothing can be reported without. */
+  get #rights(): readonly RedisRight[] {
+    const stream = this.#stream;
+    return [
+      rightToAdd(stream),
+      { name: `XLEN of ${stream}`, attempt: ["xlen", stream] },
+      { name: `XREAD of ${verdictKeyPrefix(stream)}*`, attempt: ["xread", "COUNT", 1, "STREAMS", this.#replyTo, "0-0"] },
+    ];
   }
 
   /** Adds entries in one write, and learns with it how long the stream is. Never rejects. */
@@ -158,7 +176,9 @@ class RedisTransport {
         if (answer?.kind === "refused") this.#defer(eventId, `Redis did not take it: ${answer.fault.message}`);
       }
       const refused = answers.find((answer) => answer.kind === "refused");
-      if (refused?.kind === "refused") this.#setHealth({ state: "down", why: refused.fault.message });
+      // A right that was taken away is asked for anew with the next connection, and is not there by itself a second later.
+      if (refused?.kind === "refused" && refused.fault.code === "NOPERM") this.#fail(link, refused.fault.message);
+      else if (refused?.kind === "refused") this.#setHealth({ state: "down", why: refused.fault.message });
       else this.#measure(answers.at(-1));
     } catch (thrown) {
       // What had been on its way may be in the stream or not. It is offered again, and is a duplicate if it was.
@@ -185,7 +205,7 @@ class RedisTransport {
         ["xlen", this.#stream],
       ]);
       if (this.#link !== link) return;
-      if (length?.kind === "refused") return this.#down(length.fault.message, link);
+      if (length?.kind === "refused") return this.#down({ why: length.fault.message });
       this.#failures = 0;
       const wasFull = this.#isFull;
       // A producer that may not look for the reader trusts that there is one: the verdicts will tell.
@@ -249,17 +269,16 @@ class RedisTransport {
 
   /** A link has failed. One that is no longer in use fails unheard. */
   #fail(link: Link, why: string): void {
-    if (this.#link === link) this.#down(why);
+    if (this.#link === link) this.#down({ why });
   }
 
-  #down(why: string, link?: Link): void {
-    if (link !== undefined && this.#link !== link) return;
+  #down(fault: Omit<TransportHealth, "state">): void {
     this.#drop();
     if (this.#isStopping) {
       this.#end();
       return;
     }
-    this.#setHealth({ state: "down", why });
+    this.#setHealth({ state: "down", ...fault });
     const delayMs = backoffMs(limits.redisBackoff, this.#failures, this.#rng);
     this.#failures += 1;
     this.#timers.set("retry", delayMs, () => {

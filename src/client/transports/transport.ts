@@ -23,11 +23,15 @@ export type Settlement = {
   readonly retryAfterMs?: number;
 };
 
-/** `down`: at the last try it could not be used; `why` is for people, and `tls` names the fault when no TLS could be had. `idle`: not tried yet. */
+/**
+ * `down`: at the last try it could not be used; `why` is for people, `tls` names the fault when no TLS could be had, and `denied` what the user of a Redis may not do and has to: a command
+ * and its key. `idle`: not tried yet.
+ */
 export type TransportHealth = {
   readonly state: "idle" | "connecting" | "up" | "down";
   readonly why: string;
   readonly tls?: TlsFaultKind;
+  readonly denied?: readonly string[];
 };
 
 /** One way to a coordinator. Nothing here throws or rejects: what fails becomes health, and a settlement that does not come. */

@@ -1,5 +1,7 @@
+import { deadLetterKey, readerKey, verdictKeyPrefix } from "../../interaction/redis-contract.js";
 import { limits } from "../../platform/limits.js";
 import { openRedis, type RedisAnswer, type RedisCommand, type RedisConnection, RedisFault } from "../../platform/redis-connection.js";
+import { denialOf, missingRights, type RedisRight, rightToAdd } from "../../platform/redis-rights.js";
 import { type PendingEntry, parseClaim, parseEntries, parsePending, parseRead, type StreamEntry } from "./replies.js";
 
 /** Where entries come from, and as whom they are read. */
@@ -37,7 +39,7 @@ export type RedisLink = {
   readonly close: () => void;
 };
 
-/** Connects both. `onClosed` is called once when either ends. Errors: RedisFault; nothing stays open then. */
+/** Connects both. `onClosed` is called once when either ends. Errors: RedisFault, also when the user may not do what `rightsOf` names; nothing stays open then. */
 export async function openLink(place: StreamPlace, blockMs: number, onClosed: (why: string) => void): Promise<RedisLink> {
   const { url, stream, group, consumer } = place;
   let isClosed = false;
@@ -54,9 +56,9 @@ export async function openLink(place: StreamPlace, blockMs: number, onClosed: (w
     return connection;
   };
   const reader = await connect("mcp-coordinator-reader", blockMs + limits.redisCommandMaxMs);
-  const writer = await connect("mcp-coordinator", limits.redisCommandMaxMs).catch((thrown: unknown) => {
+  const writer = await connectAsOneWhoMay(place, () => connect("mcp-coordinator", limits.redisCommandMaxMs)).catch((thrown: unknown) => {
     isClosed = true;
-    reader.close();
+    for (const connection of open) connection.close();
     throw thrown; // after cleaning up
   });
   return {
@@ -84,6 +86,30 @@ export async function openLink(place: StreamPlace, blockMs: number, onClosed: (w
       for (const connection of open) connection.close();
     },
   };
+}
+
+async function connectAsOneWhoMay(place: StreamPlace, connect: () => Promise<RedisConnection>): Promise<RedisConnection> {
+  const writer = await connect();
+  const denied = await missingRights(writer, rightsOf(place));
+  if (denied.length > 0) throw new RedisFault("refused", denialOf(denied));
+  return writer;
+}
+
+/**
+ * What settling an entry takes, beside what reading it takes. Asked for before anything is read: within a transaction one refused verdict would keep every XACK from its effect, and a
+ * dead letter that cannot be written leaves its entry pending for ever.
+ */
+export function rightsOf({ stream, group, consumer }: StreamPlace): readonly RedisRight[] {
+  const verdicts = verdictKeyPrefix(stream);
+  const reader = readerKey(stream);
+  return [
+    { name: `XACK of ${stream}`, attempt: ["xack", stream, group, "0-0"] },
+    rightToAdd(deadLetterKey(stream)),
+    { ...rightToAdd(`${verdicts}attempt`), name: `XADD to ${verdicts}*` },
+    { name: `PEXPIRE of ${verdicts}*`, attempt: ["pexpire", `${verdicts}attempt`, limits.redisVerdictKeepMs] },
+    // Only where another coordinator reads as well, and then as that one does each second.
+    { name: `SET of ${reader}`, attempt: ["set", reader, consumer, "PX", limits.redisReaderMs, "XX"] },
+  ];
 }
 
 async function makeGroup(writer: RedisConnection, stream: string, group: string): Promise<void> {

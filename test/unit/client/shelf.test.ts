@@ -20,7 +20,7 @@ test("while the disk refuses, events are taken in memory and can be sent, as the
     put: (...given: Parameters<typeof disk.put>) => (isRefusing ? undefined : disk.put(...given)),
   });
   const onSpool = () => (place: number) => void places.push(place);
-  const shelf = new Shelf({ clock, troubles, openDisk, onSpool, onOpened: () => undefined });
+  const shelf = new Shelf({ clock, troubles, openDisk, onSpool, onOpened: () => undefined, onTakenOver: () => undefined });
   await turn();
   expect(shelf.take("first", "start", encoded)).toBe(true);
   expect(places).toEqual([1]);

@@ -44,6 +44,7 @@ async function withSilentFirst() {
       chosen.push(current);
       if (before !== undefined) silent.delete(before);
     },
+    onBarred: () => undefined,
     silentMs: (name) => silent.get(name) ?? 0,
   });
   await turn();
@@ -80,7 +81,15 @@ test("one that comes up is a reason to try the others at once, however long thei
   grpc.way.health = { state: "connecting", why: "refused" };
   http.way.health = { state: "down", why: "refused" };
   const ways = new Ways({
-    ...{ clock, rng: () => 1, outs: [grpc.out, http.out], onSettled: () => undefined, onRoom: () => undefined, onChosen: () => undefined },
+    ...{
+      clock,
+      rng: () => 1,
+      outs: [grpc.out, http.out],
+      onSettled: () => undefined,
+      onRoom: () => undefined,
+      onChosen: () => undefined,
+      onBarred: () => undefined,
+    },
     silentMs: () => 0,
   });
   await turn();
@@ -109,6 +118,7 @@ test("the others are made ready when the one in use begins to be silent, before 
       onSettled: () => undefined,
       onRoom: () => undefined,
       onChosen: () => undefined,
+      onBarred: () => undefined,
     },
     silentMs: () => silentMs,
   });
@@ -119,5 +129,28 @@ test("the others are made ready when the one in use begins to be silent, before 
   await clock.advance(limits.transportLookMs);
   expect(http.way.events).toBeDefined();
   expect(ways.choice.current).toBe("grpc");
+  await ways.stop(0);
+});
+
+test("a transport that somebody has to do something about is told of once for each reason, and again after it has worked", async () => {
+  const clock = new ManualClock(1_000_000);
+  const [redis, http] = [wayOf("redis"), wayOf("http")];
+  const barred: string[] = [];
+  const denied = { state: "down", why: "may not XREAD", denied: ["XREAD"] } as const;
+  const ways = new Ways({
+    ...{ clock, rng: seededRng(1), outs: [redis.out, http.out], onSettled: () => undefined, onRoom: () => undefined, silentMs: () => 0 },
+    onChosen: () => undefined,
+    onBarred: (name, why) => barred.push(`${name}: ${why}`),
+  });
+  redis.way.health = denied;
+  http.way.health = { state: "down", why: "cannot be reached" };
+  await turn();
+  await clock.advance(60_000);
+  expect(barred).toEqual(["redis: may not XREAD"]);
+  for (const health of [{ ...denied, why: "may not XADD" }, { state: "up", why: "" } as const, { ...denied, why: "may not XADD" }]) {
+    redis.way.health = health;
+    redis.way.events?.onChange();
+  }
+  expect(barred.slice(1)).toEqual(["redis: may not XADD", "redis: may not XADD"]);
   await ways.stop(0);
 });
