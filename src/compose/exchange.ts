@@ -46,7 +46,7 @@ export function composeExchange(machine: Machine, parts: Parts, ends: Ends): Com
     },
     elsewhere: (mcps) => streams.become(mcps, clock.monotonicMs()),
     foreignEnds: () => foreign.recent(clock.monotonicMs()),
-    ended: (told) => settleForeign(router, told, clock.monotonicMs()),
+    ended: (told, writtenAtMs) => settleForeign(router, told, writtenAtMs, clock.monotonicMs()),
     coordinatorId: config.server.coordinatorId,
     runId: mintUuidV7(),
     clock,

@@ -108,7 +108,7 @@ function begin(surroundings: DispatcherSurroundings, rule: Partial<RuleSettings>
       held: () => heldBy(held, router, clock.nowMs),
       elsewhere: (mcps) => streams.become(mcps, clock.nowMs),
       foreignEnds: () => foreign.recent(clock.nowMs),
-      ended: (ends) => settleForeign(router, ends, clock.nowMs),
+      ended: (ends, writtenAtMs) => settleForeign(router, ends, writtenAtMs, clock.nowMs),
       parse: ({ body }) => parseMemory(body),
       coordinatorId,
       runId: "run",

@@ -7,7 +7,18 @@ import type { Decision, DecisionOutcome, Selection } from "./decision.js";
 import { Flights } from "./flights.js";
 import { FleetHealth, type HealthChange } from "./health/fleet-health.js";
 import { type HealthSettings, healthDefaults } from "./health/settings.js";
-import { addStream, dropStream, forgetOldReport, inFlightOf, strainOf, strainStream, suspectStream, takeReport } from "./in-flight.js";
+import {
+  addStream,
+  type CountStillOpen,
+  dropStream,
+  expectInFlight,
+  forgetOldReport,
+  placesTakenOf,
+  strainOf,
+  strainStream,
+  suspectStream,
+  takeReport,
+} from "./in-flight.js";
 import { LineUp, type Player } from "./line-up.js";
 import { type Member, maxConcurrentOf, targetOf, viewOf } from "./member.js";
 import { mismatchOf, type Offer, offerOf } from "./offer.js";
@@ -97,10 +108,11 @@ class SelectionDesk {
         strainStream(member.load, sessionId, strain, this.#settings.health.unansweredTablesMax);
         this.#health.strained(member, strainOf(member.load), nowMs);
       },
-      reportLoad: (mcpId, sessionId, { inFlight }, nowMs) => {
+      reportLoad: (mcpId, sessionId, { inFlight, toldAtMs }, nowMs) => {
         const member = this.#roster.get(mcpId);
         if (member === undefined) return;
-        takeReport(member.load, sessionId, inFlight, nowMs);
+        takeReport(member.load, sessionId, inFlight, nowMs, toldAtMs);
+        this.#expectLoad(member, nowMs);
         member.target = undefined;
       },
       reportHealth: (mcpId, sessionId, told, untilMs, nowMs) => {
@@ -131,6 +143,7 @@ class SelectionDesk {
 
   #select(request: RouteRequest, nowMs: number): Selection {
     const seed = Math.floor(this.#deps.rng() * 4_294_967_296);
+    for (const member of this.#roster.members) this.#expectLoad(member, nowMs);
     const probed = request.isIdempotent && !request.noExplore ? this.#dueForProbe(request, nowMs) : undefined;
     const offer = probed === undefined ? this.#offer(request, seed, nowMs) : probeOffer(this.#targetOf(probed, nowMs));
     if (offer.targets.length === 0) return { kind: "refused", error: this.#refusal(offer) };
@@ -169,13 +182,23 @@ class SelectionDesk {
     return offerOf(this.#roster.members, request, this.#settings, nowMs, () => seededRng(seed ^ tierSeedMask)());
   }
 
+  /** Of an MCP at another coordinator ends are heard late: what it has by now is an expectation. */
+  #expectLoad(member: Member, nowMs: number): void {
+    if (member.load.expected === undefined) return;
+    const { stillOpen } = this.#deps.book;
+    const countStillOpen: CountStillOpen = (flights, toldAtMs) =>
+      stillOpen?.(member.mcpId, flights, toldAtMs, nowMs) ?? { mean: flights.length, variance: 0 };
+    const everyMs = Math.max(expectEveryMinMs, member.p50Ms / expectPerMedian);
+    if (expectInFlight(member.load, countStillOpen, everyMs, nowMs)) member.target = undefined;
+  }
+
   /** The MCP that has waited longest for a probe. */
   #dueForProbe(request: RouteRequest, nowMs: number): Member | undefined {
     if (this.#health.shutOutCount === 0) return undefined;
     let due: Member | undefined;
     for (const member of this.#roster.members) {
       if (!this.#health.isProbeDue(member, nowMs) || mismatchOf(member, request) !== undefined) continue;
-      if (inFlightOf(member.load) >= maxConcurrentOf(member, this.#settings.maxConcurrentDefault)) continue;
+      if (placesTakenOf(member.load) >= maxConcurrentOf(member, this.#settings.maxConcurrentDefault)) continue;
       if (due === undefined || member.standing.probedAtMs < due.standing.probedAtMs) due = member;
     }
     return due;
@@ -296,6 +319,9 @@ class SelectionDesk {
   }
 }
 
+/** So many times in a median latency, and at most once a millisecond, it is computed anew how many requests still run elsewhere. */
+const expectPerMedian = 16;
+const expectEveryMinMs = 1;
 /** A lease is this many times the p99 of its MCP.     Source: router.md 1.2. */
 const leaseFactor = 4;
 const retryMinMs = 50;

@@ -9,7 +9,7 @@ import type { Ended } from "./policy.js";
 import { classOf, plainRequest, type RouteRequest } from "./request.js";
 import type { Book, EndReport } from "./router.js";
 
-/** What a terminal event says, or whoever called the MCP. */
+/** What a terminal event says, or whoever called the MCP; `atMs` is when this coordinator heard of it. */
 type End = EndReport & { readonly atMs: number };
 
 export type FlightDeps = {
@@ -146,7 +146,7 @@ export class Flights {
     if (isLate) this.lateEnds += 1;
     else {
       this.#deps.lineUp.ended(ended);
-      this.#judge(member, flight, ended);
+      this.#judge(member, flight, ended, end.atMs);
     }
     const state = end.result === "ok" ? "complete" : end.result === "error" ? "error" : "censored";
     this.#tell(flight, state, state === "censored" ? "expired" : "", isLate, end);
@@ -190,7 +190,7 @@ export class Flights {
       const ended = this.#endedOf(flight, end);
       this.#deps.book.ended(ended);
       if (!hasOutcome) this.#deps.lineUp.ended(ended);
-      if (isConfirmed) this.#judge(member, flight, ended);
+      if (isConfirmed) this.#judge(member, flight, ended, nowMs);
       else if (flight.isProbe) this.#deps.health.probeEnded(member, "released", nowMs);
       if (!hasOutcome) this.#tell(flight, "censored", "expired", false, end);
     }
@@ -294,7 +294,7 @@ export class Flights {
     };
     const ended = this.#endedOf(flight, end);
     this.#deps.book.ended(ended);
-    this.#judge(member, flight, ended);
+    this.#judge(member, flight, ended, end.atMs);
   }
 
   #tellUsers(flight: Flight, end: End): Ended {
@@ -310,7 +310,7 @@ export class Flights {
       mcpId: flight.mcpId,
       request: flight.request,
       startedAtMs: flight.startedAtMs ?? flight.assignedAtMs,
-      endedAtMs: end.atMs,
+      endedAtMs: endedAtOf(flight, end),
       inFlightBefore: flight.inFlightBefore,
       result: end.result,
       durationMs: end.durationMs,
@@ -321,16 +321,16 @@ export class Flights {
   }
 
   /** Tells the health rules. */
-  #judge(member: Member, flight: Pick<Flight, "request" | "requestClass" | "isProbe">, ended: Ended): void {
+  #judge(member: Member, flight: Pick<Flight, "request" | "requestClass" | "isProbe">, ended: Ended, nowMs: number): void {
     const { result } = ended;
-    if (flight.isProbe) this.#deps.health.probeEnded(member, result, ended.endedAtMs);
+    if (flight.isProbe) this.#deps.health.probeEnded(member, result, nowMs);
     if (result === "released") return;
-    const baseline = this.#baselineOf(flight.request, flight.requestClass, ended.endedAtMs);
+    const baseline = this.#baselineOf(flight.request, flight.requestClass, nowMs);
     const latencyMs = latencyOf(ended);
     const isSlow = latencyMs > this.#deps.slowFactor * baseline.p50Ms;
     // Where nobody named a deadline it is the p90 of the class, which a tenth of all answers misses by definition: only what is far from the median, too, is late.
     const lateAboveMs = flight.request.deadlineMs ?? Math.max(baseline.deadlineMs, lateFactor * baseline.p50Ms);
-    this.#deps.health.ended(member, { result, isSlow, isLate: latencyMs > lateAboveMs, startedAtMs: ended.startedAtMs }, ended.endedAtMs);
+    this.#deps.health.ended(member, { result, isSlow, isLate: latencyMs > lateAboveMs, startedAtMs: ended.startedAtMs }, nowMs);
   }
 
   #baselineOf(request: RouteRequest, requestClass: string, nowMs: number): Baseline {
@@ -359,7 +359,7 @@ export class Flights {
       censoredBecause,
       isLate,
       atMonoMs: end.atMs,
-      observedMs: end.atMs - flight.assignedAtMs,
+      observedMs: endedAtOf(flight, end) - flight.assignedAtMs,
       durationMs: end.durationMs,
       quality: end.quality,
       errorCode: end.errorCode,
@@ -377,6 +377,11 @@ const nothing = {
   cost: undefined,
   errorCode: "",
 } as const satisfies EndReport;
+
+/** When it ended: what another coordinator heard first, this one hears of later. */
+function endedAtOf({ assignedAtMs }: Pick<Flight, "assignedAtMs">, { atMs, endedAtMs }: End): number {
+  return endedAtMs === undefined ? atMs : Math.min(atMs, Math.max(assignedAtMs, endedAtMs));
+}
 
 /** The MCP's own measure, unless it is far from what was seen here: then the longer one. */
 function latencyOf({ durationMs, startedAtMs, endedAtMs }: Ended): number {

@@ -9,6 +9,8 @@ export type ForeignEnd = {
   readonly durationMs?: number | undefined;
   readonly quality?: number | undefined;
   readonly errorCode: string;
+  /** How long before the word that tells of it; undefined in words of versions that did not say. Unit: ms. */
+  readonly agoMs?: number | undefined;
 };
 
 type Event = { readonly mcpId: string; readonly interactionId: string; readonly facts: Facts };
@@ -52,7 +54,7 @@ export class ForeignEnds {
   /** Ends of the last ten seconds, oldest first. */
   recent(nowMs: number): readonly ForeignEnd[] {
     this.#ends = this.#ends.filter(({ atMs }) => nowMs - atMs <= toldForMs);
-    return this.#ends.map(({ end }) => end);
+    return this.#ends.map(({ end, atMs }) => ({ ...end, agoMs: Math.max(0, Math.round(nowMs - atMs)) }));
   }
 
   #run(key: string, decisionId: string): void {

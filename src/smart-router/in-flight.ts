@@ -33,6 +33,8 @@ export type StreamLoad = {
   unansweredTables: number;
   heartbeatJitter: number;
   reported: number | undefined;
+  /** When that was so, where another coordinator holds the stream and tells of it; undefined for a stream that is here. Monotonic ms. */
+  toldAtMs: number | undefined;
   /** It has reported more than nothing once: it does count. */
   doesCount: boolean;
   /** Reports in a row that were below what is counted here. */
@@ -53,6 +55,20 @@ export type InFlight = {
   /** Sum of the latest reports, less what has ended since; undefined without a fresh report. */
   reported: number | undefined;
   reportedAtMs: number;
+  /** What is expected while every stream is at other coordinators, which hear of ends first; undefined otherwise. */
+  expected: Expected | undefined;
+};
+
+/** Requests at an MCP of which only words of another coordinator tell. Mutable: made anew as time passes, counted on in between. */
+export type Expected = {
+  /** What the last word said, all coordinators together, and as of when. */
+  readonly toldInFlight: number;
+  readonly toldAtMs: number;
+  /** The most likely number in flight, whole; and one that is not exceeded 39 times out of 40. */
+  inFlight: number;
+  atMost: number;
+  /** As of when these are; -Infinity when they must be made anew. */
+  atMs: number;
 };
 
 export function createInFlight(): InFlight {
@@ -65,19 +81,58 @@ export function createInFlight(): InFlight {
     counted: 0,
     reported: undefined,
     reportedAtMs: 0,
+    expected: undefined,
   };
 }
 
-/** Requests that the MCP has, as far as anybody can tell: what is counted here or what it reports, whichever is more. */
-export function inFlightOf({ counted, reported }: InFlight): number {
+/** Requests that the MCP has, as far as anybody can tell: what is counted here or what it reports, whichever is more; what is expected where ends are heard elsewhere. */
+export function inFlightOf({ counted, reported, expected }: InFlight): number {
+  if (expected !== undefined) return expected.inFlight;
   return reported === undefined ? counted : Math.max(counted, reported);
 }
+
+/** Places of it that are not free, as far as that must not be too few. */
+export function placesTakenOf(inFlight: InFlight): number {
+  return inFlight.expected?.atMost ?? inFlightOf(inFlight);
+}
+
+/** How many of these requests, the oldest first, still run, when what had ended by `toldAtMs` would be known. */
+export type CountStillOpen = (flights: readonly Flight[], toldAtMs: number) => { readonly mean: number; readonly variance: number };
+
+/**
+ * Brings what is expected of an MCP elsewhere to now: what others had there when the last word was written, and what of our own requests still runs. At most once in `everyMs`, unless
+ * something ended or was told. Returns whether the number in flight is another one.     Cost: O(running). Source: SPEC.md, "Load elsewhere".
+ */
+export function expectInFlight(inFlight: InFlight, countStillOpen: CountStillOpen, everyMs: number, nowMs: number): boolean {
+  const { expected } = inFlight;
+  if (expected === undefined || nowMs - expected.atMs < everyMs) return false;
+  const counted: Flight[] = [];
+  let ownThen = 0;
+  for (const flight of inFlight.running) {
+    if (!flight.isCounted) continue;
+    counted.push(flight);
+    if (flight.assignedAtMs <= expected.toldAtMs) ownThen += 1;
+  }
+  const others = Math.max(0, expected.toldInFlight - ownThen);
+  const { mean, variance } = countStillOpen(counted, expected.toldAtMs);
+  const before = expected.inFlight;
+  expected.inFlight = Math.round(others + mean);
+  expected.atMost = Math.ceil(others + Math.min(counted.length, mean + sigmas * Math.sqrt(variance)));
+  expected.atMs = nowMs;
+  return expected.inFlight !== before;
+}
+
+/** Standard deviations above the mean: 1 time in 40 or so there are more. */
+const sigmas = 2;
 
 /** A place is taken. */
 export function take(inFlight: InFlight, flight: Flight): void {
   inFlight.running.add(flight);
   flight.isCounted = true;
   inFlight.counted += 1;
+  if (inFlight.expected === undefined) return;
+  inFlight.expected.inFlight += 1;
+  inFlight.expected.atMost += 1;
 }
 
 /** A flight is over, or its lease is; its place is free. Idempotent. */
@@ -90,6 +145,7 @@ function free(inFlight: InFlight, flight: Flight): void {
   if (!flight.isCounted) return;
   flight.isCounted = false;
   inFlight.counted -= 1;
+  if (inFlight.expected !== undefined) inFlight.expected.atMs = Number.NEGATIVE_INFINITY;
 }
 
 /** One request less than the MCP last reported. */
@@ -103,11 +159,13 @@ const onItsWayMs = 5_000;
 /**
  * Takes over what a session reports. When it reports less than is counted here, twice in a row, the MCP is right: the oldest requests lose their places,
  * though not their leases. Only MCPs that have reported more than nothing are believed, and only when every session of theirs reports.
+ * `toldAtMs`: when it was so, where another coordinator says it.
  */
-export function takeReport(inFlight: InFlight, sessionId: string, count: number, nowMs: number): void {
+export function takeReport(inFlight: InFlight, sessionId: string, count: number, nowMs: number, toldAtMs?: number): void {
   const stream = inFlight.streams.get(sessionId);
   if (stream === undefined) return;
   stream.reported = count;
+  stream.toldAtMs = toldAtMs;
   if (count > 0) stream.doesCount = true;
   let sum = 0;
   let isComplete = true;
@@ -117,6 +175,7 @@ export function takeReport(inFlight: InFlight, sessionId: string, count: number,
   }
   inFlight.reported = sum;
   inFlight.reportedAtMs = nowMs;
+  inFlight.expected = expectedOf(inFlight);
   const settled: Flight[] = [];
   for (const flight of inFlight.running) {
     if (nowMs - flight.assignedAtMs < onItsWayMs) break;
@@ -132,9 +191,25 @@ export function takeReport(inFlight: InFlight, sessionId: string, count: number,
   for (const flight of settled.slice(0, settled.length - sum)) free(inFlight, flight);
 }
 
+/** What the words say, to be brought to now; undefined unless there is a stream and all are elsewhere. Of several words the oldest tells when. */
+function expectedOf({ streams, counted }: InFlight): Expected | undefined {
+  let toldInFlight = 0;
+  let toldAtMs = Number.POSITIVE_INFINITY;
+  for (const stream of streams.values()) {
+    if (stream.toldAtMs === undefined) return undefined;
+    toldInFlight += stream.reported ?? 0;
+    toldAtMs = Math.min(toldAtMs, stream.toldAtMs);
+  }
+  if (streams.size === 0) return undefined;
+  const atMost = toldInFlight + counted;
+  return { toldInFlight, toldAtMs, inFlight: atMost, atMost, atMs: Number.NEGATIVE_INFINITY };
+}
+
 /** A report that nobody renews is worth nothing. */
 export function forgetOldReport(inFlight: InFlight, nowMs: number): void {
-  if (inFlight.reported !== undefined && nowMs - inFlight.reportedAtMs > limits.loadReportMaxAgeMs) inFlight.reported = undefined;
+  if (inFlight.reported === undefined || nowMs - inFlight.reportedAtMs <= limits.loadReportMaxAgeMs) return;
+  inFlight.reported = undefined;
+  inFlight.expected = undefined;
 }
 
 /** A session begins; one of the same name is replaced. */
@@ -146,9 +221,11 @@ export function addStream(inFlight: InFlight, sessionId: string): void {
     unansweredTables: 0,
     heartbeatJitter: 0,
     reported: undefined,
+    toldAtMs: undefined,
     doesCount: false,
     mismatches: 0,
   });
+  inFlight.expected = undefined;
 }
 
 /** A session misses heartbeats or leaves tables unanswered, or does no longer. */
@@ -196,6 +273,7 @@ export function dropStream(inFlight: InFlight, sessionId: string): void {
   if (stream === undefined) return;
   suspectStream(inFlight, sessionId, { isSilent: false, isLagging: false });
   inFlight.streams.delete(sessionId);
+  inFlight.expected = expectedOf(inFlight);
   if (inFlight.streams.size === 0) inFlight.reported = undefined;
   else if (inFlight.reported !== undefined) inFlight.reported = Math.max(0, inFlight.reported - (stream.reported ?? 0));
 }

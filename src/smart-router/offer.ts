@@ -1,5 +1,6 @@
 import type { HealthSettings } from "./health/settings.js";
 import { isChosen, isLive } from "./health/states.js";
+import { placesTakenOf } from "./in-flight.js";
 import { isSuspect, type Member, maxConcurrentOf, targetOf } from "./member.js";
 import type { Target } from "./policy.js";
 import type { RouteRequest } from "./request.js";
@@ -94,7 +95,8 @@ function offerEverybody(members: readonly Member[], request: RouteRequest, setti
   for (const member of members) {
     if (!isChosen(member.standing.state) || member.config.priority !== priority || isSuspect(member)) return undefined;
     const target = targetOf(member, settings.maxConcurrentDefault, nowMs, settings.health);
-    if (target.inFlight >= target.capacity || target.inFlight >= maxConcurrentOf(member, settings.maxConcurrentDefault)) return undefined;
+    const taken = placesTakenOf(member.load);
+    if (taken >= target.capacity || taken >= maxConcurrentOf(member, settings.maxConcurrentDefault)) return undefined;
     if (mismatchOf(member, request) !== undefined) return undefined;
     targets.push(target);
   }
@@ -138,9 +140,10 @@ function sortMembers(members: readonly Member[], request: RouteRequest, settings
       sorted.availableCapacity += capacity;
       sorted.availableInFlight += Math.min(target.inFlight, capacity);
     }
-    if (target.inFlight >= capacity) sorted.full.push(member);
+    const taken = placesTakenOf(member.load);
+    if (taken >= capacity) sorted.full.push(member);
     else if (!isChosen(state)) sorted.shutOut.push(member);
-    else if (target.inFlight >= target.capacity) sorted.starting.push(member);
+    else if (taken >= target.capacity) sorted.starting.push(member);
     else if (isSuspect(member)) sorted.suspect.push(member);
     else sorted.open.push(member);
   }

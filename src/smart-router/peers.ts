@@ -35,8 +35,8 @@ export type PeersDeps = {
   readonly elsewhere: (mcps: readonly RemoteMcp[]) => void;
   /** Ends heard here of requests that another coordinator decided, lately. */
   readonly foreignEnds: () => readonly ForeignEnd[];
-  /** Takes ends that others heard; most are of decisions of someone else, and each comes several times. Must not throw. */
-  readonly ended: (ends: readonly ForeignEnd[]) => void;
+  /** Takes ends that others heard, of a word written at `writtenAtMs`; most are of decisions of someone else, and each comes several times. Must not throw. */
+  readonly ended: (ends: readonly ForeignEnd[], writtenAtMs: number) => void;
   /** What a text says; undefined for one that cannot be read here. */
   readonly parse: (written: WrittenDigest) => MemoryText | undefined;
   readonly coordinatorId: string;
@@ -81,7 +81,7 @@ export class Peers {
     const { coordinatorId, runId, seq } = written;
     const memory = this.#deps.parse(written);
     if (memory === undefined) return;
-    if (memory.ends.length > 0) this.#deps.ended(memory.ends);
+    if (memory.ends.length > 0) this.#deps.ended(memory.ends, atMs);
     this.#heard = mergeHeard(this.#heard, new Map([[coordinatorId, { coordinatorId, runId, seq, atMs, ...memory }]]));
   }
 

@@ -26,7 +26,8 @@ export class RemoteStreams {
       const sessionId = sessionOf(mcp);
       if (before === undefined || sessionOf(before) !== sessionId) this.#router.streamOpened(mcp.mcpId, sessionId, nowMs);
       this.#router.suspect(mcp.mcpId, sessionId, mcp.isSuspect || mcp.ageMs > limits.routerDigestSuspectMs, nowMs);
-      this.#router.reportLoad(mcp.mcpId, sessionId, { inFlight: mcp.inFlight, queued: 0, utilization: 0 }, nowMs);
+      const load = { inFlight: mcp.inFlight, queued: 0, utilization: 0, toldAtMs: nowMs - mcp.ageMs };
+      this.#router.reportLoad(mcp.mcpId, sessionId, load, nowMs);
       this.#router.reportHealth(mcp.mcpId, sessionId, mcp.health, nowMs - mcp.ageMs + limits.routerDigestMaxAgeMs, nowMs);
     }
     for (const [mcpId, before] of this.#known) {
@@ -41,10 +42,15 @@ export class RemoteStreams {
 
 const sessionOf = ({ coordinatorId }: RemoteMcp): string => `at ${coordinatorId}`;
 
-/** Ends decisions of this coordinator whose MCPs reported to another one. */
-export function settleForeign(router: Pick<Router, "settle">, told: readonly ForeignEnd[], nowMs: number): void {
-  for (const { decisionId, mcpId, success, durationMs, quality, errorCode } of told) {
+/**
+ * Ends decisions of this coordinator whose MCPs reported to another one, as of when they ended there. `writtenAtMs`: when the word was written that tells of them; an end of which it does not say how long
+ * ago it was cannot have been later.
+ */
+export function settleForeign(router: Pick<Router, "settle">, told: readonly ForeignEnd[], writtenAtMs: number, nowMs: number): void {
+  for (const { decisionId, mcpId, success, durationMs, quality, errorCode, agoMs } of told) {
     const result = success ? "ok" : "error";
-    router.settle(decisionId, mcpId, { result, durationMs, quality, auditedQuality: undefined, cost: undefined, errorCode }, nowMs);
+    const endedAtMs = writtenAtMs - (agoMs !== undefined && agoMs > 0 ? agoMs : 0);
+    const report = { result, durationMs, quality, auditedQuality: undefined, cost: undefined, errorCode, endedAtMs } as const;
+    router.settle(decisionId, mcpId, report, nowMs);
   }
 }

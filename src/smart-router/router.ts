@@ -6,6 +6,7 @@ import type { ToldHealth } from "./health/told.js";
 import type { Ended, HealthState, Policy } from "./policy.js";
 import type { RouteRequest } from "./request.js";
 import type { SignalBook, WeightSignals } from "./signal-book.js";
+import type { StillOpen, Unheard } from "./signals/still-open.js";
 
 /** What an operator or the registry says of an MCP. */
 export type TargetConfig = {
@@ -38,7 +39,13 @@ export type ObservedEvent = {
 };
 
 /** What an MCP says of itself in a heartbeat or a load report. */
-export type ReportedLoad = { readonly inFlight: number; readonly queued: number; readonly utilization: number };
+export type ReportedLoad = {
+  readonly inFlight: number;
+  readonly queued: number;
+  readonly utilization: number;
+  /** When it was so, where another coordinator holds the stream and tells of it; undefined where the MCP said it here. Monotonic ms. */
+  readonly toldAtMs?: number | undefined;
+};
 
 /** How a client keeps up with one of its sessions: routing tables in a row without an answer, and the jitter of its heartbeats as a share of their interval. */
 export type ReportedStrain = { readonly unansweredTables: number; readonly heartbeatJitter: number };
@@ -117,6 +124,8 @@ export type Book = SignalBook & {
   /** A sign of life that is no end of a request. */
   readonly heard?: (mcpId: string, atMs: number) => void;
   readonly tick?: (nowMs: number) => void;
+  /** How many of these requests at one MCP still run, as a mean and its variance, when what had ended by `toldAtMs` would be known. Without it all count as running. */
+  readonly stillOpen?: (mcpId: string, unheard: Iterable<Unheard>, toldAtMs: number, nowMs: number) => Readonly<StillOpen>;
 };
 
 /** How a decision ended, as whoever called the MCP tells it. */
@@ -127,6 +136,8 @@ export type EndReport = {
   readonly auditedQuality: number | undefined;
   readonly cost: number | undefined;
   readonly errorCode: string;
+  /** When it ended, where this coordinator heard of it later; undefined for now. Before the decision, or after now, it counts as that. Monotonic ms. */
+  readonly endedAtMs?: number | undefined;
 };
 
 export type RouterDeps = {

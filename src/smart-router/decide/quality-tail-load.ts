@@ -10,8 +10,8 @@ export const qualityTailLoadId = "quality-tail-load/1";
 /** The last request that an MCP got for the sake of learning. `decisionId` is undefined once it has ended. */
 type Trial = { atMs: number; decisionId: string | undefined };
 
-/** What is known of how one MCP bears its load. `effect` is made anew with every end. */
-type Bearing = { present: number; readonly usual: UsualLoad; effect: LoadEffect | undefined };
+/** What is known of how one MCP bears its load: what it had in flight after the last assignment, at `assignedAtMs`, and the ends heard since. `effect` is made anew with every end. */
+type Bearing = { present: number; assignedAtMs: number; readonly usual: UsualLoad; effect: LoadEffect | undefined };
 
 /** A trial that ended this long ago is forgotten: its MCP may be tried out either way. So is the load of an MCP that ended nothing since. */
 const forgetAfterMs = 600_000;
@@ -42,11 +42,13 @@ export function createQualityTailLoad(
   const learnLoad = ({ mcpId, startedAtMs, endedAtMs, inFlightBefore, result }: Ended): void => {
     const known = bearings.get(mcpId);
     if (known === undefined && result !== "ok") return;
-    const bearing = known ?? { present: 1, usual: noUsualLoad(), effect: undefined };
+    const bearing = known ?? { present: 1, assignedAtMs: Number.NEGATIVE_INFINITY, usual: noUsualLoad(), effect: undefined };
     if (known === undefined) bearings.set(mcpId, bearing);
     bearing.present = Math.max(0, bearing.present - 1);
     if (result !== "ok") return;
-    addEnd(bearing.usual, endedAtMs - startedAtMs, (inFlightBefore + bearing.present) / 2, endedAtMs, settings.loadMemory);
+    // Of an end that another coordinator heard first, only what was in flight at the beginning is known.
+    const inFlightAfter = endedAtMs < bearing.assignedAtMs ? inFlightBefore : bearing.present;
+    addEnd(bearing.usual, endedAtMs - startedAtMs, (inFlightBefore + inFlightAfter) / 2, endedAtMs, settings.loadMemory);
     bearing.effect = effectOf(bearing.usual, settings.loadEndsMin, settings.loadSigmas);
   };
 
@@ -69,7 +71,9 @@ export function createQualityTailLoad(
     assigned: ({ mcpId, decisionId, atMs, isExploration, inFlightBefore }: Assigned) => {
       if (isExploration === true) trials.set(mcpId, { atMs, decisionId });
       const bearing = bearings.get(mcpId);
-      if (bearing !== undefined) bearing.present = inFlightBefore + 1;
+      if (bearing === undefined) return;
+      bearing.present = inFlightBefore + 1;
+      bearing.assignedAtMs = atMs;
     },
     ended: (ended: Ended) => {
       const trial = trials.get(ended.mcpId);

@@ -16,6 +16,7 @@ import { readWeights } from "./read-weights.js";
 import { type SignalBookSettings, signalDefaults } from "./settings.js";
 import { adoptEffects, effectsIn, restoreEffects, type SharedKnowledge } from "./shared-knowledge.js";
 import { classKey, Situations, typeKey } from "./situation.js";
+import { countStillOpen, type StillOpen, type Unheard } from "./still-open.js";
 
 /** An independent judgement of a request that has ended, or is about to. */
 export type Audit = {
@@ -33,6 +34,10 @@ export type LocalSignalBook = SignalBook & {
   readonly audited: (audit: Audit) => void;
   /** An MCP gave a sign of life that is no end of a request. */
   readonly heard: (mcpId: string, atMs: number) => void;
+  /**
+   * How many of `unheard`, requests at one MCP, still run: the mean and the variance of that number. What ended before `toldAtMs` would have been told. Holds until the next call.
+   */
+  readonly stillOpen: (mcpId: string, unheard: Iterable<Unheard>, toldAtMs: number, nowMs: number) => Readonly<StillOpen>;
   /** Solves what waits for it; about once a second. */
   readonly tick: (nowMs: number) => void;
   /**
@@ -114,6 +119,10 @@ class Book {
       },
       readClass: (request, nowMs) => this.#situations.of(request, nowMs, this.#version).signals,
       readWeights: (mcpIds, nowMs) => readWeights(this.#by, this.#memory, mcpIds, nowMs),
+      stillOpen: (mcpId, unheard, toldAtMs, nowMs) => {
+        const by = { countMin: this.#settings.samplesMin, kept: this.#slow.keptAt(nowMs), toldAtMs, nowMs };
+        return countStillOpen(this.#memory, this.#memory.findMcp(mcpId), unheard, by);
+      },
       tick: (nowMs) => {
         if (!Number.isFinite(nowMs)) return;
         this.#quality.ridge.solve(nowMs);

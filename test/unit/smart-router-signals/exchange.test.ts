@@ -57,7 +57,7 @@ type Peer = {
   held: HeldMcp[];
   elsewhere: readonly RemoteMcp[];
   ends: ForeignEnd[];
-  readonly heardEnds: ForeignEnd[];
+  readonly heardEnds: { readonly end: ForeignEnd; readonly writtenAtMs: number }[];
 };
 
 function peerOf(tables: Tables, clock: ManualClock, coordinatorId: string, isAlone = false): Peer {
@@ -77,7 +77,7 @@ function peerOf(tables: Tables, clock: ManualClock, coordinatorId: string, isAlo
         peer.elsewhere = mcps;
       },
       foreignEnds: () => peer.ends,
-      ended: (ends) => peer.heardEnds.push(...ends),
+      ended: (ends, writtenAtMs) => peer.heardEnds.push(...ends.map((end) => ({ end, writtenAtMs }))),
       coordinatorId,
       runId: `run of ${coordinatorId} at ${clock.nowMs()}`,
       clock,
@@ -212,9 +212,11 @@ describe("two coordinators on one store", () => {
     const [a, b] = [peerOf(tables, clock, "a"), peerOf(tables, clock, "b")];
     const end = { decisionId: "d", mcpId: "m", success: false, errorCode: "TIMEOUT" };
     a.ends = [end];
+    const writtenAtMs = clock.monotonicMs();
     await a.exchange.start();
+    await clock.advance(700);
     await b.exchange.start();
-    expect(b.heardEnds).toEqual([end]);
+    expect(b.heardEnds).toEqual([{ end, writtenAtMs }]);
   });
 
   test("go on with what they know while the store is away", async () => {

@@ -27,7 +27,7 @@ test("only ends of requests that another coordinator decided are told, once each
     ends.observe([{ mcpId: "m", interactionId, facts: failure }], 2);
     ends.observe([{ mcpId: "m", interactionId, facts: failure }], 3);
   }
-  const told = [{ decisionId: "theirs", mcpId: "m", success: false, durationMs: 7, quality: undefined, errorCode: "X" }];
+  const told = [{ decisionId: "theirs", mcpId: "m", success: false, durationMs: 7, quality: undefined, errorCode: "X", agoMs: 10_000 }];
   expect(ends.recent(10_002)).toEqual(told);
   expect(ends.recent(10_003)).toEqual([]);
 });

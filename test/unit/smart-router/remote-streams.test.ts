@@ -5,6 +5,7 @@ import { createSimulatedRouter } from "../../../src/simulate/router-contender.js
 import type { RemoteMcp } from "../../../src/smart-router/peers.js";
 import { RemoteStreams, settleForeign } from "../../../src/smart-router/remote-streams.js";
 import { plainRequest } from "../../../src/smart-router/request.js";
+import { plainTarget } from "../../../src/smart-router/router.js";
 
 const well = { inFlight: 0, health: "well", isSuspect: false, coordinatorId: "a", ageMs: 0 } as const;
 const at = (mcpId: string, more: Partial<RemoteMcp> = {}): RemoteMcp => ({ mcpId, ...well, ...more });
@@ -68,8 +69,60 @@ describe("MCPs whose streams other coordinators hold", () => {
     const decisionId = selection.kind === "decided" ? selection.decision.decisionId : "";
     const ends = [{ decisionId, mcpId: "m1", success: true, durationMs: 20, errorCode: "" }];
     expect(router.figures().openLeases).toBe(1);
-    settleForeign(router, [...ends, { ...ends[0], decisionId: "of another", mcpId: "m1", success: true, errorCode: "" }], 20);
-    settleForeign(router, ends, 40);
+    settleForeign(router, [...ends, { ...ends[0], decisionId: "of another", mcpId: "m1", success: true, errorCode: "" }], 20, 20);
+    settleForeign(router, ends, 40, 40);
     expect(router.figures()).toMatchObject({ openLeases: 0, lateEnds: 0 });
+  });
+
+  it("are judged by when their requests ended, and not by when that was heard here", () => {
+    const { router, streams } = setUp();
+    const observed: number[] = [];
+    const states: string[] = [];
+    router.onOutcome(({ observedMs }) => observed.push(observedMs));
+    router.onHealth(({ mcpId, to }) => states.push(`${mcpId} ${to}`));
+    for (let round = 0; round < 30; round += 1) {
+      const wordAtMs = round * 2_000;
+      streams.become([at("m1", { ageMs: 1_000 }), at("m2", { ageMs: 1_000 })], wordAtMs + 1_000);
+      router.tick(wordAtMs + 1_000);
+      const made = Array.from({ length: 4 }, () => router.select(plainRequest, wordAtMs + 1_100));
+      const ends = made.flatMap((one) =>
+        one.kind === "decided"
+          ? [{ decisionId: one.decision.decisionId, mcpId: one.decision.chosen, success: true, durationMs: 60, errorCode: "", agoMs: 840 }]
+          : [],
+      );
+      // It ended 60 ms after its decision; the word is of 840 ms later, and a second old when it is read.
+      settleForeign(router, ends, wordAtMs + 2_000, wordAtMs + 3_000);
+    }
+    expect(observed).toHaveLength(120);
+    expect(new Set(observed)).toEqual(new Set([60]));
+    expect(states).not.toContain("m1 degraded");
+    expect(router.mcps(60_000).map(({ state }) => state)).toEqual(["healthy", "healthy"]);
+  });
+
+  it("have places for as many as they answer, although their ends are heard a second and a half later", () => {
+    const { router, streams } = setUp();
+    router.configure({ ...plainTarget("m1"), maxConcurrent: 10 }, 0);
+    const sent: { readonly decisionId: string; readonly endedAtMs: number }[] = [];
+    let refused = 0;
+    let toldUpTo = 0;
+    for (let nowMs = 0; nowMs < 60_000; nowMs += 20) {
+      if (nowMs % 1_000 === 0) {
+        const wordAtMs = nowMs - 1_000;
+        const known = sent.filter(({ endedAtMs }) => endedAtMs <= wordAtMs);
+        const ends = known.slice(toldUpTo).map(({ decisionId, endedAtMs }) => ({
+          ...{ decisionId, mcpId: "m1", success: true, durationMs: 50, errorCode: "" },
+          agoMs: wordAtMs - endedAtMs,
+        }));
+        toldUpTo = known.length;
+        settleForeign(router, ends, wordAtMs, nowMs);
+        streams.become([at("m1", { ageMs: 1_000, inFlight: nowMs > 2_000 ? 2 : 0 })], nowMs);
+        router.tick(nowMs);
+      }
+      const selection = router.select(plainRequest, nowMs);
+      if (selection.kind === "decided") sent.push({ decisionId: selection.decision.decisionId, endedAtMs: nowMs + 50 });
+      else if (nowMs > 30_000) refused += 1;
+    }
+    // 50 a second that take 50 ms are 2.5 at once; of the last one and a half seconds, 75 are not known to be over.
+    expect(refused).toBe(0);
   });
 });
