@@ -269,6 +269,12 @@ describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the schem
     return rows.map((row) => row["QUERY PLAN"]).join("\n");
   };
 
+  it("serves a page of the decisions about one MCP from an index, in their order", async () => {
+    const plan = await planOf("SELECT * FROM route_decision WHERE chosen = 'ocr_001' ORDER BY decision_id LIMIT 100");
+    expect(plan).toContain("chosen_decision_id_idx");
+    expect(plan).not.toContain("Sort ");
+  });
+
   it.each([
     ["a list", "ORDER BY last_event_slot DESC, last_event_at DESC, mcp_id DESC, interaction_id DESC LIMIT 10", "interaction_recent"],
     ["a list of one MCP", "WHERE mcp_id = 'm-1' ORDER BY last_event_slot DESC, last_event_at DESC LIMIT 10", "interaction_mcp_recent"],
