@@ -44,10 +44,10 @@ function whyOf(why: RouteReport["why"]): string {
 
 function planeLines(plane: PlaneReport, paint: Paint): readonly string[] {
   const { streams, streamsOnNewest, versionLagMax, appliedP50Ms, appliedP99Ms, observedDivergence } = plane;
-  const share = streams === 0 ? 1 : streamsOnNewest / streams;
+  const onNewest = `${streamsOnNewest} of ${streams} on the newest table (${percent(streamsOnNewest / streams)}), at most ${versionLagMax} versions behind`;
   const times = appliedP50Ms === undefined ? "no acks yet" : `p50 ${ms(appliedP50Ms)}, p99 ${ms(appliedP99Ms)}`;
   return [
-    `streams        ${streamsOnNewest} of ${streams} on the newest table (${percent(share)}), at most ${versionLagMax} versions behind`,
+    `streams        ${streams === 0 ? "none here that takes tables" : onNewest}`,
     `applied after  ${times}`,
     `updates        ${plane.updatesSent} sent, ${plane.deltasSent} of them deltas; ${plane.outOfSync} out of sync, ${plane.staleEpoch} stale, ${plane.expired} expired, ${plane.acksIgnored} acks ignored`,
     `divergence     ${observedDivergence === undefined ? "nothing observed" : `${observedDivergence.toFixed(4)} nats of observed shares from weights`}`,

@@ -1,3 +1,4 @@
+import { assert } from "../platform/assert.js";
 import { limits } from "../platform/limits.js";
 import type { Pool } from "./connect.js";
 import { createPartitions, dayOf, dropPartition, listPartitionDays, type PartitionedTable, partitionName } from "./partitions.js";
@@ -15,14 +16,20 @@ export type Retention = {
   readonly maxRecords: number;
 };
 
-/** See Store.maintain. Partitions first: without them no event can be stored. */
-export async function maintain(pool: Pool, retention: Retention, nowMs: number): Promise<MaintenanceReport> {
+/**
+ * See Store.maintain. Partitions first: without them no event can be stored. They are made by the clock that judges events, the coordinator's. What is thrown away
+ * is gone for good, so two clocks have to agree on that: the earlier one decides, and a coordinator whose clock is a year ahead empties no database that others share.
+ */
+export async function maintain(pool: Pool, retention: Retention, nowMs: number, databaseMs?: number): Promise<MaintenanceReport> {
   const today = dayOf(nowMs);
+  const clockAheadMs = Math.round(nowMs - (databaseMs ?? (await readClock(pool))));
+  const agreedMs = nowMs - Math.max(0, clockAheadMs);
   const keptDays = Math.max(retention.retentionDays, retention.dedupeHorizonDays);
-  const events = await keepPartitions(pool, "interaction_event", today - retention.dedupeHorizonDays, today, keptDays);
+  const oldestDay = dayOf(agreedMs) - keptDays;
+  const events = await keepPartitions(pool, "interaction_event", today - retention.dedupeHorizonDays, today, oldestDay);
   // Decisions are made now, and written a moment later.
-  const decisions = await keepPartitions(pool, "route_decision", today - 1, today, keptDays);
-  const cutoffMs = nowMs - keptDays * dayMs;
+  const decisions = await keepPartitions(pool, "route_decision", today - 1, today, oldestDay);
+  const cutoffMs = agreedMs - keptDays * dayMs;
   const interactionsDeleted = await purgeInteractions(pool, cutoffMs, retention.maxRecords);
   await purgeRecords(pool, cutoffMs);
   return {
@@ -30,24 +37,31 @@ export async function maintain(pool: Pool, retention: Retention, nowMs: number):
     partitionsDropped: [...events.dropped, ...decisions.dropped],
     interactionsDeleted,
     daysAhead: Math.min(events.lastDay, decisions.lastDay) - today,
+    clockAheadMs,
   };
+}
+
+async function readClock(pool: Pool): Promise<number> {
+  const [row] = await pool.run(({ sql }) => sql<{ ms: number }[]>`SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS ms`);
+  assert(row !== undefined, "a select without a table gives one row");
+  return row.ms;
 }
 
 type KeptPartitions = { readonly created: readonly string[]; readonly dropped: readonly string[]; readonly lastDay: number };
 
-/** Makes the missing partitions from `firstDay` to some days ahead, and drops those that retention has passed. */
+/** Makes the missing partitions from `firstDay` to some days ahead, and drops those before `oldestDay`, which retention has passed. */
 async function keepPartitions(
   pool: Pool,
   table: PartitionedTable,
   firstDay: number,
   today: number,
-  keptDays: number,
+  oldestDay: number,
 ): Promise<KeptPartitions> {
   const existing = await listPartitionDays(pool, table);
   const missing = range(firstDay, today + limits.partitionsAheadDays).filter((day) => !existing.includes(day));
   await createPartitions(pool, table, missing);
   const dropped: string[] = [];
-  for (const day of existing.filter((day) => day < today - keptDays)) {
+  for (const day of existing.filter((day) => day < oldestDay)) {
     if (await dropPartition(pool, table, day)) dropped.push(partitionName(day, table));
   }
   return { created: missing.map((day) => partitionName(day, table)), dropped, lastDay: Math.max(...existing, ...missing) };

@@ -162,8 +162,8 @@ function createStore(options: StoreOptions, parts: Parts): Store {
     readRejections: (position) => readRejections(queries, position),
     ...createRegistryStore(queries),
     ...createSharedTableStore(table),
-    maintain: async (nowMs) => {
-      const report = await maintain(queries, options, nowMs);
+    maintain: async (nowMs, databaseMs) => {
+      const report = await maintain(queries, options, nowMs, databaseMs);
       if (parts.kind === "embedded") await vacuum(queries);
       return report;
     },

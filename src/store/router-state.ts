@@ -10,7 +10,10 @@ type DigestRow = {
   readonly age_ms: number;
 };
 
-/** See Store.exchangeDigests. One statement; an older writing never replaces a newer one. */
+/**
+ * See Store.exchangeDigests. One statement; an older writing never replaces a newer one while that counts. Afterwards it is the word of a run that is over, and one
+ * whose clock went back since, so that its numbers are lower, must not wait until somebody deletes the row.
+ */
 export async function exchangeDigests(pool: Pool, own: RouterDigest, maxAgeMs: number): Promise<readonly (RouterDigest & Aged)[]> {
   const rows = await pool.run(
     ({ sql }) => sql<DigestRow[]>`
@@ -19,7 +22,7 @@ export async function exchangeDigests(pool: Pool, own: RouterDigest, maxAgeMs: n
         VALUES (${own.coordinatorId}, ${own.runId}, ${own.seq}, ${own.format}, ${own.body}, clock_timestamp())
         ON CONFLICT (coordinator_id) DO UPDATE SET run_id = EXCLUDED.run_id, seq = EXCLUDED.seq, format = EXCLUDED.format, body = EXCLUDED.body,
           written_at = EXCLUDED.written_at
-        WHERE d.seq < EXCLUDED.seq
+        WHERE d.seq < EXCLUDED.seq OR d.written_at <= clock_timestamp() - make_interval(secs => ${maxAgeMs / 1000})
       ), gone AS (
         DELETE FROM router_digest WHERE written_at < clock_timestamp() - make_interval(secs => ${maxAgeMs / 1000} * 6)
           AND coordinator_id <> ${own.coordinatorId}

@@ -171,6 +171,8 @@ export type MaintenanceReport = {
   readonly interactionsDeleted: number;
   /** Days from today to the last partition. */
   readonly daysAhead: number;
+  /** How far the coordinator's clock is ahead of the database's, by about as much as the question took. */
+  readonly clockAheadMs: number;
 };
 
 /**
@@ -255,8 +257,11 @@ export type Store = RegistryStore &
     readonly readRouterStates: (maxCount: number) => Promise<readonly (RouterState & Aged)[]>;
     /** Rejections for content after `position` (0: of the last day), oldest first, at most `limits.rejectionPageMax`. */
     readonly readRejections: (position: number) => Promise<readonly StoredRejection[]>;
-    /** Creates partitions ahead, drops partitions and interactions past retention. Safe to run at any time, by any number of coordinators. */
-    readonly maintain: (nowMs: number) => Promise<MaintenanceReport>;
+    /**
+     * Creates partitions ahead, drops partitions and interactions past retention. Safe to run at any time, by any number of coordinators.
+     * `nowMs` is the coordinator's time, `databaseMs` the database's, which is asked when it is left out: what is past retention is so by both.
+     */
+    readonly maintain: (nowMs: number, databaseMs?: number) => Promise<MaintenanceReport>;
     /** Answers when the store can write; throws StoreFault otherwise. */
     readonly ping: () => Promise<void>;
     /** Ends all connections, and the embedded server. */

@@ -144,7 +144,8 @@ describe("on one store", () => {
       await directory.refresh();
       expect(directory.get(mcpId)?.lease.state).toBe("deregistered");
       expect(directory.byKey(`${name}-2`)).toBeUndefined();
-      await store.maintain(Date.now() + 60 * dayMs);
+      const laterMs = Date.now() + 60 * dayMs;
+      await store.maintain(laterMs, laterMs);
       await directory.refresh();
       expect(directory.get(mcpId)).toBeUndefined();
       expect(changes.at(-1)?.forgotten).toEqual([mcpId]);

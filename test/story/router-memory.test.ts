@@ -30,6 +30,27 @@ describe.each(storeKinds)("the memory of the router in the $kind store", ({ kind
     },
   );
 
+  it.skipIf(skip !== undefined)(
+    "takes the word of a new run whose clock went back as soon as that of the old one does not count any more",
+    { timeout: 120_000 },
+    async () => {
+      await using home = await createStoreHome(kind);
+      const store = await home.open();
+      try {
+        await store.exchangeDigests(digest({ runId: "before", seq: 1_000, body: "before" }), 10_000);
+        await store.exchangeDigests(digest({ runId: "after", seq: 7, body: "after" }), 10_000);
+        expect(await store.exchangeDigests(digest({ coordinatorId: "b" }), 10_000)).toMatchObject([{ body: "before" }]);
+        // Nothing is young enough for an age of 0: the row of the old run is over.
+        await store.exchangeDigests(digest({ runId: "after", seq: 8, body: "after" }), 0);
+        expect(await store.exchangeDigests(digest({ coordinatorId: "b", seq: 2 }), 10_000)).toMatchObject([
+          { runId: "after", body: "after" },
+        ]);
+      } finally {
+        await store.close();
+      }
+    },
+  );
+
   it.skipIf(skip !== undefined)("keeps the last state of each coordinator over a restart, newest first", { timeout: 120_000 }, async () => {
     await using home = await createStoreHome(kind);
     const first = await home.open();

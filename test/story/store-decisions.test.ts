@@ -129,7 +129,8 @@ describe.each(storeKinds)("the decision log of the $kind store", (each) => {
     expect(partitionsCreated).toContain(partitionName(Math.floor(decision.decidedAtMs / dayMs), "route_decision"));
     await at.store.recordDecisions([decision]);
     expect((await at.store.readDecision(decision.decisionId))?.decision).toEqual(decision);
-    const { partitionsDropped } = await at.store.maintain(Date.now() + 60 * dayMs);
+    const laterMs = Date.now() + 60 * dayMs;
+    const { partitionsDropped } = await at.store.maintain(laterMs, laterMs);
     expect(partitionsDropped).toContain(partitionName(Math.floor(decision.decidedAtMs / dayMs), "route_decision"));
     expect(await at.store.readDecision(decision.decisionId)).toBeUndefined();
   });

@@ -185,13 +185,25 @@ describe.each(storeKinds)("reading from the $kind store", (each) => {
       occurredAtUs: (Date.now() - 7 * dayMs) * 1000,
     });
     await at.store.append(0, [old]);
-    const report = await at.store.maintain(Date.now() + 24 * dayMs);
+    const laterMs = Date.now() + 24 * dayMs;
+    const report = await at.store.maintain(laterMs, laterMs);
     expect(report.partitionsCreated).toContain(partitionName(today + 31));
     expect(report.partitionsDropped).toEqual([partitionName(today - 7)]);
     expect(report.daysAhead).toBe(7);
     expect(report.interactionsDeleted).toBe(1);
     expect(await at.store.readInteraction(old.mcpId, old.interactionId)).toBeUndefined();
     await expect(at.store.append(0, [old])).rejects.toMatchObject({ kind: "poison" });
+  });
+
+  at.story("throws nothing away because of a coordinator whose clock is a year ahead", async () => {
+    const [event, aYearMs] = [newEvent({ mcpId: freshName("mcp") }), 365 * dayMs];
+    await at.store.append(0, [event]);
+    const { partitionsDropped, interactionsDeleted, clockAheadMs, daysAhead } = await at.store.maintain(Date.now() + aYearMs);
+    expect([partitionsDropped, interactionsDeleted, daysAhead]).toEqual([[], 0, 7]);
+    expect(Math.abs(clockAheadMs - aYearMs)).toBeLessThan(dayMs);
+    expect(await at.store.readInteraction(event.mcpId, event.interactionId)).toBeDefined();
+    // One that is behind keeps what others would throw away.
+    expect(await at.store.maintain(Date.now() - aYearMs, Date.now())).toMatchObject({ partitionsDropped: [], interactionsDeleted: 0 });
   });
 
   at.story("deletes the oldest interactions above the bound, and several coordinators may do so at once", async () => {
@@ -256,6 +268,12 @@ describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the schem
     });
     return rows.map((row) => row["QUERY PLAN"]).join("\n");
   };
+
+  it("serves a page of the decisions about one MCP from an index, in their order", async () => {
+    const plan = await planOf("SELECT * FROM route_decision WHERE chosen = 'ocr_001' ORDER BY decision_id LIMIT 100");
+    expect(plan).toContain("chosen_decision_id_idx");
+    expect(plan).not.toContain("Sort ");
+  });
 
   it.each([
     ["a list", "ORDER BY last_event_slot DESC, last_event_at DESC, mcp_id DESC, interaction_id DESC LIMIT 10", "interaction_recent"],

@@ -8,7 +8,7 @@ export type RowCounts = {
   readonly usable: number;
   /** A decision that was given before. */
   readonly repeated: number;
-  /** Logged with isOpeEligible = false: nobody else could have been chosen, or with unknown probability. */
+  /** Logged with isOpeEligible = false: nobody else could have been chosen, or with unknown probability. Or by a policy that tells no probabilities of the others. */
   readonly ineligible: number;
   /** The log kept the choice without its candidates. */
   readonly bare: number;
@@ -59,6 +59,7 @@ export function sift(log: readonly LoggedDecision[], nowMs: number): Sifted {
 function fateOf(row: LoggedDecision, waitMs: number, nowMs: number): Fate {
   if (!row.isOpeEligible) return "ineligible";
   if (row.candidates.length === 0) return "bare";
+  if (row.candidates.some(({ propensity }) => Number.isNaN(propensity))) return "ineligible";
   if (!isConsistent(row)) return "invalid";
   if (nowMs - row.atMs < waitMs) return "early";
   if (row.outcome.kind === "open" || row.outcome.kind === "censored" || row.outcome.observedMs > waitMs) return "censored";

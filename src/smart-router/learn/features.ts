@@ -9,8 +9,8 @@ const dayMs = 86_400_000;
 const sizeScale = 16;
 
 /**
- * Writes [1, log1p(size)/16, is low, is high, is internal, is sensitive, four of the type's hash, sin and cos of the hour] to `into`. Levels are lower-cased by whoever checked
- * the request; an unknown one counts as the middle. `wallMs` is wall time.     Source: router.md 1.2.
+ * Writes [1, log1p(size)/16, is low, is high, is internal, is sensitive, four of the type's hash, sin and cos of the hour] to `into`. Levels count as the contract
+ * writes them, in lower case; any other text counts as the middle. `wallMs` is wall time.     Source: router.md 1.2.
  */
 export function writeFeatures(request: RouteRequest, wallMs: number, into: Float64Array): void {
   into.fill(0);

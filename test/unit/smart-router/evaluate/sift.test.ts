@@ -49,6 +49,11 @@ describe("sift", () => {
     expect(sift([row(1, changes)], 600_000).counts.invalid).toBe(1);
   });
 
+  test("a row of a policy that tells no probabilities of those it did not choose is not eligible, and no sign of a bug", () => {
+    const unknown = [candidate("a", Number.NaN), candidate("b", Number.NaN), candidate("c", 0, { excludedBecause: "full" })];
+    expect(sift([row(1, { candidates: unknown })], 600_000).counts).toMatchObject({ ineligible: 1, invalid: 0 });
+  });
+
   test("a slow class waits for its 99th percentile, and what comes after that is censored like what never comes", () => {
     const slow = Array.from({ length: 100 }, (_, number) =>
       row(number, { requestClass: "scan/9", outcome: complete(1_000 * (number + 1)) }),
