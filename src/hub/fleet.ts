@@ -151,6 +151,14 @@ export class Fleet {
     });
   }
 
+  /** Ends the sessions of callers who were not asked for a key: from now on everybody is. */
+  keysWanted(): void {
+    this.#each((session) => {
+      if (session.principal.kind !== "anyone") return;
+      session.failed(new CoordinatorError("unauthenticated", "keys are asked for from now on", { reason: "KEY_MISSING" }));
+    });
+  }
+
   /** Gives new settings to every session, and to those to come. Returns their version. */
   reconfigure(settings: Omit<SessionSettings, "version">): number {
     this.#settings = { ...settings, version: this.#settings.version + 1 };
