@@ -108,10 +108,12 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   ends.add(() => ingest.queue.close());
   const keys = createKeyRing(config.auth.keys, clock, (sha256) => registry?.directory.byKey(sha256));
   const lifetime = createLifetime();
-  const http = composeHttp(machine, { keys, store, ingest, lifetime, transports: () => intake.figures() });
+  const http = composeHttp(machine, { keys, store, ingest, lifetime, transports: () => intake.figures(), fleet: () => fleet });
   const intake = composeIntake(machine, { store, ingest, keys, served: config.extensions.web ? [http] : [] }, ends);
   const { fleet, publisher, decisions, exchange, useRule } = await startRouting(machine, { keys, store, ingest, registry }, ends);
   registry?.follow(fleet, ingest);
+  ingest.followTimes(http.notes.committed);
+  fleet.followApplied(http.notes.applied);
   const ports = await startPorts(machine, { keys, lifetime, store, ingest, http, fleet, publisher, decisions, exchange, registry }, ends);
   registry?.webPortOpened(ports.webPort);
   intake.start();
