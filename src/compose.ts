@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import { InteractionService } from "../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import { QueryService } from "../gen/mcp/coordinator/v1/query_service_pb.js";
 import { RegistryService } from "../gen/mcp/coordinator/v1/registry_service_pb.js";
@@ -8,11 +7,11 @@ import type { Decisions } from "./compose/decisions.js";
 import { composeHttp } from "./compose/http.js";
 import { composeIntake, type Intake } from "./compose/intake.js";
 import { Ends, type Machine } from "./compose/machine.js";
+import { createReconfigure } from "./compose/reconfigure.js";
 import { type RegistryPart, startRegistry } from "./compose/registry.js";
-import { type Routing, startRouting } from "./compose/routing.js";
-import { dayMs, sessionSettingsOf } from "./compose/session-settings.js";
+import { startRouting } from "./compose/routing.js";
+import { dayMs } from "./compose/session-settings.js";
 import type { Config } from "./config/schema.js";
-import { configuredValue, settings } from "./config/settings.js";
 import type { Fleet } from "./hub/fleet.js";
 import { createIngest, type Ingest } from "./ingest/ingest.js";
 import type { HttpTransport } from "./intake/http/http-transport.js";
@@ -54,7 +53,7 @@ export type Coordinator = {
   readonly webPort: number;
   /** One line: which store, and what it promises. */
   readonly storePromise: string;
-  /** Puts what may change at run time in force: the times and sizes of `[session]`. Says in the log which other changes wait for a restart. */
+  /** Puts what may change at run time in force: the times and sizes of `[session]`, the rule of weights, and the keys. Says in the log which other changes wait for a restart. */
   readonly reconfigure: (config: Config) => void;
   /** Ends in good order: streams are told, everything committed is acknowledged, then the ports close and the store. Idempotent. */
   readonly drain: () => Promise<void>;
@@ -109,16 +108,18 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   ends.add(() => ingest.queue.close());
   const keys = createKeyRing(config.auth.keys, clock, (sha256) => registry?.directory.byKey(sha256));
   const lifetime = createLifetime();
-  const http = composeHttp(machine, { keys, store, ingest, lifetime, transports: () => intake.figures() });
+  const http = composeHttp(machine, { keys, store, ingest, lifetime, transports: () => intake.figures(), fleet: () => fleet });
   const intake = composeIntake(machine, { store, ingest, keys, served: config.extensions.web ? [http] : [] }, ends);
   const { fleet, publisher, decisions, exchange, useRule } = await startRouting(machine, { keys, store, ingest, registry }, ends);
   registry?.follow(fleet, ingest);
+  ingest.followTimes(http.notes.committed);
+  fleet.followApplied(http.notes.applied);
   const ports = await startPorts(machine, { keys, lifetime, store, ingest, http, fleet, publisher, decisions, exchange, registry }, ends);
   registry?.webPortOpened(ports.webPort);
   intake.start();
   const life = createLife(machine, ends, { fleet, intake, ports });
   onFatal = life.fail;
-  const reconfigure = createReconfigure(machine, fleet, useRule);
+  const reconfigure = createReconfigure(machine, { keys, fleet, useRule });
   return { grpcPort: ports.grpcPort, webPort: ports.webPort, storePromise: store.promise, reconfigure, ...life.coordinator };
 }
 
@@ -190,36 +191,6 @@ async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<P
   const webPort = config.extensions.web ? await web.start(config.server.host, config.server.webPort) : 0;
   return { grpcPort, webPort, grpc, web };
 }
-
-/** Compares each configuration with the one before, and takes over what a running process can. */
-function createReconfigure(machine: Machine, fleet: Fleet, useRule: Routing["useRule"]): (config: Config) => void {
-  let current = machine.config;
-  return (config) => {
-    const changed = settings
-      .filter((one) => !isDeepStrictEqual(configuredValue(config, one), configuredValue(current, one)))
-      .map(({ tomlPath }) => tomlPath);
-    const waiting = changed.filter((path) => !sessionPaths.has(path) && path !== weightPolicyPath && path !== "server.coordinator_id");
-    if (changed.includes(weightPolicyPath)) {
-      useRule(config.routing.weightPolicy);
-      machine.log.info({ policy: config.routing.weightPolicy }, "another rule weighs from now on");
-    }
-    if (changed.some((path) => sessionPaths.has(path))) {
-      const { store, ingest } = machine.config;
-      const version = fleet.reconfigure(sessionSettingsOf({ ...config, store, ingest }));
-      machine.log.info({ version, changed: changed.filter((path) => sessionPaths.has(path)) }, "settings of sessions changed");
-    } else if (!changed.includes(weightPolicyPath)) machine.log.info("no setting that may change at run time has changed");
-    if (waiting.length > 0) machine.log.warn({ waiting }, "these settings changed too and wait for a restart");
-    current = config;
-  };
-}
-
-/** Settings that a running process takes over, by their TOML path: those of sessions, and the rule of weights. */
-const weightPolicyPath = "routing.weight_policy";
-const sessionPaths: ReadonlySet<string> = new Set([
-  "session.heartbeat_interval_seconds",
-  "session.max_age_seconds",
-  "session.max_batch_events",
-]);
 
 /** What GetStats tells of this process. */
 function figuresOf(machine: Machine, parts: Parts): () => CoordinatorFigures {

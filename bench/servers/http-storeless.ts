@@ -43,6 +43,8 @@ const http = createHttpTransport({
   draining: lifetime.draining,
   stopping: lifetime.stopping,
   transports: () => [http.figures()],
+  sessions: () => ({}),
+  routeFigures: () => ({ streams: 0, streamsOnNewest: 0, versionLagMax: 0, counts: {} }),
   clock,
   log,
   coordinatorId: "storeless",

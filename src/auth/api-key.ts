@@ -14,6 +14,8 @@ export type KeyRing = {
    * Errors: `unauthenticated` with KEY_MISSING, KEY_UNKNOWN, KEY_EXPIRED or KEY_DISABLED. No message holds any part of the key.
    */
   readonly authenticate: (authorization: string | undefined) => Principal;
+  /** Puts other configured keys in force, for every call from now on. Gives the ids of those with which nobody is let in any more as before. */
+  readonly replace: (keys: readonly StaticKey[]) => ReadonlySet<string>;
 };
 
 type HeldKey = { readonly digest: Buffer; readonly key: StaticKey };
@@ -31,7 +33,8 @@ export function createKeyRing(
   clock: Pick<Clock, "nowMs">,
   issued: (sha256: string) => IssuedKeyHolder | undefined = () => undefined,
 ): KeyRing {
-  const held = new Map(keys.map((key): [string, HeldKey] => [key.sha256, { key, digest: Buffer.from(key.sha256, "hex") }]));
+  let inForce = keys;
+  let held = heldBy(keys);
 
   function find(shown: string): Omit<StaticKey, "sha256"> {
     if (Buffer.byteLength(shown) <= limits.keyMaxBytes) {
@@ -45,9 +48,17 @@ export function createKeyRing(
   }
 
   return {
-    isOpen: keys.length === 0,
+    get isOpen() {
+      return inForce.length === 0;
+    },
+    replace: (next) => {
+      const revoked = revokedIds(inForce, next);
+      inForce = next;
+      held = heldBy(next);
+      return revoked;
+    },
     authenticate: (authorization) => {
-      if (keys.length === 0) return { kind: "anyone" };
+      if (inForce.length === 0) return { kind: "anyone" };
       const key = find(readBearer(authorization));
       const metadata = { key_id: key.id };
       if (key.isDisabled)
@@ -59,6 +70,23 @@ export function createKeyRing(
       return key.expiresAtMs === undefined ? principal : { ...principal, expiresAtMs: key.expiresAtMs };
     },
   };
+}
+
+const heldBy = (keys: readonly StaticKey[]): ReadonlyMap<string, HeldKey> =>
+  new Map(keys.map((key) => [key.sha256, { key, digest: Buffer.from(key.sha256, "hex") }]));
+
+/**
+ * Ids of keys that are gone: taken out, switched off, with another secret, for another MCP, or with an end that comes sooner. Whoever was let in with one of
+ * them would not be let in so again. Pure.
+ */
+export function revokedIds(before: readonly StaticKey[], after: readonly StaticKey[]): ReadonlySet<string> {
+  const byId = new Map(after.map((key) => [key.id, key]));
+  const isGone = (key: StaticKey): boolean => {
+    const next = byId.get(key.id);
+    if (next === undefined || next.isDisabled || next.sha256 !== key.sha256 || next.mcpId !== key.mcpId) return true;
+    return (next.expiresAtMs ?? Number.POSITIVE_INFINITY) < (key.expiresAtMs ?? Number.POSITIVE_INFINITY);
+  };
+  return new Set(before.filter((key) => !key.isDisabled && isGone(key)).map(({ id }) => id));
 }
 
 /** The key in the header; the scheme's case does not matter (RFC 9110, section 11.1). */

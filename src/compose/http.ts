@@ -1,4 +1,5 @@
 import type { KeyRing } from "../auth/api-key.js";
+import type { Fleet } from "../hub/fleet.js";
 import type { Ingest } from "../ingest/ingest.js";
 import { createHttpTransport, type HttpTransport } from "../intake/http/http-transport.js";
 import type { TransportFigures } from "../intake/transport.js";
@@ -14,11 +15,13 @@ export type HttpParts = {
   readonly lifetime: Lifetime;
   /** Of every way in, this one among them. Asked only when somebody reads the metrics. */
   readonly transports: () => readonly TransportFigures[];
+  /** The sessions of this process. Asked only then, too. */
+  readonly fleet: () => Pick<Fleet, "phases" | "weightPlane">;
 };
 
 /** The HTTP API of a coordinator, for the web port to serve. */
 export function composeHttp({ config, clock, log }: Machine, parts: HttpParts): HttpTransport {
-  const { keys, store, ingest, lifetime, transports } = parts;
+  const { keys, store, ingest, lifetime, transports, fleet } = parts;
   return createHttpTransport({
     store,
     ingest,
@@ -29,6 +32,8 @@ export function composeHttp({ config, clock, log }: Machine, parts: HttpParts): 
     draining: lifetime.draining,
     stopping: lifetime.stopping,
     transports,
+    sessions: () => fleet().phases(),
+    routeFigures: () => fleet().weightPlane(),
     clock,
     log,
     coordinatorId: config.server.coordinatorId,

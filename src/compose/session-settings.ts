@@ -4,7 +4,7 @@ import type { SessionSettings } from "../wire/session-terms.js";
 
 export const dayMs = 86_400_000;
 
-/** What sessions are told of the configuration. `[session]` may change while the process runs; of the other groups only `routing.weight_policy` may. */
+/** What sessions are told of the configuration. `[session]` may change while the process runs; of the other groups only `routing.weight_policy` and `auth.keys` may. */
 export function sessionSettingsOf(config: Config): Omit<SessionSettings, "version"> {
   return {
     maxBatchEvents: config.session.maxBatchEvents,

@@ -23,7 +23,7 @@ A secret can stand in a file of its own: the variable with \`_FILE\` behind its 
 Every fault is reported at once, with its line, variable or flag, and the coordinator does not start. An unknown key is a fault.
 \`mcp-coordinator config check\` reports the same without starting; \`mcp-coordinator config print\` shows every value in force and where it comes from.
 
-Settings are read at start. SIGHUP reads them again, and those that say so change then, without a restart: heartbeat, age and batch size of \`[session]\`, and \`routing.weight_policy\`.`;
+Settings are read at start. SIGHUP reads them again, and those that say so change then, without a restart: the keys, heartbeat, age and batch size of \`[session]\`, and \`routing.weight_policy\`.`;
 
 const keys = `### Keys
 
@@ -38,7 +38,7 @@ expires_at = 2027-12-31T00:00:00Z      # optional; also seconds since 1970
 disabled = false                       # optional
 \`\`\`
 
-Expiry is judged at every call. Keys are read at start: one that is added, changed or disabled counts after a restart, and not with SIGHUP. Two keys may act for one MCP, so
+Expiry is judged at every call. Keys are read at start and again at SIGHUP: one that is added counts then, and sessions whose key was taken out, disabled or changed end. Two keys may act for one MCP, so
 that one can take over from the other ([operations.md](operations.md#keys)).
 The keys and the secret that stand in published documents (\`sk-mcp-ocr-workflow-001\`, \`sk-mcp-data-analysis-001\`, \`sk-mcp-static-key-1\`,
 \`your-very-secure-master-secret-key\`) are refused unless \`allow_sample_secrets\` is set, and even then do not count as keys when \`host\` is judged.`;

@@ -271,7 +271,7 @@ const sharedTable = z.strictObject({
 
 const auth = z.strictObject({
   keys: z.array(staticKey).default([]).register(settingNotes, {
-    doc: "Static API keys, one `[[auth.keys]]` table each; see below. Without any, callers are not asked who they are",
+    doc: "Static API keys, one `[[auth.keys]]` table each; see below. Without any, callers are not asked who they are. Read again at SIGHUP: sessions whose key is gone end",
     reason: "a coordinator on loopback needs no keys",
   }),
 });

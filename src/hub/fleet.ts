@@ -10,6 +10,7 @@ import type { SessionSettings } from "../wire/session-terms.js";
 import { Admission, type SessionCaps } from "./admission.js";
 import { FenceWatch } from "./fence-watch.js";
 import { type FleetFigures, figuresOf } from "./figures.js";
+import type { Session } from "./session.js";
 import { StreamSession } from "./stream-session.js";
 import type { SessionDeps, Transport } from "./surroundings.js";
 import { WeightPlane, type WeightPlaneFigures } from "./weight-plane.js";
@@ -23,6 +24,9 @@ const tickMinMs = 250;
 const ticksPerHeartbeat = 8;
 /** Two ticks this far apart mean that the process stood still: silence of peers is not theirs then. Unit: ms. */
 const stallMs = 3_000;
+
+/** A session that has not ended is in one of these; hub/SPEC.md. */
+export type SessionPhase = Exclude<Session["kind"], "closed">;
 
 export type FleetDeps = Omit<
   SessionDeps,
@@ -80,6 +84,18 @@ export class Fleet {
     const ids = new Set<string>();
     for (const session of this.#sessions.values()) if (session.mcpId !== "" && !session.isClosed) ids.add(session.mcpId);
     return ids;
+  }
+
+  /** How many sessions there are in each phase of their life; those that have ended are forgotten. */
+  phases(): Readonly<Record<SessionPhase, number>> {
+    const counts: Record<SessionPhase, number> = { greeting: 0, opening: 0, live: 0, draining: 0, flushing: 0 };
+    for (const { phase } of this.#sessions.values()) if (phase !== "closed") counts[phase] += 1;
+    return counts;
+  }
+
+  /** Calls `applied` with the time from the publication of a table to each session's ack that it is in force.     Units: ms. It must not throw. */
+  followApplied(applied: (delayMs: number) => void): void {
+    this.#plane.followApplied(applied);
   }
 
   /** What the sessions are like now. */
@@ -148,6 +164,14 @@ export class Fleet {
       const { principal } = session;
       if (principal.kind !== "key" || !keyIds.has(principal.keyId)) return;
       session.failed(new CoordinatorError("unauthenticated", "the key of this session was revoked", { reason: "KEY_UNKNOWN" }));
+    });
+  }
+
+  /** Ends the sessions of callers who were not asked for a key: from now on everybody is. */
+  keysWanted(): void {
+    this.#each((session) => {
+      if (session.principal.kind !== "anyone") return;
+      session.failed(new CoordinatorError("unauthenticated", "keys are asked for from now on", { reason: "KEY_MISSING" }));
     });
   }
 

@@ -15,6 +15,7 @@ import { type MeasuredLoad, measureLoad } from "./load.js";
 import type { Strain } from "./presence.js";
 import { PushOutlet } from "./push-outlet.js";
 import { RouteOutlet } from "./route-outlet.js";
+import type { Session } from "./session.js";
 import type { SessionDeps } from "./surroundings.js";
 import type { RouteStanding } from "./weight-plane.js";
 
@@ -27,7 +28,7 @@ export type ControlledSession = {
   readonly mcpId: string;
   readonly producerId: string;
   /** Whether anything may be pushed. */
-  readonly isLive: boolean;
+  readonly phase: Session["kind"];
   readonly isClosed: boolean;
   readonly announcedThrough: bigint;
   readonly window: Window;
@@ -148,13 +149,13 @@ export class SessionControl {
   }
 
   routesPublished(routes: PublishedRoutes): void {
-    if (!this.#session.isLive || !this.#capabilities.has("routing")) return;
+    if (this.#session.phase !== "live" || !this.#capabilities.has("routing")) return;
     this.#pushes.routes.offer(routes, true);
     this.push();
   }
 
   settingsChanged(settings: SessionSettings): void {
-    if (this.#session.isLive && this.#capabilities.has("config")) this.#pushes.offerSettings(settings);
+    if (this.#session.phase === "live" && this.#capabilities.has("config")) this.#pushes.offerSettings(settings);
     this.#session.cadenceChanged();
     this.push();
   }
@@ -166,7 +167,7 @@ export class SessionControl {
 
   /** Sends what is to be pushed and may be: a newer table, newer settings. */
   push(): void {
-    while (this.#session.isLive && this.#frames.isWritable) {
+    while (this.#session.phase === "live" && this.#frames.isWritable) {
       const frame = this.#pushes.take(this.#deps.clock.monotonicMs());
       if (frame === undefined) return;
       this.#frames.write(frame);

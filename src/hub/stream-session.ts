@@ -113,8 +113,8 @@ export class StreamSession implements Origin, ControlledSession {
     return (session.kind === "live" || session.kind === "draining") && session.traffic.unackedEvents > 0;
   }
 
-  get isLive(): boolean {
-    return this.#session.kind === "live";
+  get phase(): Session["kind"] {
+    return this.#session.kind;
   }
 
   get isClosed(): boolean {

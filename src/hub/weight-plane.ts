@@ -41,6 +41,7 @@ export class WeightPlane {
   readonly #publishedAt = new WeakMap<PublishedRoutes, number>();
   readonly #delays: number[] = [];
   #nextDelay = 0;
+  #followApplied: (delayMs: number) => void = () => {};
 
   count(event: PlaneEvent): void {
     this.#counts[event] += 1;
@@ -57,10 +58,16 @@ export class WeightPlane {
     return atMs === undefined ? undefined : nowMs - atMs;
   }
 
+  /** Calls `applied` with every delay that `applied` is told, in place of whoever followed before. It must not throw. */
+  followApplied(applied: (delayMs: number) => void): void {
+    this.#followApplied = applied;
+  }
+
   /** A session acked a table as applied, this long after its publication. */
   applied(delayMs: number): void {
     this.#delays[this.#nextDelay] = delayMs;
     this.#nextDelay = (this.#nextDelay + 1) % limits.applyDelaySampleMax;
+    this.#followApplied(delayMs);
   }
 
   observed(shares: readonly ObservedShare[], nowMs: number): void {

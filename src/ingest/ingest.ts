@@ -19,6 +19,7 @@ export type Ingest = {
   /** Counts, and tells the followers, what was committed in a transaction beside the queue (decide.ts). Once per event, after the COMMIT. */
   readonly settle: Settle["settle"];
   readonly follow: Settle["follow"];
+  readonly followTimes: Settle["followTimes"];
   readonly countRefused: Settle["countRefused"];
   readonly tally: Settle["tally"];
 };
@@ -58,6 +59,7 @@ export function createIngest(deps: IngestDeps): Ingest {
     queue,
     settle: settle.settle,
     follow: settle.follow,
+    followTimes: settle.followTimes,
     countRefused: settle.countRefused,
     tally: settle.tally,
   };

@@ -16,6 +16,8 @@ export type Settle = {
   readonly countRefused: (verdict: Verdict, source: Source) => void;
   /** Calls `seen` with the events that each commit stored. `seen` must not throw. */
   readonly follow: (seen: (events: readonly NewEvent[]) => void) => void;
+  /** Calls `timed` with the times of each commit. It must not throw. */
+  readonly followTimes: (timed: (timing: CommitTiming) => void) => void;
   readonly tally: () => Tally;
 };
 
@@ -26,6 +28,7 @@ export function createSettle(): Settle {
     CountedSource
   >;
   const followers: ((events: readonly NewEvent[]) => void)[] = [];
+  const timers: ((timing: CommitTiming) => void)[] = [];
   return {
     settle: (items, outcomes, timing) => {
       const stored: NewEvent[] = [];
@@ -41,6 +44,7 @@ export function createSettle(): Settle {
         origins.add(item.origin);
       }
       for (const origin of origins) origin.flushed(timing);
+      for (const timed of timers) timed(timing);
       if (stored.length > 0) for (const seen of followers) seen(stored);
     },
     countRefused: (verdict, source) => {
@@ -48,6 +52,9 @@ export function createSettle(): Settle {
     },
     follow: (seen) => {
       followers.push(seen);
+    },
+    followTimes: (timed) => {
+      timers.push(timed);
     },
     tally: () => tallyOf(bySource),
   };

@@ -356,6 +356,11 @@ describe("the HTTP API", () => {
     }
     expect(text).toMatch(/^mcp_coordinator_transport_depth\{transport="http"\} 0$/m);
     expect(text).toMatch(/^mcp_coordinator_transport_lag_seconds\{transport="http"\} 0$/m);
+    for (const phase of ["greeting", "opening", "live", "draining", "flushing"])
+      expect(text).toMatch(new RegExp(`^mcp_coordinator_sessions\\{phase="${phase}"\\} \\d+$`, "m"));
+    expect(text).toMatch(/^mcp_coordinator_commit_duration_seconds_count [1-9]/m);
+    expect(text).toMatch(/^mcp_coordinator_commit_events_sum [1-9]/m);
+    expect(text).toMatch(/^mcp_coordinator_routes_updates_total\{event="sent"\} \d+$/m);
     expect(text).not.toContain("ocr");
     const { stats } = (await api.ask("/api/v2/interactions/stats", { key: allKey })).body;
     expect(text).toContain(`mcp_coordinator_transport_received_total{transport="http"} ${stats.requests_received}`);

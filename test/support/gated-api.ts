@@ -47,6 +47,8 @@ export async function openGatedApi(): Promise<GatedApi> {
     draining: lifetime.draining,
     stopping: lifetime.stopping,
     transports: () => [http.figures()],
+    sessions: () => ({}),
+    routeFigures: () => ({ streams: 0, streamsOnNewest: 0, versionLagMax: 0, counts: {} }),
     clock,
     log,
     coordinatorId: "coordinator-of-test",

@@ -13,7 +13,7 @@ import type { Answer, HttpCall, Serve } from "./call.js";
 import { Callers } from "./callers.js";
 import { type Authenticate, judgeKeys } from "./credential.js";
 import { answerOfError, envelopeOf } from "./envelope.js";
-import { createMetrics, type Metrics } from "./metrics.js";
+import { createMetrics, type MetricSource, type Metrics } from "./metrics.js";
 import { openApiDocument } from "./openapi.js";
 import { type BodyBudget, readJson } from "./read-body.js";
 import { createReads, type ReadDeps } from "./reads.js";
@@ -34,6 +34,9 @@ export type HttpTransportDeps = Pick<ReadDeps, "store" | "checkHealth"> & {
   readonly takesReports: boolean;
   /** Every way in, for GET /metrics. */
   readonly transports: () => readonly TransportFigures[];
+  /** Of the streams and of the tables on their way to them, for GET /metrics too. */
+  readonly sessions: MetricSource["sessions"];
+  readonly routeFigures: MetricSource["routes"];
   readonly clock: Clock;
   readonly log: Logger;
   readonly coordinatorId: string;
@@ -44,6 +47,8 @@ export type HttpTransport = Transport & {
   /** Whether a path, without its query, belongs to the HTTP API; then `serve` answers it. */
   readonly serves: (path: string) => boolean;
   readonly serve: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Where others note what happened, for GET /metrics. */
+  readonly notes: Pick<Metrics, "committed" | "applied">;
 };
 
 /**
@@ -63,6 +68,8 @@ export function createHttpTransport(deps: HttpTransportDeps): HttpTransport {
     pendingEvents: () => deps.ingest.queue.pendingEvents,
     pendingBytes: () => deps.ingest.queue.pendingBytes,
     isStoreAvailable: () => deps.ingest.queue.isAvailable,
+    sessions: deps.sessions,
+    routes: deps.routeFigures,
   });
   const served = routes.filter((route) => deps.takesReports || route.body === undefined);
   const desk: Desk = {
@@ -82,6 +89,7 @@ export function createHttpTransport(deps: HttpTransportDeps): HttpTransport {
       const served = answer(desk, request, response).finally(() => state.underWay.delete(served));
       state.underWay.add(served);
     },
+    notes: metrics,
     start: () => {},
     figures,
     drain: async (graceMs) => {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { createKeyRing } from "../../../src/auth/api-key.js";
+import { createKeyRing, revokedIds } from "../../../src/auth/api-key.js";
 import { createKey } from "../../../src/auth/new-key.js";
 import { sha256Hex } from "../../../src/config/samples.js";
 import type { StaticKey } from "../../../src/config/schema.js";
@@ -89,4 +89,65 @@ test("a new key has 256 random bits, fits a header, and comes with its hash", ()
   expect(made.key).toBe(`sk-mcp-v2-${"_".repeat(42)}8`);
   expect(made.sha256).toBe(sha256Hex(made.key));
   expect(createKey().key).not.toBe(createKey().key);
+});
+
+describe("a ring whose keys are replaced", () => {
+  const otherPlain = "sk-mcp-v2-test-key-number-two";
+
+  test("judges the next call by the new keys, and tells which are gone", () => {
+    const ring = createKeyRing([key()], { nowMs: () => 0 });
+    const added = key({ id: "two", sha256: sha256Hex(otherPlain) });
+    expect([...ring.replace([key(), added])]).toEqual([]);
+    expect(ring.authenticate(`Bearer ${otherPlain}`)).toMatchObject({ keyId: "two" });
+    expect([...ring.replace([added])]).toEqual(["one"]);
+    expect(() => ring.authenticate(`Bearer ${plain}`)).toThrow("the key is not known");
+    ring.replace([]);
+    expect([ring.isOpen, ring.authenticate(undefined)]).toEqual([true, { kind: "anyone" }]);
+    expect([...ring.replace([key()])]).toEqual([]);
+    expect([ring.isOpen, ring.authenticate(`Bearer ${plain}`)]).toMatchObject([false, { keyId: "one" }]);
+  });
+
+  test.each<[string, Partial<StaticKey>, readonly string[]]>([
+    ["nothing", {}, []],
+    ["the secret", { sha256: sha256Hex(otherPlain) }, ["one"]],
+    ["the MCP", { mcpId: "search" }, ["one"]],
+    ["that it is switched off", { isDisabled: true }, ["one"]],
+    ["an end that comes sooner", { expiresAtMs: 500 }, ["one"]],
+    ["an end that comes later", { expiresAtMs: 2_000 }, []],
+  ])("counts one as gone, or not, when %s changes", (_, change, gone) => {
+    const before = key({ expiresAtMs: 1_000 });
+    expect([...revokedIds([before], [{ ...before, ...change }])]).toEqual(gone);
+  });
+
+  test("whoever is not gone is let in as the same before and after", () => {
+    const entry = fc.record({ at: fc.nat(5), mcpId: fc.constantFrom("ocr", "search", "*"), secret: fc.nat(3), isDisabled: fc.boolean() });
+    const ringOf = fc
+      .uniqueArray(entry, { selector: ({ at }) => at, maxLength: 6 })
+      .map((entries) =>
+        entries.map(({ at, secret, ...more }) => key({ id: `k${at}`, sha256: sha256Hex(`secret-${at}-${secret}`), ...more })),
+      )
+      .filter((keys) => keys.length > 0);
+    fc.assert(
+      fc.property(ringOf, ringOf, (before, after) => {
+        const ring = createKeyRing(before, { nowMs: () => 0 });
+        const secrets = Array.from({ length: 24 }, (_, i) => `Bearer secret-${Math.floor(i / 4)}-${i % 4}`);
+        const letIn = () =>
+          secrets.map((shown) => {
+            try {
+              return ring.authenticate(shown);
+            } catch {
+              return undefined; // refused
+            }
+          });
+        const first = letIn();
+        const gone = ring.replace(after);
+        const second = letIn();
+        for (const [i, principal] of first.entries()) {
+          if (principal?.kind !== "key") continue;
+          if (gone.has(principal.keyId)) expect(second[i]).not.toEqual(principal);
+          else expect(second[i]).toEqual(principal);
+        }
+      }),
+    );
+  });
 });

@@ -1,0 +1,68 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { createMetrics, type MetricSource } from "../../../src/intake/http/metrics.js";
+
+const source: MetricSource = {
+  transports: () => [
+    {
+      ...{ name: "grpc", state: "up", detail: "", received: 3, resolved: 2, refused: 1, deadLettered: 0 },
+      ...{ depth: 0, lagMs: 0 },
+    },
+  ],
+  verdicts: () => ({ stored: 2 }),
+  pendingEvents: () => 0,
+  pendingBytes: () => 0,
+  isStoreAvailable: () => true,
+  sessions: () => ({ greeting: 0, live: 7 }),
+  routes: () => ({ streams: 7, streamsOnNewest: 5, versionLagMax: 2, counts: { sent: 9, withheld: 1 } }),
+};
+
+/** Lines of the answer that hold a value, in the Prometheus text format. */
+async function linesOf(metrics: ReturnType<typeof createMetrics>): Promise<readonly string[]> {
+  return (await metrics.render()).text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+}
+
+test("sessions by phase, and how far routing tables have come, are told as they are when somebody asks", async () => {
+  const lines = await linesOf(createMetrics(source));
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      'mcp_coordinator_sessions{phase="live"} 7',
+      'mcp_coordinator_sessions{phase="greeting"} 0',
+      'mcp_coordinator_routes_streams{standing="newest"} 5',
+      'mcp_coordinator_routes_streams{standing="behind"} 2',
+      "mcp_coordinator_routes_version_lag 2",
+      'mcp_coordinator_routes_updates_total{event="sent"} 9',
+    ]),
+  );
+});
+
+test("a commit is counted in seconds, and a wait that a clock makes negative as none", async () => {
+  const metrics = createMetrics(source);
+  metrics.committed({ queueWaitMs: 40, commitMs: 3, batchEvents: 12 });
+  metrics.committed({ queueWaitMs: -1, commitMs: 700, batchEvents: 1 });
+  metrics.applied(20);
+  const lines = await linesOf(metrics);
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      'mcp_coordinator_commit_duration_seconds_bucket{le="0.005"} 1',
+      'mcp_coordinator_commit_duration_seconds_bucket{le="1"} 2',
+      "mcp_coordinator_commit_duration_seconds_count 2",
+      'mcp_coordinator_commit_queue_duration_seconds_bucket{le="0.0005"} 1',
+      'mcp_coordinator_commit_queue_duration_seconds_bucket{le="0.05"} 2',
+      "mcp_coordinator_commit_events_sum 13",
+      'mcp_coordinator_routes_apply_duration_seconds_bucket{le="0.025"} 1',
+    ]),
+  );
+});
+
+test("docs/operations.md names every metric, and none that is not there", async () => {
+  const metrics = createMetrics(source);
+  const { text } = await metrics.render();
+  const served = [...text.matchAll(/^# TYPE mcp_coordinator_(\w+) /gm)].map((match) => match[1] ?? "");
+  const page = readFileSync("docs/operations.md", "utf8");
+  const table = page.slice(page.indexOf("| metric | kind |"), page.indexOf("A store that becomes slow"));
+  const named = [...table.matchAll(/^\| (`[^|]*`) \|/gm)].flatMap(([, cell = ""]) =>
+    [...cell.matchAll(/`([^`]+)`/g)].map((match) => (match[1] ?? "").replace("…", "transport")),
+  );
+  expect(named.toSorted()).toEqual(served.toSorted());
+});
