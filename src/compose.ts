@@ -22,6 +22,7 @@ import { type Rng, systemRng } from "./platform/rng.js";
 import { createPseudonym } from "./privacy/pseudonym.js";
 import { grpcService } from "./rpc/adapt-grpc.js";
 import { webService } from "./rpc/adapt-web.js";
+import { AnswersInHand } from "./rpc/answers-in-hand.js";
 import type { CallDeps } from "./rpc/call.js";
 import { readImage } from "./rpc/image.js";
 import { createInteractionHandlers } from "./rpc/interaction.js";
@@ -154,15 +155,16 @@ async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<P
   const routing = { ...createRoutingHandlers(plane), ...decisions.handlers };
   const registryHandlers = registry && createRegistryHandlers(registry.service);
   const { interactionLogging, routing: hasRouting } = config.extensions;
+  const answers = new AnswersInHand(limits.queriesPerConnectionMax);
   const grpc = createGrpcServer({
     ...deps,
     services: [
       ...(interactionLogging
-        ? [grpcService(deps, InteractionService, { ...interaction, streamInteractions: streamInteractions(log, fleet) })]
+        ? [grpcService(deps, InteractionService, { ...interaction, streamInteractions: streamInteractions(log, fleet) }, answers)]
         : []),
-      grpcService(deps, QueryService, query, limits.queriesPerConnectionMax),
-      ...(hasRouting ? [grpcService(deps, RoutingService, routing)] : []),
-      ...(registryHandlers ? [grpcService(deps, RegistryService, registryHandlers)] : []),
+      grpcService(deps, QueryService, query, answers),
+      ...(hasRouting ? [grpcService(deps, RoutingService, routing, answers)] : []),
+      ...(registryHandlers ? [grpcService(deps, RegistryService, registryHandlers, answers)] : []),
     ],
     image: readImage(),
     clock,
@@ -255,7 +257,8 @@ function createLife(
     },
     fail: (error) => {
       machine.log.fatal({ err: error }, "the store is gone for good: the coordinator ends");
-      void ends.runAll().then(() => rejectClosed(error));
+      const end = (): void => rejectClosed(error);
+      ends.runAll().then(end, end);
     },
   };
 }

@@ -1,4 +1,5 @@
 #!/usr/bin/env -S node --max-semi-space-size=64
+import { exitCodes } from "./cli/exit-code.js";
 import type { CliContext } from "./cli/output.js";
 import { createProgram, runProgram } from "./cli/program.js";
 import { startCoordinator } from "./compose.js";
@@ -7,6 +8,16 @@ import { examineDatabase, examineDataDir } from "./store/examine.js";
 import { migrateDatabase } from "./store/migrate.js";
 
 const signals = ["SIGINT", "SIGTERM"] as const;
+
+/** What became of stdout: its first failure. A reader that has gone away, as in `| head`, has had enough, and that is none. */
+let lostOutput: Error | undefined;
+const readerGone = new AbortController();
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") readerGone.abort();
+  else lostOutput ??= error;
+});
+// Nobody reads it, so there is nobody to tell; without a listener a word on the way out would end a drain half-way.
+process.stderr.on("error", () => undefined);
 
 const context: CliContext = {
   env: process.env,
@@ -22,10 +33,8 @@ const context: CliContext = {
     process.on("SIGHUP", listener);
     return () => process.off("SIGHUP", listener);
   },
+  readerGone: readerGone.signal,
 };
-
-// A reader that has gone away, as in `| head`, has had enough; that is no failure.
-process.stdout.on("error", () => process.exit(0));
 
 const program = createProgram(context, { clock: systemClock, startCoordinator, migrateDatabase, examineDatabase, examineDataDir });
 // Timers of the clock keep no process alive, so a command that waits for nothing else would end here, without a word and with Node's exit code 13.
@@ -33,4 +42,5 @@ setInterval(() => undefined, 2 ** 31 - 1);
 const code = await runProgram(program, context, process.argv.slice(2));
 // Both are flushed before the end: exiting with a pipe half written would cut the output.
 await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write("", resolve))));
-process.exit(code);
+if (lostOutput !== undefined) process.stderr.write(`mcp-coordinator: stdout cannot be written: ${lostOutput.message}\n`);
+process.exit(lostOutput !== undefined && code === exitCodes.ok.code ? exitCodes.failed.code : code);

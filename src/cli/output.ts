@@ -12,6 +12,8 @@ export type CliContext = {
   readonly onSignal: (listener: (signal: "SIGINT" | "SIGTERM") => void) => () => void;
   /** Calls `listener` at each SIGHUP, which then no longer ends the process. Returns how to stop. */
   readonly onReload: (listener: () => void) => () => void;
+  /** Aborts when whoever read stdout has gone away. What has an end of its own goes on to it, for its exit code; what has none ends. */
+  readonly readerGone: AbortSignal;
 };
 
 /** Data goes to stdout, talk to stderr, so that a pipe gets data only. */
@@ -38,9 +40,20 @@ export function createOutput(context: CliContext, options: TalkOptions): Output 
   const isColoured = options.color !== false && !isJson && (context.env.NO_COLOR ?? "") === "" && context.stdout.isTTY === true;
   return {
     isJson,
-    data: (text) => void context.stdout.write(`${text}\n`),
+    data: (text) => void context.stdout.write(`${printable(text)}\n`),
     json: (value) => void context.stdout.write(`${JSON.stringify(value)}\n`),
-    talk: (text) => void context.stderr.write(`${text}\n`),
+    talk: (text) => void context.stderr.write(`${printable(text)}\n`),
     paint: (colour, text) => (isColoured ? `\u001b[${colours[colour]}m${text}\u001b[0m` : text),
   };
+}
+
+/** The colours of `paint`, and back from them. */
+const paints: ReadonlySet<string> = new Set([0, ...Object.values(colours)].map((code) => `\u001b[${code}m`));
+
+/** The text without what a terminal would obey, but line ends, tabs and our colours: names and reasons of strangers are in it, who may be hostile. */
+export function printable(text: string): string {
+  return text.replaceAll(/\p{Cc}(?:\[\d{1,2}m)?/gu, (found) => {
+    const isOurs = found.startsWith("\n") || found.startsWith("\t") || paints.has(found);
+    return isOurs ? found : `\ufffd${found.slice(1)}`;
+  });
 }

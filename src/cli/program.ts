@@ -10,7 +10,7 @@ import { addExplainCommand } from "./explain.js";
 import { examples, exitCodeList } from "./help.js";
 import { addKeysCommand } from "./keys.js";
 import { addMigrateCommand, type MigrateDeps } from "./migrate.js";
-import type { CliContext } from "./output.js";
+import { type CliContext, printable } from "./output.js";
 import { addReplayCommand } from "./replay.js";
 import { addRoutesCommand } from "./routes.js";
 import { addRoutingConfigCommand } from "./routing-config.js";
@@ -91,6 +91,6 @@ export async function runProgram(program: Command, context: CliContext, argv: re
 }
 
 function fail(context: CliContext, message: string, code: number): number {
-  context.stderr.write(`mcp-coordinator: ${message}\n`);
+  context.stderr.write(`mcp-coordinator: ${printable(message)}\n`);
   return code;
 }

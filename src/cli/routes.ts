@@ -44,12 +44,13 @@ async function showRoutes(context: CliContext, options: RoutesOptions): Promise<
   const output = createOutput(context, options);
   const connection = createConnection(endpointOf(context, options));
   const interrupt = new AbortController();
+  const ended = AbortSignal.any([interrupt.signal, context.readerGone]);
   const stopListening = context.onSignal(() => interrupt.abort());
   try {
     do {
       print(output, await ask(connection), options.why === true);
-      if (options.watch === true) await sleepUnlessAborted(watchEveryMs, interrupt.signal);
-    } while (options.watch === true && !interrupt.signal.aborted);
+      if (options.watch === true) await sleepUnlessAborted(watchEveryMs, ended);
+    } while (options.watch === true && !ended.aborted);
   } finally {
     stopListening();
     connection.close();

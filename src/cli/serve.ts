@@ -46,17 +46,21 @@ export function addServeCommand(program: Command, context: CliContext, deps: Ser
 
 async function serve(context: CliContext, deps: ServeDeps, output: Output, options: ParsedOptions, config: Config): Promise<ExitName> {
   const log = createLog(config.logging.level, { coordinator_id: config.server.coordinatorId, version: coordinatorVersion });
-  let coordinator: Running;
+  let coordinator: Running | undefined;
+  let isReloadDue = false;
+  const reloadOrRemember = (): void => {
+    if (coordinator === undefined) isReloadDue = true;
+    else reload(context, options, coordinator, log);
+  };
+  // On a terminal SIGHUP means that the terminal is gone, and ends the process as it always did. Anywhere else it must not end one that is still starting.
+  const stopReloading = context.stdout.isTTY === true ? () => {} : context.onReload(reloadOrRemember);
   try {
-    coordinator = await deps.startCoordinator({ config, log });
-  } catch (thrown) {
-    // Translated: an address that is taken names the flag that helps.
-    throw explainStart(config, thrown);
-  }
-  announce(output, config, coordinator);
-  // On a terminal SIGHUP means that the terminal is gone, and ends the process as it always did.
-  const stopReloading = context.stdout.isTTY === true ? () => {} : context.onReload(() => reload(context, options, coordinator, log));
-  try {
+    coordinator = await deps.startCoordinator({ config, log }).catch((thrown: unknown) => {
+      // Translated: an address that is taken names the flag that helps.
+      throw explainStart(config, thrown);
+    });
+    announce(output, config, coordinator);
+    if (isReloadDue) reload(context, options, coordinator, log);
     return await supervise(coordinator, context.onSignal, (line) => output.talk(line));
   } finally {
     stopReloading();

@@ -32,7 +32,7 @@ export function addVerifyCommand(program: Command, context: CliContext): void {
     )
     .addHelpText(
       "after",
-      "\nExit 0: nothing is wrong. 1: events are lost, unexpected, duplicated or differing. 2: a file is no ledger. 6: some could not be checked.\n" +
+      "\nExit 0: nothing is wrong. 1: events are lost, unexpected, duplicated or differing. 2: a file is no ledger. 6: not everything could be checked, or there was nothing to check.\n" +
         "The format of a ledger and the meaning of each figure are in docs/verify.md; replay and demo write one with --ledger.",
     )
     .action((files: string[], options: VerifyOptions) => verify(context, files, options));
@@ -146,5 +146,7 @@ function judge(survey: LedgerSurvey, { counts, hasTallies }: LedgerCheck): void 
   if (counts.lost + counts.differing + counts.duplicated + counts.unexpected > 0) {
     throw new CliFailure("failed", "what is stored differs from the ledger");
   }
+  if (survey.events + survey.acksWithoutEvent === 0)
+    throw new CliFailure("undecided", "there is no event in the ledger: nothing was checked");
   if (counts.undecided + survey.acksWithoutEvent > 0 || !hasTallies) throw new CliFailure("undecided", "not everything could be checked");
 }

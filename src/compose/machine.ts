@@ -6,7 +6,7 @@ import type { Rng } from "../platform/rng.js";
 /** What every part is given. */
 export type Machine = { readonly config: Config; readonly log: Logger; readonly clock: Clock; readonly rng: Rng };
 
-/** What is to be ended, newest first, each once. */
+/** What is to be ended, newest first, each once. One that fails keeps no other from its end: the first failure is told when all have been asked. */
 export class Ends {
   readonly #ends: (() => unknown)[] = [];
   #running: Promise<void> | undefined;
@@ -21,6 +21,15 @@ export class Ends {
   }
 
   async #run(): Promise<void> {
-    for (const end of this.#ends.reverse()) await end();
+    const failures: unknown[] = [];
+    for (const end of this.#ends.reverse()) {
+      try {
+        await end();
+      } catch (thrown) {
+        // Kept until the others have ended: behind it are ports to close and a store to flush.
+        failures.push(thrown);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 }

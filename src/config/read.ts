@@ -32,12 +32,15 @@ function nameFile(input: ProcessInput): { readonly path: string; readonly place:
   return path === "" ? undefined : { path, place: { kind: "env", name: "CONFIG_PATH" } };
 }
 
-/** Host name, process id and six random hex digits. */
+/** Host name, process id and six random hex digits. What a header cannot hold of the host name becomes "_". */
 function nameProcess(rng: Rng): string {
   const random = Math.floor(rng() * 0x1000000)
     .toString(16)
     .padStart(6, "0");
-  return `${os.hostname().slice(0, 200)}-${process.pid}-${random}`;
+  return `${os
+    .hostname()
+    .slice(0, 200)
+    .replaceAll(/[^ -~]/g, "_")}-${process.pid}-${random}`;
 }
 
 function readText(path: string): { readonly kind: "text"; readonly text: string } | { readonly kind: "unreadable"; readonly why: string } {

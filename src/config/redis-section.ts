@@ -1,11 +1,13 @@
 import { z } from "zod";
 import { settingNotes, text, whole } from "./rules.js";
+import { escapeHint, isRedisUrl } from "./url-rules.js";
 
 /** `[redis]`: the stream that brings reports. */
 export const redis = z.strictObject({
   url: z
     .string({ error: redisUrlRule() })
     .regex(/^rediss?:\/\/\S+$/, redisUrlRule())
+    .refine(isRedisUrl, `must look like redis://user:password@host:6379/0, ${escapeHint}`)
     .optional()
     .register(settingNotes, {
       doc: "Redis 7 whose stream brings reports; docs/redis.md is the contract for producers. Without it no stream is read",

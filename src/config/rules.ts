@@ -36,6 +36,15 @@ export function onOff() {
   return z.boolean({ error: "must be true or false" });
 }
 
+/** A name that travels in headers, and so is printable ASCII: gRPC and Node refuse to send anything else. */
+export function headerText() {
+  const rule = "must be a name of 1 to 256 printable ASCII characters, since it is sent in headers";
+  return z
+    .string({ error: rule })
+    .regex(/^[ -~]+$/, rule)
+    .max(limits.idMaxBytes, rule);
+}
+
 /** A name that is not empty, of at most `idMaxBytes` characters. `what` completes "must be". */
 export function text(what: string) {
   const rule = `must be ${what}`;

@@ -2,7 +2,8 @@ import { z } from "zod";
 import { limits } from "../platform/limits.js";
 import { parseRange } from "../platform/semver.js";
 import { redis } from "./redis-section.js";
-import { onOff, ratio, settingNotes, text, whole } from "./rules.js";
+import { headerText, onOff, ratio, settingNotes, text, whole } from "./rules.js";
+import { escapeHint, isPostgresUrl } from "./url-rules.js";
 
 const day = "days";
 
@@ -42,8 +43,8 @@ const server = z.strictObject({
     reason: "an open coordinator must be somebody's decision",
     flag: "--insecure-bind",
   }),
-  coordinatorId: text("a name of 1 to 256 bytes").default("coordinator").register(settingNotes, {
-    doc: "Name of this process among its peers, in logs, sessions and fencing",
+  coordinatorId: headerText().default("coordinator").register(settingNotes, {
+    doc: "Name of this process among its peers, in logs, sessions, fencing and headers, and so printable ASCII",
     reason: "unique without being told, and says where to look",
     defaultText: "host name, process id and six random digits",
   }),
@@ -58,6 +59,7 @@ const store = z.strictObject({
   databaseUrl: z
     .string({ error: postgresUrlRule() })
     .regex(/^postgres(ql)?:\/\/\S+$/, postgresUrlRule())
+    .refine(isPostgresUrl, `must look like postgres://user:password@host:5432/database, ${escapeHint}`)
     .optional()
     .register(settingNotes, {
       doc: "Postgres 14 or newer. Without it the embedded store in `data_dir` is used",

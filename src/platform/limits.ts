@@ -153,6 +153,8 @@ export const limits = {
   /** Page of a list. */
   pageDefaultCount: 100,
   pageMaxCount: 1_000,
+  /** Bytes of one page of registrations, or of the events of one interaction: half of frameMaxBytes. */
+  pageMaxBytes: 2 * 1024 * 1024,
   /** Ids in one VerifyEvents call. */
   verifyMaxCount: 1_000,
   /** Partitions made ahead of today. */
@@ -238,6 +240,8 @@ export const limits = {
   requestIdMaxChars: 128,
   /** Bytes of an undecodable frame that go to the log. */
   undecodableHeadBytes: 64,
+  /** Lines of the log that wait for whoever reads stderr: some 20 000, what an outage writes in a minute. */
+  logBufferMaxBytes: 8 * 1024 * 1024,
   /** Server keepalive: a dead peer is found after 80 s; pings more frequent than a minute anger proxies. */
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,

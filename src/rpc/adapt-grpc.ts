@@ -22,6 +22,7 @@ import type { CallContext, ServerStreamHandler, UnaryHandler } from "./context.j
 import { type Decoded, type GrpcDefinition, grpcDefinition } from "./grpc-definition.js";
 import { http2StreamOf } from "./http2-stream-of.js";
 import { drainingError } from "./lifetime.js";
+import { isQuery } from "./queries.js";
 import { toGrpcStatus, undecodableError } from "./status.js";
 import { createUndecodableLog, type UndecodableLog } from "./undecodable-log.js";
 
@@ -55,35 +56,37 @@ export type GrpcService = {
   readonly typeName: string;
   readonly definition: GrpcDefinition;
   readonly implementation: UntypedServiceImplementation;
+  /** Of CallDeps. */
+  readonly authenticate: CallDeps["authenticate"];
 };
 
 /**
  * Adapts the handlers of a service to grpc-js: each call is authenticated, gets a request id, and hears errors with google.rpc details.
- * `unansweredMax`: unary calls of one connection that may be without an answer; one more is refused.
+ * `answers`: bounds the queries of one connection that are without an answer, over all services that share it.
  */
 export function grpcService<S extends DescService>(
   deps: CallDeps,
   service: S,
   handlers: Handlers<S> & BidiHandlers<S>,
-  unansweredMax = Number.POSITIVE_INFINITY,
+  answers: AnswersInHand = new AnswersInHand(Number.POSITIVE_INFINITY),
 ): GrpcService {
   // The types above tie each handler to its method; by name and at run time they are looked up without them.
   const byName = handlers as unknown as Readonly<Record<string, (...args: never[]) => unknown>>;
-  const adapter: Adapter = { ...deps, logUndecodable: createUndecodableLog(deps.log), answers: new AnswersInHand(unansweredMax) };
+  const adapter: Adapter = { ...deps, logUndecodable: createUndecodableLog(deps.log), answers };
   const implementation: UntypedServiceImplementation = {};
   for (const method of service.methods) {
     const handler = byName[method.localName];
     assert(handler !== undefined, `${service.typeName}/${method.name} has a handler`);
     implementation[method.name] = adapt(adapter, method, handler);
   }
-  return { typeName: service.typeName, definition: grpcDefinition(service), implementation };
+  return { typeName: service.typeName, definition: grpcDefinition(service), implementation, authenticate: deps.authenticate };
 }
 
 function adapt(adapter: Adapter, method: DescMethod, handler: unknown): UntypedServiceImplementation[string] {
   const rpc = `/${method.parent.typeName}/${method.name}`;
   switch (method.methodKind) {
     case "unary":
-      return unaryToGrpc(adapter, rpc, handler as UnaryHandler<unknown, unknown>); // by Handlers<S>
+      return unaryToGrpc(adapter, rpc, isQuery(method), handler as UnaryHandler<unknown, unknown>); // by Handlers<S>
     case "server_streaming":
       return serverStreamToGrpc(adapter, rpc, handler as ServerStreamHandler<unknown, unknown>); // by Handlers<S>
     case "bidi_streaming":
@@ -97,24 +100,22 @@ function adapt(adapter: Adapter, method: DescMethod, handler: unknown): UntypedS
 type Adapter = CallDeps & { readonly logUndecodable: UndecodableLog; readonly answers: AnswersInHand };
 
 /** A unary handler for grpc-js. */
-function unaryToGrpc<I, O>(adapter: Adapter, rpc: string, handler: UnaryHandler<I, O>): handleUnaryCall<Decoded<I>, O> {
+function unaryToGrpc<I, O>(adapter: Adapter, rpc: string, isQuery: boolean, handler: UnaryHandler<I, O>): handleUnaryCall<Decoded<I>, O> {
   return (grpcCall, callback) => {
     const call = openGrpcCall(adapter, rpc, grpcCall, adapter.lifetime.stopping);
     const answer = async () => {
       const request = messageOf(adapter, rpc, call, grpcCall.request);
       const context = call.admit();
-      adapter.answers.enter(http2StreamOf(grpcCall));
+      if (isQuery) adapter.answers.enter(http2StreamOf(grpcCall));
       return handler(request, context);
     };
     untilAborted(answer(), call.signal)
-      .then(
-        (response) => {
-          grpcCall.sendMetadata(responseHeaders(adapter, call));
-          callback(null, response);
-        },
-        // Translates whatever the handler threw.
-        (thrown: unknown) => callback(toGrpcStatus(call.refuse(thrown), call.requestId)),
-      )
+      .then((response) => {
+        grpcCall.sendMetadata(responseHeaders(adapter, call));
+        callback(null, response);
+      })
+      // Translates whatever the handler threw, or the answer to it: a rejection that nobody hears would end the process.
+      .catch((thrown: unknown) => callback(toGrpcStatus(call.refuse(thrown), call.requestId)))
       .finally(call.release);
   };
 }

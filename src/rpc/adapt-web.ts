@@ -12,6 +12,8 @@ export type WebService = {
   readonly service: DescService;
   /** Adds its unary and server-streaming RPCs. */
   readonly route: (router: ConnectRouter) => void;
+  /** Of CallDeps. */
+  readonly authenticate: CallDeps["authenticate"];
 };
 
 /** Adapts the handlers of a service to Connect and gRPC-Web: each call is authenticated, gets a request id, and hears errors with google.rpc details. */
@@ -35,7 +37,7 @@ export function webService<S extends DescService>(deps: CallDeps, service: S, ha
       }
     }
   };
-  return { service, route };
+  return { service, route, authenticate: deps.authenticate };
 }
 
 function unaryToWeb<I, O>(deps: CallDeps, handler: UnaryHandler<I, O>): (request: I, web: HandlerContext) => Promise<O> {

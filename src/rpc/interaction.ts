@@ -23,7 +23,7 @@ import type { Clock } from "../platform/clock.js";
 import { CoordinatorError, type FieldFault } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import { parseUuidV7 } from "../platform/uuid-v7.js";
-import type { Store, StoredEventRef } from "../store/store.js";
+import type { Store, StoredEvent, StoredEventRef } from "../store/store.js";
 import { ackToProto } from "../wire/ack.js";
 import { draftFromProto } from "../wire/event.js";
 import { interactionToProto } from "../wire/interaction.js";
@@ -31,6 +31,7 @@ import { storedEventToProto } from "../wire/stored-event.js";
 import type { Handlers } from "./adapt-grpc.js";
 import type { CallContext } from "./context.js";
 import { faultsOfText, fieldsError, refuseFaults } from "./field-faults.js";
+import { pageOf } from "./page-bytes.js";
 
 export type InteractionDeps = {
   readonly ingest: Ingest;
@@ -165,7 +166,13 @@ async function getInteraction(
     throw new CoordinatorError("not_found", "no event of this interaction is stored", { reason: "INTERACTION_NOT_FOUND" });
   }
   const events = request.includeEvents ? await deps.store.readEvents(mcpId, request.interactionId, limits.pageMaxCount) : [];
-  return create(GetInteractionResponseSchema, { interaction: interactionToProto(interaction), events: events.map(storedEventToProto) });
+  const page = pageOf(InteractionEventSchema, messagesOf(events));
+  return create(GetInteractionResponseSchema, { interaction: interactionToProto(interaction), events: [...page] });
+}
+
+/** Made one by one, as they are asked for. */
+function* messagesOf(events: readonly StoredEvent[]): Generator<InteractionEvent> {
+  for (const event of events) yield storedEventToProto(event);
 }
 
 function bearerOf(context: CallContext, mcpId: string, producerId: string): Bearer {

@@ -27,7 +27,8 @@ export function refuseStream(request: IncomingMessage, response: ServerResponse,
   }
 }
 
-function endOfStream(trailer: unknown): Buffer {
+/** The last envelope of a Connect stream. */
+export function endOfStream(trailer: unknown): Buffer {
   const body = Buffer.from(JSON.stringify(trailer));
   const prefix = Buffer.alloc(5);
   prefix.writeUInt8(connectEndStreamFlag, 0);

@@ -6,6 +6,8 @@ import {
   HeartbeatResponseSchema,
   type ListMcpsRequest,
   ListMcpsResponseSchema,
+  type Mcp,
+  McpSchema,
   type RegisterMcpRequest,
   type RegisterMcpResponse,
   RegisterMcpResponseSchema,
@@ -31,6 +33,7 @@ import { durationFromMs, timestampFromMs } from "../wire/time.js";
 import type { Handlers } from "./adapt-grpc.js";
 import type { CallContext } from "./context.js";
 import { faultsOfText, fieldsError, refuseFaults } from "./field-faults.js";
+import { pageOf } from "./page-bytes.js";
 import { filterFromProto, historyToProto, leaseStateToProto, mcpToProto, standingToProto } from "./registry-messages.js";
 import { tooManyWatchers } from "./too-many-watchers.js";
 
@@ -82,10 +85,10 @@ export function createRegistryHandlers(deps: RegistryServiceDeps): Handlers<type
     listMcps: async (request) => {
       const { filter, after, pageSize } = parseList(request);
       const fitting = (await registry.list()).filter((mcp) => fits(filter, mcp) && mcp.mcpId > after).sort(byId);
-      const page = fitting.slice(0, pageSize);
-      const last = fitting.length > pageSize ? page.at(-1) : undefined;
+      const page = pageOf(McpSchema, messagesOf(fitting.slice(0, pageSize)));
+      const last = fitting.length > page.length ? page.at(-1) : undefined;
       return create(ListMcpsResponseSchema, {
-        mcps: page.map(mcpToProto),
+        mcps: [...page],
         nextPageToken: last === undefined ? "" : formatToken(filter, last.mcpId),
         revision: BigInt(directory.revision),
       });
@@ -140,8 +143,18 @@ async function* watch(directory: Directory, request: WatchMcpsRequest, context: 
   refuseFaults(faults);
   const after = request.afterRevision > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(request.afterRevision);
   for await (const { mcps, revision } of watchMcps(directory, filter, after, context.signal)) {
-    yield create(WatchMcpsResponseSchema, { mcps: mcps.map(mcpToProto), revision: BigInt(revision) });
+    let sent = 0;
+    do {
+      const page = pageOf(McpSchema, messagesOf(mcps.slice(sent)));
+      sent += page.length;
+      yield create(WatchMcpsResponseSchema, { mcps: [...page], revision: sent < mcps.length ? 0n : BigInt(revision) });
+    } while (sent < mcps.length);
   }
+}
+
+/** Made one by one, as they are asked for. */
+function* messagesOf(mcps: readonly StoredMcp[]): Generator<Mcp> {
+  for (const mcp of mcps) yield create(McpSchema, mcpToProto(mcp));
 }
 
 /** What a list is about. Throws all faults of the request at once. */

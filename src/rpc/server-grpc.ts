@@ -6,6 +6,7 @@ import { limits } from "../platform/limits.js";
 import type { GrpcService } from "./adapt-grpc.js";
 import type { CallDeps } from "./call.js";
 import { guardConnections } from "./connection-conduct.js";
+import { judgeCallers } from "./front-door.js";
 import { createHealthBook, type HealthBook, healthService, healthTypeName } from "./health.js";
 import { type CutConnections, raiseReceiveWindows, trackConnections } from "./http2-windows.js";
 import { shortenLongDeadlines } from "./long-deadlines.js";
@@ -49,12 +50,13 @@ export function createGrpcServer(deps: GrpcServerDeps): GrpcServer {
   const server = new Server(serverOptions);
   raiseReceiveWindows(server);
   shortenLongDeadlines(server);
-  guardConnections(server, deps.clock, deps.log);
   const cutConnections = trackConnections(server);
   const typeNames = deps.services.map((service) => service.typeName);
   const health = createHealthBook([...typeNames, healthTypeName, ...reflectionTypeNames]);
   const listed = [...typeNames, healthTypeName, ...reflectionTypeNames];
-  for (const service of [...deps.services, healthService(deps, health), ...reflectionServices(deps, deps.image, listed)]) {
+  const services = [...deps.services, healthService(deps, health), ...reflectionServices(deps, deps.image, listed)];
+  guardConnections(server, deps.clock, deps.log, judgeCallers(services));
+  for (const service of services) {
     server.addService(service.definition, service.implementation);
   }
   let ended: Promise<void> | undefined;

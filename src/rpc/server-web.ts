@@ -8,6 +8,7 @@ import type { WebService } from "./adapt-web.js";
 import type { CallDeps } from "./call.js";
 import { decodeOptions } from "./grpc-definition.js";
 import { createHealthReporter, type HealthCheck } from "./health-check.js";
+import { refuseCallers } from "./refuse-caller.js";
 import { pathsOf, refuseStream } from "./refuse-stream.js";
 import { bindError } from "./server-grpc.js";
 import { refuseUnparsed } from "./unparsed-request.js";
@@ -67,6 +68,7 @@ function createListener(deps: WebServerDeps): (request: IncomingMessage, respons
   const services = deps.services.map((served) => served.service);
   const streamPaths = pathsOf(services, ["bidi_streaming"]);
   const rpcPaths = pathsOf(services, ["unary", "server_streaming"]);
+  const refuse = refuseCallers(deps.services);
   const rpc = connectNodeAdapter({
     routes: (router) => {
       for (const served of deps.services) served.route(router);
@@ -84,8 +86,9 @@ function createListener(deps: WebServerDeps): (request: IncomingMessage, respons
     else if (path === "/health") {
       void report().then((health) => sendHealth(request, response, health.status === "healthy" ? 200 : 503, health));
     } else if (streamPaths.has(path)) refuseStream(request, response, path);
-    else if (rpcPaths.has(path)) rpc(request, response);
-    else sendJson(response, 404, { code: "not_found", message: `nothing is served at ${path.slice(0, limits.idMaxBytes)}` });
+    else if (!rpcPaths.has(path))
+      sendJson(response, 404, { code: "not_found", message: `nothing is served at ${path.slice(0, limits.idMaxBytes)}` });
+    else if (!refuse(request, response, path)) rpc(request, response);
   };
 }
 

@@ -1,6 +1,7 @@
-import { and, asc, eq } from "drizzle-orm";
+import { and, asc, eq, sql as fragment, lt } from "drizzle-orm";
 import { type Interaction, parseInteractionId, parseMcpId } from "../interaction/event.js";
 import { assert } from "../platform/assert.js";
+import { limits } from "../platform/limits.js";
 import type { Pool } from "./connect.js";
 import type { StoredEvent } from "./store.js";
 import { eventTable, interactionTable, stateNumbers } from "./tables.js";
@@ -18,14 +19,25 @@ export async function readInteraction(pool: Pool, mcpId: string, interactionId: 
 
 /** See Store.readEvents. */
 export async function readEvents(pool: Pool, mcpId: string, interactionId: string, maxCount: number): Promise<readonly StoredEvent[]> {
-  const rows = await pool.run(({ db }) =>
-    db
+  const rows = await pool.run(({ db }) => {
+    const first = db
       .select()
       .from(eventTable)
       .where(and(eq(eventTable.mcpId, mcpId), eq(eventTable.interactionId, interactionId)))
       .orderBy(asc(eventTable.eventId))
-      .limit(maxCount),
-  );
+      .limit(maxCount)
+      .as("first");
+    const bytes = fragment`octet_length(${first.body}::text) + coalesce(octet_length(${first.raw}), 0)`;
+    const { eventId, mcpId: owner, interactionId: interaction, producerId, sequence, occurredAt, body, raw } = first;
+    const measured = db
+      .select({
+        ...{ eventId, mcpId: owner, interactionId: interaction, producerId, sequence, occurredAt, body, raw },
+        before: fragment<number>`sum(${bytes}) over (order by ${eventId}) - (${bytes})`.as("before"),
+      })
+      .from(first)
+      .as("measured");
+    return db.select().from(measured).where(lt(measured.before, limits.pageMaxBytes)).orderBy(asc(measured.eventId));
+  });
   return rows.map((row) => ({
     eventId: row.eventId,
     mcpId: parseMcpId(row.mcpId),

@@ -211,7 +211,7 @@ export type Store = RegistryStore &
     /** Tallies of some interactions of one MCP, of one moment, in any order; those with neither events nor a merged row are missing. */
     readonly tallyInteractions: (mcpId: string, interactionIds: readonly string[]) => Promise<readonly InteractionTally[]>;
     readonly readInteraction: (mcpId: string, interactionId: string) => Promise<Interaction | undefined>;
-    /** Oldest event_id first, at most `maxCount`. */
+    /** Oldest event_id first, at most `maxCount`, and no more once `limits.pageMaxBytes` of stored content are reached; one always. */
     readonly readEvents: (mcpId: string, interactionId: string, maxCount: number) => Promise<readonly StoredEvent[]>;
     /** Newest last event first, at most `count`, strictly after `cursor`. */
     readonly listInteractions: (

@@ -1,19 +1,16 @@
+import { isPostgresUrl, postgresUrlPattern } from "../config/url-rules.js";
 import { CoordinatorError } from "../platform/errors.js";
 import type { StoreFault } from "./store.js";
 
 /** Where a database is. */
 export type Target = { readonly kind: "url"; readonly url: string } | { readonly kind: "socket"; readonly path: string };
 
-const urlPattern = /^postgres(?:ql)?:\/\/(?:[^@/?#]*@)?(?<hosts>[^/?#@]*)(?<database>\/[^?#]*)?(?:\?[^#]*)?$/;
-
 /**
  * The target of a database URL. Several hosts may be given, with commas between.
  * Errors: `invalid` when it is not a URL of Postgres; the text of the URL is not repeated, since it may hold a password.
  */
 export function parseTarget(databaseUrl: string): Target {
-  const hosts = urlPattern.exec(databaseUrl)?.groups?.hosts;
-  const firstHostOnly = hosts === undefined ? "" : databaseUrl.replace(hosts, hosts.split(",")[0] ?? "");
-  if (!URL.canParse(firstHostOnly)) {
+  if (!isPostgresUrl(databaseUrl)) {
     throw new CoordinatorError("invalid", "the database URL must look like postgres://user:password@host:5432/database", {
       reason: "FIELD_VIOLATION",
     });
@@ -24,7 +21,7 @@ export function parseTarget(databaseUrl: string): Target {
 /** The target for people: hosts, port and database, without user and password. */
 export function describeTarget(target: Target): string {
   if (target.kind === "socket") return target.path;
-  const groups = urlPattern.exec(target.url)?.groups;
+  const groups = postgresUrlPattern.exec(target.url)?.groups;
   return `${groups?.hosts || "localhost"}${groups?.database ?? ""}`;
 }
 

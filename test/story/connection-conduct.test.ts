@@ -1,10 +1,11 @@
 import { once } from "node:events";
 import { connect, constants } from "node:http2";
-import { create } from "@bufbuild/protobuf";
+import { create, type DescMethodUnary } from "@bufbuild/protobuf";
 import type { Client } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { InteractionService, ReportInteractionsRequestSchema } from "../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import { ListInteractionsRequestSchema, QueryService } from "../../gen/mcp/coordinator/v1/query_service_pb.js";
+import { RoutingService } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { systemClock } from "../../src/platform/clock.js";
 import { limits } from "../../src/platform/limits.js";
 import { endHeadersFlag, frameOf, frameTypes, grpcHeaders, headerBlock, openRawPeer, settingsOf } from "../faults/http2-frames.js";
@@ -129,6 +130,27 @@ describe("a connection", () => {
     await answered;
     const [trailers] = await once(ask(), "trailers");
     expect(trailers).toMatchObject({ "grpc-status": "0" });
+    session.destroy();
+  });
+
+  it("has one such bound for the queries of all services, which keeps no request from an MCP", async () => {
+    const session = connect(`http://${ports.grpcAddress}`, { settings: { initialWindowSize: 0 } });
+    const ask = (method: DescMethodUnary) => {
+      const headers = { ":method": "POST", ":path": pathOf(method), "content-type": "application/grpc", te: "trailers" };
+      const stream = session.request(headers);
+      stream.resume().end(Buffer.alloc(5));
+      return stream;
+    };
+    const half = limits.queriesPerConnectionMax / 2;
+    const methods = [QueryService.method.listInteractions, RoutingService.method.getRoutes];
+    const open = methods.flatMap((method) => Array.from({ length: half }, () => ask(method)));
+    await Promise.all(open.map((stream) => once(stream, "response")));
+    for (const method of methods) {
+      const [refusal] = await once(ask(method), "response");
+      expect(refusal).toMatchObject({ "grpc-status": "8", "grpc-message": expect.stringContaining("queries%20without%20an%20answer") });
+    }
+    const [decided] = await once(ask(RoutingService.method.selectMcp), "response");
+    expect(decided).toMatchObject({ "grpc-status": "14" });
     session.destroy();
   });
 

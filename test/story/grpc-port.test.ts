@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { connect } from "node:http2";
 import { create } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
@@ -68,6 +69,42 @@ function openStream(path: string, headers = new Metadata()) {
 }
 
 describe("a refusal", () => {
+  it("of a credential does not wait for the message, of which nothing is kept; health asks for none", async () => {
+    await open();
+    const session = connect(`http://${ports.grpcAddress}`);
+    const begin = (path: string) => {
+      const headers = {
+        ":method": "POST",
+        ":path": path,
+        "content-type": "application/grpc",
+        te: "trailers",
+        authorization: "Bearer wrong",
+      };
+      const stream = session.request({ ...headers, "x-request-id": "mine" });
+      stream.on("error", () => {}); // it is reset once it is answered
+      stream.write(Buffer.from([0, 0, 0x40, 0, 0]));
+      return stream;
+    };
+    for (const method of [InteractionService.method.reportInteractions, InteractionService.method.streamInteractions]) {
+      const stream = begin(pathOf(method));
+      const closed = once(stream, "close");
+      const [answer] = await once(stream, "response");
+      expect(answer).toMatchObject({ "grpc-status": "16", "grpc-message": "the%20key%20is%20not%20known", "x-request-id": "mine" });
+      expect(answer["grpc-status-details-bin"]).toBeDefined();
+      await closed;
+      expect(stream.rstCode).toBe(0);
+    }
+    const health = session.request({
+      ":method": "POST",
+      ":path": "/grpc.health.v1.Health/Check",
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    const [trailers] = await once(health.resume().end(Buffer.alloc(5)), "trailers");
+    expect(trailers).toMatchObject({ "grpc-status": "0" });
+    session.destroy();
+  });
+
   it("has a canonical code, a sentence, and ErrorInfo with the documented domain", async () => {
     await open();
     const { end } = await getInteraction("none");
@@ -89,6 +126,13 @@ describe("a refusal", () => {
     const any = end.status?.details[1];
     const fields = (any === undefined ? undefined : anyUnpack(any, BadRequestSchema))?.fieldViolations.map(({ field }) => field);
     expect(fields).toEqual(["mcp_id", "session_id", "state", "page_size"]);
+  });
+
+  it("is the answer where the headers of an answer cannot be sent, and the process goes on", async () => {
+    await open({ coordinatorId: "Zürich" });
+    const first = await getInteraction("known");
+    expect(first.end).toMatchObject({ code: 13, message: "internal error" });
+    expect((await getInteraction("none")).end.code).toBe(5);
   });
 
   it("for a bug of ours hides the message and logs the cause", async () => {

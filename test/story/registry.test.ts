@@ -320,6 +320,27 @@ describe("a registry", () => {
     });
   });
 
+  it("lists and watches registrations that are as large as they may be: pages and messages end before they are too long", async () => {
+    const names = (kind: string) => Array.from({ length: 64 }, (_, i) => `${kind}-${i}-`.padEnd(256, "x"));
+    const large = { ...documented, name: "large", capabilities: names("c"), supportedFormats: names("f") };
+    const count = 130;
+    for (let i = 0; i < count; i++) await registry.call("registerMcp", { ...large, instance: `${i}` });
+    const filter = { capability: large.capabilities[0] ?? "" };
+    const listed: string[] = [];
+    let pageToken = "";
+    do {
+      const page = await registry.call("listMcps", { filter, pageSize: 1_000, pageToken });
+      listed.push(...page.mcps.map(({ mcpId }) => mcpId));
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    const all = Array.from({ length: count }, (_, i) => `large_${String(i + 1).padStart(3, "0")}`);
+    expect(listed).toEqual(all);
+    const watch = registry.watch({ filter });
+    await Promise.race([watch.until((messages) => messages.some(({ revision }) => revision > 0n)), watch.ended]);
+    expect(watch.messages.flatMap(({ mcps }) => mcps.map(({ mcpId }) => mcpId)).sort()).toEqual(all);
+    watch.cancel();
+  });
+
   it("answers Connect JSON on the web port as well", async () => {
     const response = await fetch(`${coordinator.webUrl}/mcp.coordinator.v1.RegistryService/RegisterMcp`, {
       method: "POST",

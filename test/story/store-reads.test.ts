@@ -3,6 +3,7 @@ import { getTableConfig } from "drizzle-orm/pg-core";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { NewEvent } from "../../src/interaction/event.js";
+import { limits } from "../../src/platform/limits.js";
 import { partitionName } from "../../src/store/partitions.js";
 import type { AckedRoutes, ListCursor, Publication, Store } from "../../src/store/store.js";
 import { tables } from "../../src/store/tables.js";
@@ -38,6 +39,18 @@ describe.each(storeKinds)("reading from the $kind store", (each) => {
     }
     const expected = [...events].sort((a, b) => b.occurredAtUs - a.occurredAtUs || (a.interactionId < b.interactionId ? 1 : -1));
     expect(seen).toEqual(expected.map((event) => event.interactionId));
+  });
+
+  at.story("gives the events of an interaction up to a page's worth of bytes, and never none", async () => {
+    const mcpId = freshName("mcp");
+    const events = Array.from({ length: 20 }, () => newEvent({ mcpId, interactionId: "large", body: `{"text":"${"x".repeat(200_000)}"}` }));
+    const giant = newEvent({ mcpId, interactionId: "giant", body: '{"n":1}', raw: Buffer.alloc(limits.pageMaxBytes + 1) });
+    await appendAll([...events, giant]);
+    const read = await at.store.readEvents(mcpId, "large", 1_000);
+    const oldest = events.map(({ eventId }) => eventId).sort();
+    expect(read.map(({ eventId }) => eventId)).toEqual(oldest.slice(0, Math.ceil(limits.pageMaxBytes / 200_012)));
+    expect(await at.store.readEvents(mcpId, "large", 3)).toHaveLength(3);
+    expect(await at.store.readEvents(mcpId, "giant", 1_000)).toMatchObject([{ eventId: giant.eventId, body: { n: 1 } }]);
   });
 
   at.story("tallies interactions: rows of the log beside what was merged, for one MCP, repeated events once", async () => {

@@ -43,6 +43,27 @@ const transports = {
   "gRPC-Web": () => createGrpcWebTransport({ baseUrl: ports.webUrl, httpVersion: "1.1" }),
 };
 
+describe("a credential that is refused", () => {
+  it.each(["application/json", "application/proto", "application/grpc-web+proto", "application/connect+json"])(
+    "is answered before the body of a %s has come, of which nothing is read",
+    async (contentType) => {
+      await open();
+      const method = contentType.includes("connect+") ? "RoutingService/WatchRoutes" : "InteractionService/ReportInteractions";
+      const socket = connectSocket(ports.webPort, "127.0.0.1");
+      const head = [`POST /mcp.coordinator.v1.${method} HTTP/1.1`, "host: x", `content-type: ${contentType}`, "content-length: 4000000"];
+      socket.write(`${[...head, "authorization: Bearer wrong", "connect-protocol-version: 1"].join("\r\n")}\r\n\r\n{`);
+      let answer = "";
+      socket.on("data", (chunk) => {
+        answer += chunk;
+      });
+      await expect.poll(() => answer, { timeout: 5_000 }).toMatch(/KEY_UNKNOWN|grpc-status: 16|"code":"unauthenticated"/);
+      socket.destroy();
+      expect(answer).toMatch(/^HTTP\/1\.1 (401|200) /);
+      expect(answer).toContain("the key is not known".replaceAll(" ", contentType.includes("grpc-web") ? "%20" : " "));
+    },
+  );
+});
+
 describe.each(Object.entries(transports))("over %s", (_name, transport) => {
   it("unary RPCs of all services answer", async () => {
     await open({ interactions: [interactionOf("ocr", "i-1", 1)] });

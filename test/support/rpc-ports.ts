@@ -16,6 +16,7 @@ import { CoordinatorError } from "../../src/platform/errors.js";
 import { limits } from "../../src/platform/limits.js";
 import { type BidiHandlers, grpcService, type Handlers } from "../../src/rpc/adapt-grpc.js";
 import { webService } from "../../src/rpc/adapt-web.js";
+import { AnswersInHand } from "../../src/rpc/answers-in-hand.js";
 import type { CallDeps } from "../../src/rpc/call.js";
 import type { HealthCheck } from "../../src/rpc/health-check.js";
 import { readImage } from "../../src/rpc/image.js";
@@ -50,6 +51,7 @@ export type RpcPortsOptions = {
   readonly clock?: Clock;
   /** Knows one key and callers without one, unless given. */
   readonly authenticate?: CallDeps["authenticate"];
+  readonly coordinatorId?: string;
   /** Free ones by default. */
   readonly grpcPort?: number;
   readonly webPort?: number;
@@ -80,7 +82,7 @@ export async function startRpcPorts(options: RpcPortsOptions = {}): Promise<RpcP
     lifetime,
     clock,
     log,
-    coordinatorId: "coordinator-of-test",
+    coordinatorId: options.coordinatorId ?? "coordinator-of-test",
   };
   const interaction: Handlers<typeof InteractionService> & BidiHandlers<typeof InteractionService> = {
     streamInteractions: options.stream ?? noticeEachFrame,
@@ -103,14 +105,15 @@ export async function startRpcPorts(options: RpcPortsOptions = {}): Promise<RpcP
       yield create(WatchRoutesResponseSchema, { routes: { version: 7n } });
     },
   };
+  const answers = new AnswersInHand(limits.queriesPerConnectionMax);
   const grpc = createGrpcServer({
     ...deps,
     clock,
     image: readImage(),
     services: [
-      grpcService(deps, InteractionService, interaction),
-      grpcService(deps, QueryService, query, limits.queriesPerConnectionMax),
-      grpcService(deps, RoutingService, routing),
+      grpcService(deps, InteractionService, interaction, answers),
+      grpcService(deps, QueryService, query, answers),
+      grpcService(deps, RoutingService, routing, answers),
     ],
   });
   const web = createWebServer({

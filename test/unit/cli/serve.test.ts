@@ -3,6 +3,7 @@ import { CliFailure } from "../../../src/cli/exit-code.js";
 import { explainStart, type Running, supervise } from "../../../src/cli/serve.js";
 import type { Config } from "../../../src/config/schema.js";
 import { CoordinatorError } from "../../../src/platform/errors.js";
+import { createDeferred } from "../../support/deferred.js";
 import { createTestProgram, type Signal } from "./test-program.js";
 
 /** A coordinator whose ends are in the hands of the test. */
@@ -106,6 +107,25 @@ describe("SIGHUP", () => {
     end("drain");
     expect(await exit).toBe(0);
     expect(cli.listenerCount()).toBe(0);
+  });
+
+  test("that comes while it starts ends nothing, and counts once it runs", async () => {
+    const { running, calls, end } = createRunning();
+    const started = createDeferred<Running>();
+    const env: Record<string, string> = {};
+    const cli = createTestProgram({ env, deps: { startCoordinator: () => started.promise } });
+    const exit = cli.run("serve", "--log-level", "silent");
+    await expect.poll(cli.listenerCount).toBe(1);
+    env.MCPC_SESSION__HEARTBEAT_INTERVAL_SECONDS = "9";
+    cli.hangUp();
+    cli.hangUp();
+    expect(calls).toEqual([]);
+    started.resolve(running);
+    await expect.poll(cli.listenerCount).toBe(2);
+    expect(calls).toEqual(["reconfigure 9"]);
+    cli.signal("SIGTERM");
+    end("drain");
+    expect(await exit).toBe(0);
   });
 
   test("is left alone on a terminal, where it means that the terminal is gone", async () => {

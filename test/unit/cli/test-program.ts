@@ -38,6 +38,7 @@ export function createTestProgram(
       reloads.add(listener);
       return () => void reloads.delete(listener);
     },
+    readerGone: new AbortController().signal,
   };
   const absent = (): never => {
     throw new CoordinatorError("unavailable", "no database here", { reason: "STORE_UNAVAILABLE" });

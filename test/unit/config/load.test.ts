@@ -124,6 +124,40 @@ describe("faults", () => {
     expect(faults({ fileText })).toEqual([fault]);
   });
 
+  test.each(["Zürich", "a\u0007b", "協調", "x".repeat(257), ""])(
+    "a coordinator may not be called %j: its name travels in headers",
+    (id) => {
+      expect(faults({ fileText: `[server]\ncoordinator_id = ${JSON.stringify(id)}` })).toEqual([
+        expect.stringMatching(/^c\.toml:2 server\.coordinator_id: must be a name of 1 to 256 printable ASCII characters/),
+      ]);
+    },
+  );
+
+  test.each([
+    ["DATABASE_URL", "postgres://ann:s3cret%zz@db/mcp"],
+    ["DATABASE_URL", "postgres://ann:s3cret#1@db/mcp"],
+    ["DATABASE_URL", "postgres://ann:s3cret/1@db/mcp"],
+    ["DATABASE_URL", "postgres://ann:s3cret@db:notaport/mcp"],
+    ["DATABASE_URL", "postgres://ann:s3cret@db,other:99999/mcp"],
+    ["MCPC_REDIS__URL", "redis://:s3cret%zz@redis"],
+    ["MCPC_REDIS__URL", "redis://:s3cret#1@redis"],
+    ["MCPC_REDIS__URL", "redis://:s3cret@redis:99999"],
+  ])("%s with a URL that no driver can read is a fault that shows no password: %s", (name, url) => {
+    const [fault = "", ...others] = faults({ env: { [name]: url } });
+    expect(others).toEqual([]);
+    expect(fault).toMatch(/^environment \S+: must look like .* with @ \/ \? # and % in user and password written as/);
+    expect(fault).not.toContain("s3cret");
+  });
+
+  test.each([
+    "postgres://ann:p%40ss%25@db:5433,other/mcp?sslmode=require",
+    "postgresql:///mcp",
+    "postgres://[::1]:5432/mcp",
+    "postgres://ann@%2Fvar%2Frun%2Fpostgresql/mcp",
+  ])("%s is a database", (url) => {
+    expect(faults({ env: { DATABASE_URL: url } })).toEqual([]);
+  });
+
   test("a key that would reach into objects is refused like a syntax error", () => {
     expect(faults({ fileText: "[server]\n__proto__ = 1" })).toEqual([expect.stringMatching(/^c\.toml:2 .*not TOML/)]);
   });

@@ -227,6 +227,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   statusDetailsMaxBytes: { unit: bytes, reached: "named fields are left out from the end" },
   requestIdMaxChars: { unit: "characters", reached: "the coordinator makes an id of its own" },
   undecodableHeadBytes: { unit: bytes, reached: "nothing: the log has the beginning" },
+  logBufferMaxBytes: { unit: bytes, reached: "nothing: later lines are dropped, and how many is logged once the others have been read" },
   keepaliveTimeMs: { unit: ms, reached: "the peer's HTTP/2 gets a PING" },
   keepaliveTimeoutMs: {
     unit: ms,
@@ -291,6 +292,10 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   madeDecisionsMax: {
     unit: "decisions",
     reached: "ReleaseDecision of an older one is NOT_FOUND, DECISION_UNKNOWN; its lease frees the place",
+  },
+  pageMaxBytes: {
+    unit: bytes,
+    reached: "the page of registrations ends, with a next_page_token, and a watch goes on with the next message; later events are left out",
   },
   decisionPageMaxBytes: { unit: bytes, reached: "the page ends, with a next_page_token" },
   registrationsMax: {

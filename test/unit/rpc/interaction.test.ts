@@ -1,15 +1,22 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
-import { VerifyEventsRequestSchema } from "../../../gen/mcp/coordinator/v1/interaction_service_pb.js";
+import {
+  GetInteractionRequestSchema,
+  GetInteractionResponseSchema,
+  VerifyEventsRequestSchema,
+} from "../../../gen/mcp/coordinator/v1/interaction_service_pb.js";
 import { createIngest } from "../../../src/ingest/ingest.js";
+import { parseInteractionId, parseMcpId } from "../../../src/interaction/event.js";
+import { limits } from "../../../src/platform/limits.js";
 import { createInteractionHandlers, type InteractionDeps } from "../../../src/rpc/interaction.js";
 import { noonMs } from "../../support/draft.js";
 import { GatedStore } from "../../support/gated-store.js";
 import { ManualClock } from "../../support/manual-clock.js";
+import { interactionOf } from "../../support/rpc-ports.js";
 
 /** Handlers over a store that has nothing and remembers what it was asked. */
-function openHandlers() {
+function openHandlers(more: Partial<InteractionDeps["store"]> = {}) {
   const asked: string[] = [];
   const answer =
     <T>(question: string, value: T) =>
@@ -23,6 +30,7 @@ function openHandlers() {
     readProducer: answer("producer", 7n),
     readInteraction: answer("interaction", undefined),
     readEvents: answer("log", []),
+    ...more,
   };
   const gated = new GatedStore();
   const clock = new ManualClock(noonMs);
@@ -68,5 +76,29 @@ describe("VerifyEvents", () => {
     expect(response.interactions.map(({ interactionId }) => interactionId)).toEqual(["a", "b"]);
     expect(response.resumeAfterSequence).toBe(7n);
     expect(asked.sort()).toEqual(["events", "producer", "tallies"]);
+  });
+});
+
+describe("GetInteraction", () => {
+  it("gives the first events that a frame can hold, in order", async () => {
+    // Numbers take several times the bytes on the wire that they take as JSON, by which the store counts.
+    const body = { progress: { data: { json: { n: Array.from({ length: 20_000 }, () => 1) } } } };
+    const events = Array.from({ length: 20 }, (_, i) => ({
+      eventId: `019aa5f0-0000-7000-8000-0000000000${String(i).padStart(2, "0")}`,
+      mcpId: parseMcpId("ocr"),
+      interactionId: parseInteractionId("i-1"),
+      producerId: "",
+      sequence: 0n,
+      occurredAtUs: noonMs * 1_000,
+      body: structuredClone(body),
+      raw: undefined,
+    }));
+    const { handlers } = openHandlers({ readInteraction: async () => interactionOf("ocr", "i-1", 1), readEvents: async () => events });
+    const request = create(GetInteractionRequestSchema, { mcpId: "ocr", interactionId: "i-1", includeEvents: true });
+    const response = await handlers.getInteraction(request, context);
+    const encoded = toBinary(GetInteractionResponseSchema, response).byteLength;
+    expect(encoded).toBeLessThan(limits.frameMaxBytes);
+    expect(encoded).toBeGreaterThan(limits.pageMaxBytes / 2);
+    expect(response.events.map(({ eventId }) => eventId)).toEqual(events.slice(0, response.events.length).map(({ eventId }) => eventId));
   });
 });

@@ -426,7 +426,8 @@ export type GetInteractionRequest = Message<"mcp.coordinator.v1.GetInteractionRe
   interactionId: string;
 
   /**
-   * Give back the stored events too, oldest event_id first, at most 1 000. user_id holds the keyed hash.
+   * Give back the stored events too, oldest event_id first, at most 1 000 and at most 2 MiB of them; the event_count of the interaction tells how many there are.
+   * user_id holds the keyed hash.
    *
    * @generated from field: bool include_events = 3;
    */

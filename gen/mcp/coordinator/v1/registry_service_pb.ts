@@ -755,7 +755,7 @@ export type ListMcpsRequest = Message<"mcp.coordinator.v1.ListMcpsRequest"> & {
   filter?: McpFilter | undefined;
 
   /**
-   * 1 to 1 000; 0 means 100.
+   * 1 to 1 000; 0 means 100. A page of large registrations ends earlier, at 2 MiB.
    *
    * @generated from field: uint32 page_size = 2;
    */

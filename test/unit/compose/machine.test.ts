@@ -1,0 +1,19 @@
+import { expect, test } from "vitest";
+import { Ends } from "../../../src/compose/machine.js";
+
+test("an end that fails keeps no other from ending, and is told once all have", async () => {
+  const ends = new Ends();
+  const ended: string[] = [];
+  ends.add(() => ended.push("store"));
+  ends.add(async () => {
+    throw new Error("the port is stuck");
+  });
+  ends.add(() => {
+    throw new Error("the lead cannot be given back");
+  });
+  ends.add(async () => ended.push("streams"));
+  await expect(ends.runAll()).rejects.toThrow("the lead cannot be given back");
+  expect(ended).toEqual(["streams", "store"]);
+  await expect(ends.runAll()).rejects.toThrow("the lead cannot be given back");
+  expect(ended).toHaveLength(2);
+});
