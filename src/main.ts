@@ -24,8 +24,14 @@ const context: CliContext = {
   },
 };
 
-// A reader that has gone away, as in `| head`, has had enough; that is no failure.
-process.stdout.on("error", () => process.exit(0));
+// A reader that has gone away, as in `| head`, has had enough; that is no failure. Anything else, such as a full disk, is one.
+process.stdout.on("error", (fault: NodeJS.ErrnoException) => {
+  if (fault.code === "EPIPE") process.exit(0);
+  process.stderr.write(`mcp-coordinator: the output cannot be written: ${fault.message}\n`);
+  process.exit(1);
+});
+// What nobody reads is not worth ending for.
+process.stderr.on("error", () => undefined);
 
 const program = createProgram(context, { clock: systemClock, startCoordinator, migrateDatabase, examineDatabase, examineDataDir });
 // Timers of the clock keep no process alive, so a command that waits for nothing else would end here, without a word and with Node's exit code 13.
