@@ -44,10 +44,11 @@ function whyOf(why: RouteReport["why"]): string {
 
 function planeLines(plane: PlaneReport, paint: Paint): readonly string[] {
   const { streams, streamsOnNewest, versionLagMax, appliedP50Ms, appliedP99Ms, observedDivergence } = plane;
-  const share = streams === 0 ? 1 : streamsOnNewest / streams;
   const times = appliedP50Ms === undefined ? "no acks yet" : `p50 ${ms(appliedP50Ms)}, p99 ${ms(appliedP99Ms)}`;
   return [
-    `streams        ${streamsOnNewest} of ${streams} on the newest table (${percent(share)}), at most ${versionLagMax} versions behind`,
+    streams === 0
+      ? "streams        none"
+      : `streams        ${streamsOnNewest} of ${streams} on the newest table (${percent(streamsOnNewest / streams)}), at most ${versionLagMax} versions behind`,
     `applied after  ${times}`,
     `updates        ${plane.updatesSent} sent, ${plane.deltasSent} of them deltas; ${plane.outOfSync} out of sync, ${plane.staleEpoch} stale, ${plane.expired} expired, ${plane.acksIgnored} acks ignored`,
     `divergence     ${observedDivergence === undefined ? "nothing observed" : `${observedDivergence.toFixed(4)} nats of observed shares from weights`}`,
@@ -63,16 +64,23 @@ function producerLines(producers: readonly ProducerReport[], paint: Paint): read
   const sorted = producers.toSorted((a, b) => urgency(b) - urgency(a) || b.lag - a.lag || (a.producerId < b.producerId ? -1 : 1));
   const shown = sorted.slice(0, producersShownMax);
   const width = Math.max(8, ...shown.map(({ producerId }) => producerId.length));
+  const mcpWidth = Math.max(3, ...shown.map(({ mcpId }) => mcpId.length));
+  const inForce = ({ version, lag }: ProducerReport): string => `${version}${lag > 0 ? ` (${lag} behind)` : ""}`;
+  const versionWidth = Math.max(7, ...shown.map((one) => inForce(one).length));
   const lines = shown.map((one) => {
-    const { producerId, mcpId, status, version, lag, rejection, verdicts, ackDelayMs } = one;
+    const { producerId, mcpId, status, rejection, verdicts, ackDelayMs } = one;
     const state = status === "applied" ? status.padEnd(8) : paint(status === "rejected" ? "red" : "yellow", status.padEnd(8));
     const verdict = verdicts[0];
     const why = verdict === undefined ? "" : `: ${verdict.mcpId === "" ? "" : `${verdict.mcpId}: `}${verdict.reason}`;
     const refusal = status === "rejected" ? `  ${rejection ?? "content"} of ${one.answered}${why}` : "";
-    return `${producerId.padEnd(width)}  ${mcpId}  ${state} ${version}${lag > 0 ? ` (${lag} behind)` : ""}  ${ms(ackDelayMs)}${refusal}`;
+    return `${producerId.padEnd(width)}  ${mcpId.padEnd(mcpWidth)}  ${state}  ${inForce(one).padEnd(versionWidth)}  ${ms(ackDelayMs).padStart(9)}${refusal}`;
   });
   const rest = producers.length - shown.length;
-  return [`${"producer".padEnd(width)}  mcp, what it did, version in force, after`, ...lines, ...(rest > 0 ? [`and ${rest} more`] : [])];
+  return [
+    `${"producer".padEnd(width)}  ${"mcp".padEnd(mcpWidth)}  answer    ${"version".padEnd(versionWidth)}      after`,
+    ...lines,
+    ...(rest > 0 ? [`and ${rest} more`] : []),
+  ];
 }
 
 function urgency({ status, lag }: ProducerReport): number {
