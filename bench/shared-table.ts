@@ -1,4 +1,4 @@
-// What a drained row costs: deleted, as this coordinator does, or marked as processed, as the mission's documents have it. Bytes, not times: they do not depend on the
+// What a drained row costs: deleted, as this coordinator does, or marked as processed, as the specification has it. Bytes, not times: they do not depend on the
 // load of the machine. Prints a table.  npx tsx bench/shared-table.ts [rows]
 
 import postgres, { type Sql } from "postgres";

@@ -22,6 +22,7 @@ import { type Rng, systemRng } from "./platform/rng.js";
 import { createPseudonym } from "./privacy/pseudonym.js";
 import { grpcService } from "./rpc/adapt-grpc.js";
 import { webService } from "./rpc/adapt-web.js";
+import { requireFree } from "./rpc/address.js";
 import { AnswersInHand } from "./rpc/answers-in-hand.js";
 import type { CallDeps } from "./rpc/call.js";
 import { readImage } from "./rpc/image.js";
@@ -82,6 +83,8 @@ export async function startCoordinator(options: StartOptions): Promise<Coordinat
 async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   const { config, log, clock, rng } = machine;
   let onFatal = (_: Error): void => {};
+  const { host, grpcPort, webPort } = config.server;
+  for (const port of config.extensions.web ? [grpcPort, webPort] : [grpcPort]) await requireFree(host, port);
   const store = await openStore({
     ...(config.store.databaseUrl === undefined ? {} : { databaseUrl: config.store.databaseUrl }),
     dataDir: config.store.dataDir,

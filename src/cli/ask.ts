@@ -1,10 +1,13 @@
 import { type Connection, createConnection } from "../client/connect.js";
+import { explainUnreachable } from "../client/transports/explain.js";
 import { type EndpointOptions, endpointOf } from "./endpoint.js";
 import { CliFailure, type ExitName } from "./exit-code.js";
 import type { CliContext } from "./output.js";
 
 /** How long one question may take. Reads of the decision log take milliseconds for a page. */
 export const askDeadlineMs = 30_000;
+
+const unauthenticated = 16;
 
 /** gRPC status to exit code; all others are `failed`. */
 const exitOfCode: Readonly<Record<number, ExitName>> = {
@@ -14,7 +17,7 @@ const exitOfCode: Readonly<Record<number, ExitName>> = {
   7: "refused",
   8: "unavailable",
   14: "unavailable",
-  16: "refused",
+  [unauthenticated]: "refused",
 };
 
 /** Asks a coordinator over a connection of its own.     Errors: CliFailure in the coordinator's words. */
@@ -27,13 +30,20 @@ export async function askCoordinator<T>(
   try {
     return await ask(connection);
   } catch (thrown) {
-    // Translates: what the shell should be told about a call that failed. Anything else passes.
-    if (!(thrown instanceof Error && "code" in thrown && typeof thrown.code === "number")) throw thrown;
-    const words = "details" in thrown && typeof thrown.details === "string" ? thrown.details : thrown.message;
-    throw new CliFailure(exitOfCode[thrown.code] ?? "failed", `${options.target}: ${words}`, thrown);
+    // Translates: what the shell should be told about a call that failed.
+    throw failureOf(thrown, options.target);
   } finally {
     connection.close();
   }
+}
+
+/** What the shell is told about a call that failed with a gRPC status. Anything else stays as it is. */
+export function failureOf(thrown: unknown, target: string): unknown {
+  if (!(thrown instanceof Error && "code" in thrown && typeof thrown.code === "number")) return thrown;
+  const details = "details" in thrown && typeof thrown.details === "string" ? thrown.details : thrown.message;
+  const said = explainUnreachable({ code: thrown.code, details }) ?? details;
+  const words = thrown.code === unauthenticated ? `${said}; give a valid key with --key-file, or in MCPC_KEY` : said;
+  return new CliFailure(exitOfCode[thrown.code] ?? "failed", `${target}: ${words}`, thrown);
 }
 
 /** A whole number in a flag.     Errors: CliFailure `usage`. */

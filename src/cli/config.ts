@@ -45,7 +45,7 @@ export function addConfigCommand(program: Command, context: CliContext): void {
 function judge(context: CliContext, output: Output, options: ParsedOptions): Effective {
   const loaded = loadFor(context, options);
   const warnings = loaded.warnings.map(describeRemark);
-  if (!output.isJson) for (const warning of warnings) output.talk(`${output.paint("yellow", "warning")} ${warning}`);
+  if (!output.isJson) for (const warning of warnings) output.warn(warning);
   if (loaded.kind === "loaded") return loaded;
   const faults = loaded.faults.map(describeRemark);
   if (output.isJson) output.json({ isValid: false, faults, warnings });

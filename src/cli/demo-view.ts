@@ -8,8 +8,11 @@ export type DemoView = { readonly show: (figures: FleetFigures) => void; readonl
 export type DemoTitle = { readonly grpc: string; readonly web: string | undefined; readonly storePromise: string };
 
 const barWidth = 24;
+const columnsDefault = 80;
 const lineEveryMs = 5_000;
 const weightSum = 10_000;
+/** What begins the code of a colour. */
+const codeStart = "\u001b[";
 const hideCursor = "\u001b[?25l";
 const showCursor = "\u001b[?25h";
 
@@ -19,10 +22,12 @@ export function createDemoView(sink: TextSink, output: Output, title: DemoTitle)
 
 function liveView(sink: TextSink, output: Output, title: DemoTitle): DemoView {
   let drawnLines = 0;
-  sink.write(hideCursor);
+  sink.write(`${titleLines(title, output).join("\n")}\n\n${hideCursor}`);
   return {
     show: (figures) => {
-      const lines = viewLines(figures, title, output);
+      // A line that the terminal wraps would be two, and the next picture would begin too low.
+      const columns = (sink.columns ?? columnsDefault) - 1;
+      const lines = viewLines(figures, output).map((line) => cutLine(line, columns));
       // Back to the first line of the last picture, then each line anew: what the terminal held before stays above.
       sink.write(`${drawnLines > 0 ? `\u001b[${drawnLines}A` : ""}${lines.map((line) => `\r\u001b[K${line}\n`).join("")}`);
       drawnLines = lines.length;
@@ -45,8 +50,18 @@ function plainView(sink: TextSink): DemoView {
   };
 }
 
+/** What stands above the picture and is written once: lines to copy, as long as they are. */
+export function titleLines(title: DemoTitle, output: Pick<Output, "paint">): string[] {
+  return [
+    output.paint("faint", title.storePromise),
+    `try: grpcurl -plaintext -d '{"include_applied":true}' ${title.grpc} mcp.coordinator.v1.RoutingService/GetRoutes`,
+    ...(title.web === undefined ? [] : [`     curl ${title.web}/health`]),
+    output.paint("faint", "Ctrl-C drains and ends"),
+  ];
+}
+
 /** The live picture, line by line. */
-export function viewLines(figures: FleetFigures, title: DemoTitle, output: Pick<Output, "paint">): string[] {
+export function viewLines(figures: FleetFigures, output: Pick<Output, "paint">): string[] {
   const { paint } = output;
   const { totals } = figures;
   const table =
@@ -54,15 +69,29 @@ export function viewLines(figures: FleetFigures, title: DemoTitle, output: Pick<
   return [
     `${(figures.elapsedMs / 1000).toFixed(0).padStart(4)} s   ${table}`,
     "",
-    paint("faint", `${"MCP".padEnd(14)}${"weight".padEnd(barWidth + 9)}${"req/s".padStart(7)}${"errors".padStart(8)}   `),
+    paint("faint", `${"MCP".padEnd(14)}${"weight".padEnd(barWidth + 9)}${"req/s".padStart(7)}${"errors".padStart(8)}`),
     ...figures.mcps.map((mcp) => mcpLine(mcp, paint)),
     "",
     `acks ${Math.round(figures.acksPerSecond)}/s   p50 ${figures.ackP50Ms.toFixed(1)} ms   p99 ${figures.ackP99Ms.toFixed(1)} ms   stored ${totals.stored}   waiting ${totals.unresolved}   reconnects ${totals.reconnects}`,
-    paint("faint", title.storePromise),
-    `try: grpcurl -plaintext -d '{"include_applied":true}' ${title.grpc} mcp.coordinator.v1.RoutingService/GetRoutes`,
-    ...(title.web === undefined ? [] : [`     curl ${title.web}/health`]),
-    paint("faint", "Ctrl-C drains and ends"),
   ];
+}
+
+/** The first `columns` characters of a line. Colours take no room, and none of them is cut off. */
+export function cutLine(line: string, columns: number): string {
+  let room = columns;
+  const [plain = "", ...painted] = line.split(codeStart);
+  const cut = (text: string): string => {
+    const shown = text.slice(0, room);
+    room -= shown.length;
+    return shown;
+  };
+  return [
+    cut(plain),
+    ...painted.map((part) => {
+      const codeEnd = part.indexOf("m") + 1;
+      return `${codeStart}${part.slice(0, codeEnd)}${cut(part.slice(codeEnd))}`;
+    }),
+  ].join("");
 }
 
 /** The same on one line, for logs and pipes. */

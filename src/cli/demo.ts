@@ -10,7 +10,7 @@ import { createLog } from "../platform/log.js";
 import { systemRng } from "../platform/rng.js";
 import { createDemoView } from "./demo-view.js";
 import { CliFailure } from "./exit-code.js";
-import { examples } from "./help.js";
+import { examples, remarks } from "./help.js";
 import { ledgerAt } from "./ledger-flag.js";
 import { type CliContext, createOutput, type Output } from "./output.js";
 import { explainStart, type Running, type ServeDeps } from "./serve.js";
@@ -39,7 +39,9 @@ export function addDemoCommand(program: Command, context: CliContext, deps: Serv
     )
     .addHelpText(
       "after",
-      "\nThe store is embedded, in a temporary directory that is removed at the end, unless --data-dir or --database-url says otherwise.",
+      remarks(
+        "The store is embedded, in a temporary directory that is removed at the end, unless --data-dir or --database-url says otherwise.",
+      ),
     )
     .action((options: ParsedOptions) => demo(context, deps, options));
 }

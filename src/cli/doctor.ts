@@ -77,6 +77,7 @@ export function addDoctorCommand(program: Command, context: CliContext, deps: Do
         return;
       }
       const isOfReporter = options.coordinatorUrl !== undefined || options.mcpConfig !== undefined;
+      if (isOfReporter && Number(options.hold) > 0) output.talk(`checking; an idle stream stays open for ${options.hold} s`);
       const checks = isOfReporter
         ? await examineReporter(deps.clock, reporterTarget(context, options))
         : await examine(context, deps, options);

@@ -4,7 +4,7 @@ import { sumOfFactors } from "../smart-router/replay/recompute.js";
 import { askCoordinator, askDeadlineMs, table } from "./ask.js";
 import { addEndpointFlags, type EndpointOptions } from "./endpoint.js";
 import { CliFailure } from "./exit-code.js";
-import { examples } from "./help.js";
+import { examples, remarks } from "./help.js";
 import { type CliContext, createOutput, type Output, type TalkOptions } from "./output.js";
 import { addTalkFlags } from "./setting-flags.js";
 
@@ -20,7 +20,10 @@ export function addExplainCommand(program: Command, context: CliContext): void {
         ["mcp-coordinator explain 019b7a10-0000-7000-8000-000000000000 --json", "every number exactly"],
       ]),
     )
-    .addHelpText("after", "\nExit 1: the factors of a candidate do not sum to its score, bit for bit. 3: no such decision, or no longer.")
+    .addHelpText(
+      "after",
+      remarks("Exit 1: the factors of a candidate do not sum to its score, bit for bit. 3: no such decision, or no longer."),
+    )
     .action((decisionId: string, options: TalkOptions & EndpointOptions) => explain(context, decisionId, options));
 }
 

@@ -23,6 +23,9 @@ export type Output = {
   /** One JSON value, on one line. */
   readonly json: (value: unknown) => void;
   readonly talk: (text: string) => void;
+  /** Something that should be known and stops nothing; it is talk. */
+  readonly warn: (text: string) => void;
+  /** Colours text for stdout. */
   readonly paint: (colour: Colour, text: string) => string;
 };
 
@@ -37,13 +40,16 @@ export type TalkOptions = { readonly json?: boolean; readonly color?: boolean };
 /** Output of one command. Colour only on a terminal, and neither with `--no-color` nor with NO_COLOR set to anything (no-color.org). */
 export function createOutput(context: CliContext, options: TalkOptions): Output {
   const isJson = options.json === true;
-  const isColoured = options.color !== false && !isJson && (context.env.NO_COLOR ?? "") === "" && context.stdout.isTTY === true;
+  const isColoured = (sink: TextSink) => options.color !== false && !isJson && (context.env.NO_COLOR ?? "") === "" && sink.isTTY === true;
+  const paintFor = (sink: TextSink) => (colour: Colour, text: string) =>
+    isColoured(sink) ? `\u001b[${colours[colour]}m${text}\u001b[0m` : text;
   return {
     isJson,
     data: (text) => void context.stdout.write(`${printable(text)}\n`),
     json: (value) => void context.stdout.write(`${JSON.stringify(value)}\n`),
     talk: (text) => void context.stderr.write(`${printable(text)}\n`),
-    paint: (colour, text) => (isColoured ? `\u001b[${colours[colour]}m${text}\u001b[0m` : text),
+    warn: (text) => void context.stderr.write(`${paintFor(context.stderr)("yellow", "warning")} ${printable(text)}\n`),
+    paint: paintFor(context.stdout),
   };
 }
 

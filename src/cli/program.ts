@@ -7,7 +7,7 @@ import { addDemoCommand } from "./demo.js";
 import { addDoctorCommand, type DoctorDeps } from "./doctor.js";
 import { CliFailure, exitCodes, exitOf } from "./exit-code.js";
 import { addExplainCommand } from "./explain.js";
-import { examples, exitCodeList } from "./help.js";
+import { examples, exitCodeList, helpColumns } from "./help.js";
 import { addKeysCommand } from "./keys.js";
 import { addMigrateCommand, type MigrateDeps } from "./migrate.js";
 import { type CliContext, printable } from "./output.js";
@@ -23,9 +23,6 @@ import { addVersionCommand } from "./version.js";
 
 /** What the commands need of the rest of the house. */
 export type ProgramDeps = ServeDeps & MigrateDeps & Omit<DoctorDeps, "clock"> & { readonly clock: Clock };
-
-/** Width of help texts where the terminal does not say. */
-const helpColumns = 120;
 
 /** The command `mcp-coordinator` with all it can do. */
 export function createProgram(context: CliContext, deps: ProgramDeps): Command {

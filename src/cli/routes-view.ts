@@ -63,16 +63,23 @@ function producerLines(producers: readonly ProducerReport[], paint: Paint): read
   const sorted = producers.toSorted((a, b) => urgency(b) - urgency(a) || b.lag - a.lag || (a.producerId < b.producerId ? -1 : 1));
   const shown = sorted.slice(0, producersShownMax);
   const width = Math.max(8, ...shown.map(({ producerId }) => producerId.length));
+  const mcpWidth = Math.max(3, ...shown.map(({ mcpId }) => mcpId.length));
+  const inForce = ({ version, lag }: ProducerReport): string => `${version}${lag > 0 ? ` (${lag} behind)` : ""}`;
+  const versionWidth = Math.max(7, ...shown.map((one) => inForce(one).length));
   const lines = shown.map((one) => {
-    const { producerId, mcpId, status, version, lag, rejection, verdicts, ackDelayMs } = one;
+    const { producerId, mcpId, status, rejection, verdicts, ackDelayMs } = one;
     const state = status === "applied" ? status.padEnd(8) : paint(status === "rejected" ? "red" : "yellow", status.padEnd(8));
     const verdict = verdicts[0];
     const why = verdict === undefined ? "" : `: ${verdict.mcpId === "" ? "" : `${verdict.mcpId}: `}${verdict.reason}`;
     const refusal = status === "rejected" ? `  ${rejection ?? "content"} of ${one.answered}${why}` : "";
-    return `${producerId.padEnd(width)}  ${mcpId}  ${state} ${version}${lag > 0 ? ` (${lag} behind)` : ""}  ${ms(ackDelayMs)}${refusal}`;
+    return `${producerId.padEnd(width)}  ${mcpId.padEnd(mcpWidth)}  ${state}  ${inForce(one).padEnd(versionWidth)}  ${ms(ackDelayMs).padStart(9)}${refusal}`;
   });
   const rest = producers.length - shown.length;
-  return [`${"producer".padEnd(width)}  mcp, what it did, version in force, after`, ...lines, ...(rest > 0 ? [`and ${rest} more`] : [])];
+  return [
+    `${"producer".padEnd(width)}  ${"mcp".padEnd(mcpWidth)}  answer    ${"version".padEnd(versionWidth)}      after`,
+    ...lines,
+    ...(rest > 0 ? [`and ${rest} more`] : []),
+  ];
 }
 
 function urgency({ status, lag }: ProducerReport): number {

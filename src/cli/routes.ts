@@ -1,9 +1,9 @@
 import { type Command, Option } from "commander";
-import { type Connection, createConnection } from "../client/connect.js";
+import { createConnection } from "../client/connect.js";
 import { type RoutesReport, readRoutes } from "../client/read-routes.js";
+import { failureOf } from "./ask.js";
 import { addEndpointFlags, type EndpointOptions, endpointOf } from "./endpoint.js";
-import { CliFailure } from "./exit-code.js";
-import { examples } from "./help.js";
+import { examples, remarks } from "./help.js";
 import { sleepUnlessAborted } from "./interrupt.js";
 import { type CliContext, createOutput, type Output, type TalkOptions } from "./output.js";
 import { routesView } from "./routes-view.js";
@@ -11,9 +11,6 @@ import { addTalkFlags } from "./setting-flags.js";
 
 type RoutesOptions = TalkOptions & EndpointOptions & { readonly watch?: boolean; readonly why?: boolean };
 
-/** gRPC statuses that another key may mend. */
-const permissionDenied = 7;
-const unauthenticated = 16;
 /** One call must not take longer than a person waits. */
 const callMaxMs = 10_000;
 const watchEveryMs = 1_000;
@@ -34,8 +31,10 @@ export function addRoutesCommand(program: Command, context: CliContext): void {
     )
     .addHelpText(
       "after",
-      "\nExit 0: shown. 4: the key may not ask. 5: the coordinator cannot be asked. Producers are those that have acked any table, on all coordinators; figures of streams are\n" +
-        "of the coordinator that was asked. What each figure means is in docs/routes.md.",
+      remarks(
+        "Exit 0: shown. 4: the key may not ask. 5: the coordinator cannot be asked. Producers are those that have acked any table, on all coordinators; figures of streams are of the coordinator that was asked.\n" +
+          "What each figure means is in docs/routes.md.",
+      ),
     )
     .action((options: RoutesOptions) => showRoutes(context, options));
 }
@@ -48,23 +47,15 @@ async function showRoutes(context: CliContext, options: RoutesOptions): Promise<
   const stopListening = context.onSignal(() => interrupt.abort());
   try {
     do {
-      print(output, await ask(connection), options.why === true);
+      print(output, await readRoutes(connection, callMaxMs), options.why === true);
       if (options.watch === true) await sleepUnlessAborted(watchEveryMs, ended);
     } while (options.watch === true && !ended.aborted);
+  } catch (thrown) {
+    // Translates: a status of gRPC is a reason for people, and an exit code for scripts.
+    throw failureOf(thrown, options.target);
   } finally {
     stopListening();
     connection.close();
-  }
-}
-
-async function ask(connection: Connection): Promise<RoutesReport> {
-  try {
-    return await readRoutes(connection, callMaxMs);
-  } catch (thrown) {
-    // Translates: a status of gRPC is a reason for people, and an exit code for scripts.
-    const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
-    const message = `the coordinator cannot be asked: ${thrown instanceof Error ? thrown.message : String(thrown)}`;
-    throw new CliFailure(code === permissionDenied || code === unauthenticated ? "refused" : "unavailable", message, thrown);
   }
 }
 

@@ -22,7 +22,7 @@ type SetOptions = TalkOptions &
     readonly shadow?: readonly string[];
     readonly shadows: boolean;
     readonly ifVersion?: string;
-    readonly reason: string;
+    readonly reason?: string;
   };
 
 /** `routing-config get` and `routing-config set`. */
@@ -34,8 +34,8 @@ export function addRoutingConfigCommand(program: Command, context: CliContext): 
     .addHelpText("before", examples([["mcp-coordinator routing-config get --changes 20", "what is in force, and who changed it"]]))
     .action((options: GetOptions) => get(context, options));
   addTalkFlags(addEndpointFlags(command.command("set")))
-    .description("change it; stored, audited, and in force on every coordinator within about a second")
-    .option("--mcp <id>", "the MCP that the next four are about")
+    .description("change how requests are routed: stored, audited, and in force on every coordinator within about a second")
+    .option("--mcp <id>", "the MCP that --priority, --weight, --max-concurrent, --drain and --no-drain are about")
     .option("--priority <tier>", `tier of the MCP, 0 to ${limits.routingPriorityMax}; 0 is served first`)
     .option("--weight <weight>", `0 to ${limits.routingWeightMax}; 100 is neutral, 0 takes it out`)
     .option("--max-concurrent <count>", `requests that it may have at once, 1 to ${limits.routingConcurrentMax}`)
@@ -43,10 +43,14 @@ export function addRoutingConfigCommand(program: Command, context: CliContext): 
     .option("--no-drain", "give it requests again")
     .option("--reset <mcp>", "take back everything that was set for this MCP; may be given several times", collect)
     .option("--policy <id>", "put this policy in force")
-    .option("--shadow <id>", "ask this policy along, without effect; replaces those that are; may be given several times", collect)
-    .option("--no-shadows", "ask none along")
+    .option(
+      "--shadow <id>",
+      "let this policy choose too, without effect, to compare it; replaces the shadows in force; may be given several times",
+      collect,
+    )
+    .option("--no-shadows", "end all shadows")
     .option("--if-version <version>", "only if this version is in force")
-    .option("--reason <text>", "why, for the audit", "")
+    .option("--reason <text>", "why, for the audit")
     .addHelpText(
       "before",
       examples([
@@ -66,7 +70,7 @@ async function get(context: CliContext, options: GetOptions): Promise<void> {
     return;
   }
   printConfig(output, report.config);
-  output.data(`known      ${report.knownPolicyIds.join(", ")}`);
+  output.data(`available  ${report.knownPolicyIds.join(", ")}`);
   for (const { policyId, decisions, agreed } of report.shadows) {
     const share = decisions === 0 ? "-" : `${((100 * agreed) / decisions).toFixed(1)}%`;
     output.data(`agreement  ${policyId} ${share} of ${decisions} decisions`);
@@ -85,13 +89,15 @@ async function get(context: CliContext, options: GetOptions): Promise<void> {
 async function set(context: CliContext, options: SetOptions): Promise<void> {
   const output = createOutput(context, options);
   const mcp = mcpOf(options);
+  if (mcp === undefined && options.reset === undefined && options.policy === undefined && options.shadow === undefined && options.shadows)
+    throw new CliFailure("usage", "nothing to change: give --mcp with what to change of it, --reset, --policy, --shadow or --no-shadows");
   const change = {
     mcps: mcp === undefined ? [] : [mcp],
     reset: options.reset ?? [],
     policyId: options.policy,
     shadowPolicyIds: options.shadows ? options.shadow : [],
     ifVersion: options.ifVersion === undefined ? undefined : wholeNumber("--if-version", options.ifVersion, 1, Number.MAX_SAFE_INTEGER),
-    reason: options.reason,
+    reason: options.reason ?? "",
   };
   const config = await askCoordinator(context, options, (connection) => setRoutingConfig(connection, change, askDeadlineMs));
   if (output.isJson) output.json(config);
@@ -104,6 +110,7 @@ function mcpOf({ mcp, priority, weight, maxConcurrent, drain }: SetOptions): Mcp
     if (isNothing) return undefined;
     throw new CliFailure("usage", "--priority, --weight, --max-concurrent and --drain need --mcp <id>");
   }
+  if (isNothing) throw new CliFailure("usage", "--mcp needs --priority, --weight, --max-concurrent, --drain or --no-drain");
   // Bounds are the coordinator's to judge; here only what is no number is refused.
   const numberOf = (flag: string, text: string | undefined) =>
     text === undefined ? undefined : wholeNumber(flag, text, -1_000_000, 1_000_000);

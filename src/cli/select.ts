@@ -9,12 +9,12 @@ import { addTalkFlags } from "./setting-flags.js";
 
 type SelectOptions = TalkOptions &
   EndpointOptions & {
-    readonly type: string;
+    readonly type?: string;
     readonly bytes: string;
-    readonly quality: string;
-    readonly privacy: string;
-    readonly format: string;
-    readonly tenant: string;
+    readonly quality?: string;
+    readonly privacy?: string;
+    readonly format?: string;
+    readonly tenant?: string;
     readonly capability?: readonly string[];
     readonly exclude?: readonly string[];
     readonly deadlineMs?: string;
@@ -28,12 +28,12 @@ type SelectOptions = TalkOptions &
 export function addSelectCommand(program: Command, context: CliContext): void {
   addTalkFlags(addEndpointFlags(program.command("select")))
     .description("ask which MCP should take a request; reserves a place there until the lease ends")
-    .option("--type <name>", "routing class of the request", "")
+    .option("--type <name>", "routing class of the request")
     .option("--bytes <count>", "size of the request", "0")
-    .option("--quality <level>", "quality level", "")
-    .option("--privacy <level>", "privacy level", "")
-    .option("--format <name>", "input format that the MCP must support", "")
-    .option("--tenant <name>", "for whom", "")
+    .option("--quality <level>", "quality level")
+    .option("--privacy <level>", "privacy level")
+    .option("--format <name>", "input format that the MCP must support")
+    .option("--tenant <name>", "for whom")
     .option("--capability <name>", "capability that the MCP must have; may be given several times", collect)
     .option("--exclude <mcp>", "MCP that was tried already; may be given several times", collect)
     .option("--deadline-ms <ms>", "latency that still is of use")
@@ -55,12 +55,12 @@ async function select(context: CliContext, options: SelectOptions): Promise<void
   const output = createOutput(context, options);
   const { deadlineMs } = options;
   const ask = {
-    requestType: options.type,
+    requestType: options.type ?? "",
     inputBytes: wholeNumber("--bytes", options.bytes, 0, Number.MAX_SAFE_INTEGER),
-    qualityLevel: options.quality,
-    privacyLevel: options.privacy,
-    format: options.format,
-    tenant: options.tenant,
+    qualityLevel: options.quality ?? "",
+    privacyLevel: options.privacy ?? "",
+    format: options.format ?? "",
+    tenant: options.tenant ?? "",
     capabilities: options.capability ?? [],
     exclude: options.exclude ?? [],
     ...(deadlineMs === undefined ? {} : { deadlineMs: wholeNumber("--deadline-ms", deadlineMs, 1, limits.timerMaxMs) }),

@@ -7,7 +7,7 @@ import { coordinatorVersion } from "../config/version.js";
 import { CoordinatorError } from "../platform/errors.js";
 import { createLog, type Logger } from "../platform/log.js";
 import { CliFailure, type ExitName, exitOf } from "./exit-code.js";
-import { examples } from "./help.js";
+import { examples, remarks } from "./help.js";
 import { type CliContext, createOutput, type Output } from "./output.js";
 import { addSettingFlags, addTalkFlags, loadFor, type ParsedOptions, requireConfig } from "./setting-flags.js";
 
@@ -30,7 +30,9 @@ export function addServeCommand(program: Command, context: CliContext, deps: Ser
     )
     .addHelpText(
       "after",
-      "\nSIGTERM or Ctrl-C drains: streams are told, acks are flushed, then exit 0. A second one closes at once: exit 0 after SIGTERM, 130 after Ctrl-C.\nSIGHUP reads the configuration again, unless stdout is a terminal: [[auth.keys]], heartbeat, age and batch size of [session] and routing.weight_policy change at once, everything else at the next start.\nThe log goes to stderr, one JSON object a line.",
+      remarks(
+        "SIGTERM or Ctrl-C drains: streams are told, acks are flushed, then exit 0. A second one closes at once: exit 0 after SIGTERM, 130 after Ctrl-C.\nSIGHUP reads the configuration again, unless stdout is a terminal: [[auth.keys]], heartbeat, age and batch size of [session] and routing.weight_policy change at once, everything else at the next start.\nThe log goes to stderr, one JSON object a line.",
+      ),
     )
     .action(async (options: ParsedOptions) => {
       const output = createOutput(context, options);

@@ -37,7 +37,7 @@ export function loadFor(context: CliContext, options: ParsedOptions): LoadedConf
 /** The same, when the command cannot go on without it: warnings go to stderr, and faults end the command. */
 export function requireConfig(context: CliContext, output: Output, options: ParsedOptions): Config {
   const loaded = loadFor(context, options);
-  for (const warning of loaded.warnings) output.talk(`${output.paint("yellow", "warning")} ${describeRemark(warning)}`);
+  for (const warning of loaded.warnings) output.warn(describeRemark(warning));
   if (loaded.kind === "loaded") return loaded.config;
   if (output.isJson) output.json({ faults: loaded.faults.map(describeRemark) });
   throw new CliFailure("usage", listFaults(loaded.faults.map(describeRemark)));

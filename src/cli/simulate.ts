@@ -39,9 +39,7 @@ export function addSimulateCommand(program: Command, context: CliContext): void 
         cells: cells.map((cell) => cell.name),
       }));
       if (output.isJson) output.json(listed);
-      else
-        for (const one of listed)
-          output.data(`${one.id.padEnd(4)} ${one.name.padEnd(18)} ${one.question}\n${" ".repeat(24)}${one.contenders.join(", ")}`);
+      else for (const one of listed) output.data(`${one.id.padEnd(4)} ${one.name}: ${one.question}\n     ${one.contenders.join(", ")}`);
     });
   addTalkFlags(simulate.command("run"))
     .description("run a scenario and judge its targets")
@@ -86,7 +84,7 @@ function tell(told: ScenarioReport, scenario: Scenario, output: Output): void {
   for (const row of told.rows) {
     const figures = scenario.columns.map(({ figure, heading, digits }) => {
       const summary = row.figures[figure]?.estimate;
-      if (summary === undefined) return `${heading} –`;
+      if (summary === undefined || Number.isNaN(summary.mean)) return `${heading} –`;
       const interval = Number.isNaN(summary.halfWidth) ? "" : ` ± ${summary.halfWidth.toFixed(digits)}`;
       return `${heading} ${summary.mean.toFixed(digits)}${interval}`;
     });

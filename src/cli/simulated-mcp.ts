@@ -31,7 +31,7 @@ const always = (behaviour: Behaviour) => () => behaviour;
 export const demoFleet: readonly Character[] = [
   {
     mcpId: "demo-bursty",
-    trait: "bursts of its own",
+    trait: "bursty load",
     at: (elapsedMs) => ({
       medianMs: 90,
       spread: 0.5,
@@ -42,7 +42,7 @@ export const demoFleet: readonly Character[] = [
   { mcpId: "demo-fast", trait: "fast", at: always({ medianMs: 40, spread: 0.3, errorShare: 0.005, ownPerSecond: directPerSecond }) },
   {
     mcpId: "demo-flaky",
-    trait: "bad from 15 s to 45 s",
+    trait: "bad 15–45 s",
     at: (elapsedMs) => {
       const isBad = elapsedMs >= flakyFromMs && elapsedMs < flakyUntilMs;
       return isBad

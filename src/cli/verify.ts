@@ -6,7 +6,7 @@ import { systemClock } from "../platform/clock.js";
 import { systemRng } from "../platform/rng.js";
 import { addEndpointFlags, type EndpointOptions, endpointOf } from "./endpoint.js";
 import { CliFailure } from "./exit-code.js";
-import { examples } from "./help.js";
+import { examples, remarks } from "./help.js";
 import { sleepUnlessAborted } from "./interrupt.js";
 import type { LedgerCheck } from "./ledger-check.js";
 import { LedgerEvents, type LedgerSurvey } from "./ledger-events.js";
@@ -32,8 +32,10 @@ export function addVerifyCommand(program: Command, context: CliContext): void {
     )
     .addHelpText(
       "after",
-      "\nExit 0: nothing is wrong. 1: events are lost, unexpected, duplicated or differing. 2: a file is no ledger. 6: not everything could be checked, or there was nothing to check.\n" +
-        "The format of a ledger and the meaning of each figure are in docs/verify.md; replay and demo write one with --ledger.",
+      remarks(
+        "Exit 0: nothing is wrong. 1: events are lost, unexpected, duplicated or differing. 2: a file is no ledger. 6: not everything could be checked, or there was nothing to check.\n" +
+          "The format of a ledger and the meaning of each figure are in docs/verify.md; replay and demo write one with --ledger.",
+      ),
     )
     .action((files: string[], options: VerifyOptions) => verify(context, files, options));
 }

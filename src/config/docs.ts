@@ -77,10 +77,10 @@ function renderDefault(setting: Setting): string {
 
 function renderDocumentedNames(): string {
   return [
-    "## Names of the mission's documents",
+    "## Names of the specification",
     "",
-    "The sample files of those documents load, but for `expires_at = null`: TOML has no null, so the key is left out. `[static_api_keys]` holds keys in",
-    "plain text, one entry each, as in the documents. These names are understood besides our own:",
+    "The sample files of the [specification](architecture.md#the-specification) load, but for `expires_at = null`: TOML has no null, so the key is left out.",
+    "`[static_api_keys]` holds keys in plain text, one entry each, as it does there. These names are understood besides our own:",
     "",
     "| name | here |",
     "|---|---|",

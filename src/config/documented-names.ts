@@ -1,6 +1,6 @@
 import path from "node:path";
 
-/** A name of the mission's documents that is not ours: it stands for a setting, or has no effect here. */
+/** A name of the specification that is not ours: it stands for a setting, or has no effect here. */
 export type DocumentedName =
   | { readonly kind: "stands_for"; readonly path: string; readonly convert?: (value: unknown) => unknown; readonly warning?: string }
   | { readonly kind: "idle"; readonly why: string };

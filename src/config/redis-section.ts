@@ -29,17 +29,17 @@ export const redis = z.strictObject({
   }),
   count: whole(1, 1_000).default(100).register(settingNotes, {
     doc: "Most entries of one read",
-    reason: "the figure of the mission's transport document",
+    reason: "the figure of the specification's transport document",
     unit: "entries",
   }),
   blockMs: whole(10, 60_000).default(1_000).register(settingNotes, {
     doc: "How long a read waits for entries; a drain may have to wait as long",
-    reason: "the figure of the mission's transport document",
+    reason: "the figure of the specification's transport document",
     unit: "milliseconds",
   }),
   maxLen: whole(100, 1_000_000_000).default(100_000).register(settingNotes, {
     doc: "The stream is trimmed when it is half as long; producers that hold back do so at the whole. Only of entries that every group has acknowledged, never of one that waits",
-    reason: "`maxlen` of the mission's transport document",
+    reason: "`maxlen` of the specification's transport document",
     unit: "entries",
   }),
   claimIdleMs: whole(100, 86_400_000).default(60_000).register(settingNotes, {

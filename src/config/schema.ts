@@ -35,7 +35,7 @@ const server = z.strictObject({
   }),
   webPort: whole(0, 65_535).default(8080).register(settingNotes, {
     doc: "Port of HTTP: Connect JSON, gRPC-Web and `/health`. 0 takes any free port",
-    reason: "the port that the documents of the mission name",
+    reason: "the port that the specification names",
     flag: "--web-port",
   }),
   allowInsecureBind: onOff().default(false).register(settingNotes, {
@@ -84,12 +84,12 @@ const store = z.strictObject({
   }),
   maxRecords: whole(1_000, 1_000_000_000).default(1_000_000).register(settingNotes, {
     doc: "Interactions kept; maintenance deletes the oldest above it",
-    reason: "the figure of the mission's sample configuration",
+    reason: "the figure of the sample configuration of the specification",
     unit: "interactions",
   }),
   maintenanceIntervalSeconds: whole(10, 86_400).default(3_600).register(settingNotes, {
     doc: "How often partitions are made ahead and dropped behind",
-    reason: "the figure of the mission's sample configuration; partitions are made a week ahead, so missing a run is harmless",
+    reason: "the figure of the sample configuration of the specification; partitions are made a week ahead, so missing a run is harmless",
     unit: "seconds",
   }),
 });
@@ -133,12 +133,12 @@ const session = z.strictObject({
 const http = z.strictObject({
   requestsPerMinute: whole(0, 100_000_000).default(0).register(settingNotes, {
     doc: "Requests to the HTTP API that each key, or each address without one, may make; one more is refused with 429 and RATE_EXCEEDED. 0 sets no bound",
-    reason: "a reporter of the reporter guide alone makes up to 600; the 100 of the mission's API guide would lose most of them",
+    reason: "a reporter of the reporter guide alone makes up to 600; the 100 of the specification's API guide would lose most of them",
     unit: "requests per minute",
   }),
   requestBurst: whole(1, 1_000_000).default(20).register(settingNotes, {
     doc: "How many of them may come at once",
-    reason: "the figure of the mission's API guide",
+    reason: "the figure of the specification's API guide",
     unit: "requests",
   }),
 });
@@ -173,7 +173,7 @@ const routing = z.strictObject({
   }),
   maxConcurrentDefault: whole(1, 100_000).default(10).register(settingNotes, {
     doc: "Interactions that an MCP is taken to serve at once; its utilization is measured against it",
-    reason: "`max_concurrent_requests` of the mission's registration documents",
+    reason: "`max_concurrent_requests` of the specification's registration documents",
     unit: "interactions",
   }),
 });
@@ -181,12 +181,12 @@ const routing = z.strictObject({
 const registry = z.strictObject({
   heartbeatIntervalSeconds: whole(1, 3_600).default(30).register(settingNotes, {
     doc: "`heartbeat_interval` of a new registration; UpdateMcpConfig changes it for one MCP",
-    reason: "the figure of the mission's registration documents",
+    reason: "the figure of the specification's registration documents",
     unit: "seconds",
   }),
   dataReportIntervalSeconds: whole(1, 3_600).default(10).register(settingNotes, {
     doc: "`data_report_interval` of a new registration; UpdateMcpConfig changes it for one MCP",
-    reason: "the figure of the mission's registration documents",
+    reason: "the figure of the specification's registration documents",
     unit: "seconds",
   }),
   suspectMisses: whole(1, 100).default(2).register(settingNotes, {
@@ -201,12 +201,12 @@ const registry = z.strictObject({
   }),
   priority: whole(0, 9).default(1).register(settingNotes, {
     doc: "`priority` of a new registration: tiers, 0 is served first",
-    reason: "the figure of the mission's registration documents",
+    reason: "the figure of the specification's registration documents",
     unit: "tier",
   }),
   weight: whole(0, 10_000).default(100).register(settingNotes, {
     doc: "`weight` of a new registration",
-    reason: "the figure of the mission's registration documents",
+    reason: "the figure of the specification's registration documents",
     unit: "parts",
   }),
   interactionLogEndpoint: z
@@ -261,12 +261,12 @@ const sharedTable = z.strictObject({
   }),
   intervalMs: whole(100, 3_600_000).default(5_000).register(settingNotes, {
     doc: "How often the table is looked at. After a full batch the next is taken at once",
-    reason: "the figure of the mission's documents",
+    reason: "the figure of the specification",
     unit: "milliseconds",
   }),
   batch: whole(1, 1_000).default(1_000).register(settingNotes, {
     doc: "Most rows taken in one transaction",
-    reason: "the figure of the mission's documents; half of what a commit holds at most",
+    reason: "the figure of the specification; half of what a commit holds at most",
     unit: "rows",
   }),
 });

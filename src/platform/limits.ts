@@ -24,11 +24,11 @@ export const limits = {
   frameMaxBytes: 4 * 1024 * 1024,
   /** Most events in one frame or unary call. */
   batchMaxEvents: 500,
-  /** Most reports in one array posted over HTTP: the queue of the mission's HTTP documents. Its bytes are bounded by frameMaxBytes. */
+  /** Most reports in one array posted over HTTP: the queue of the specification's HTTP documents. Its bytes are bounded by frameMaxBytes. */
   httpBatchMaxEvents: 10_000,
   /** Bytes of all bodies that are being read over HTTP: sixteen of the largest, whatever the number of connections. */
   httpBodiesMaxBytes: 64 * 1024 * 1024,
-  /** Wrong keys from one address over HTTP: the figures of the mission's API guide, some hundred a minute and twenty at once. */
+  /** Wrong keys from one address over HTTP: the figures of the specification's API guide, some hundred a minute and twenty at once. */
   httpWrongKeys: { burst: 20, perSecond: 1.6 },
   /** Callers whose allowance is remembered; the one not heard of for longest is forgotten first. */
   httpCallersMax: 10_000,

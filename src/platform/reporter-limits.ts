@@ -4,7 +4,7 @@ export const reporterLimits = {
   spoolMaxBytes: 1024 * 1024 * 1024,
   /** Events that a spool holds by default: twice an outage of a million events. */
   spoolMaxEvents: 2_000_000,
-  /** Age of an event in a spool by default, as documented for the reporter: 7 days. */
+  /** Age of an event in a spool by default, the figure of the specification: 7 days. */
   spoolMaxAgeMs: 7 * 24 * 60 * 60_000,
   /** Events, and bytes of them, that wait in memory for the disk under a spool: a second of a disk that hangs. */
   spoolPendingMaxEvents: 50_000,
@@ -69,7 +69,7 @@ export const reporterLimits = {
   refusedBackoff: { firstMs: 1_000, maxMs: 60_000 },
   /** Longest wait that a coordinator may ask of an event of the reporter. */
   retryAfterMaxMs: 300_000,
-  /** Deadline of a report over HTTP; the documents say 5 s. */
+  /** Deadline of a report over HTTP; the specification says 5 s. */
   httpReportMaxMs: 5_000,
   /** Requests with reports that the HTTP transport has under way at once. */
   httpRequestsAtOnce: 2,

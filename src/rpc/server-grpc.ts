@@ -1,9 +1,8 @@
-import { isIPv6 } from "node:net";
 import { type ChannelOptions, Server, ServerCredentials } from "@grpc/grpc-js";
 import type { Clock } from "../platform/clock.js";
-import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import type { GrpcService } from "./adapt-grpc.js";
+import { addressOf, bindError } from "./address.js";
 import type { CallDeps } from "./call.js";
 import { guardConnections } from "./connection-conduct.js";
 import { judgeCallers } from "./front-door.js";
@@ -73,25 +72,12 @@ export function createGrpcServer(deps: GrpcServerDeps): GrpcServer {
 }
 
 function bind(server: Server, host: string, port: number): Promise<number> {
-  const address = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+  const address = addressOf(host, port);
   return new Promise((resolve, reject) => {
     server.bindAsync(address, ServerCredentials.createInsecure(), (error, boundPort) => {
       if (error === null) resolve(boundPort);
       else reject(bindError(address, error));
     });
-  });
-}
-
-/** What the operator hears when an address cannot be had; shared by both ports. */
-export function bindError(address: string, cause: Error): CoordinatorError {
-  const isTaken = cause.message.includes("EADDRINUSE");
-  const sentence = isTaken
-    ? `${address} is already in use: another process listens there; stop it or choose another port`
-    : `cannot listen on ${address}: ${cause.message}`;
-  return new CoordinatorError("failed_precondition", sentence, {
-    reason: isTaken ? "ADDRESS_IN_USE" : "ADDRESS_UNUSABLE",
-    metadata: { address },
-    cause,
   });
 }
 

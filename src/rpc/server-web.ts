@@ -1,16 +1,16 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { isIPv6, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { HttpTransport } from "../intake/http/http-transport.js";
 import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { WebService } from "./adapt-web.js";
+import { addressOf, bindError } from "./address.js";
 import type { CallDeps } from "./call.js";
 import { decodeOptions } from "./grpc-definition.js";
 import { createHealthReporter, type HealthCheck } from "./health-check.js";
 import { refuseCallers } from "./refuse-caller.js";
 import { pathsOf, refuseStream } from "./refuse-stream.js";
-import { bindError } from "./server-grpc.js";
 import { refuseUnparsed } from "./unparsed-request.js";
 
 export type WebServerDeps = Omit<CallDeps, "authenticate"> & {
@@ -62,6 +62,9 @@ export function createWebServer(deps: WebServerDeps): WebServer {
   return { start: (host, port) => bind(server, host, port), drain, close, [Symbol.asyncDispose]: close };
 }
 
+/** For whoever looks at the port with a browser, or has mistyped a path. */
+const whatIsServed = "there are /health, /metrics, /api/v2/openapi.json, and POST /mcp.coordinator.v1.<Service>/<Method> with JSON";
+
 /** The HTTP API, health, the RPCs that this port cannot carry, those that it can, and 404 for the rest. */
 function createListener(deps: WebServerDeps): (request: IncomingMessage, response: ServerResponse) => void {
   const report = createHealthReporter(deps, deps.checks);
@@ -87,7 +90,7 @@ function createListener(deps: WebServerDeps): (request: IncomingMessage, respons
       void report().then((health) => sendHealth(request, response, health.status === "healthy" ? 200 : 503, health));
     } else if (streamPaths.has(path)) refuseStream(request, response, path);
     else if (!rpcPaths.has(path))
-      sendJson(response, 404, { code: "not_found", message: `nothing is served at ${path.slice(0, limits.idMaxBytes)}` });
+      sendJson(response, 404, { code: "not_found", message: `nothing is served at ${path.slice(0, limits.idMaxBytes)}; ${whatIsServed}` });
     else if (!refuse(request, response, path)) rpc(request, response);
   };
 }
@@ -106,7 +109,7 @@ function sendJson(response: ServerResponse, status: number, body: unknown): void
 
 function bind(server: Server, host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    const onError = (error: Error) => reject(bindError(`${isIPv6(host) ? `[${host}]` : host}:${port}`, error));
+    const onError = (error: Error) => reject(bindError(addressOf(host, port), error));
     server.once("error", onError);
     server.listen(port, host, () => {
       server.off("error", onError);

@@ -220,7 +220,9 @@ class SelectionDesk {
       });
     }
     this.#counts.refusedUnavailable += 1;
-    return new CoordinatorError("unavailable", "no MCP that could serve the request is connected and fit", {
+    const known = Object.entries(metadata).map(([because, count]) => `${because}: ${count}`);
+    const why = known.length === 0 ? "none is known yet" : known.join(", ");
+    return new CoordinatorError("unavailable", `no MCP that could serve the request is connected and fit (${why})`, {
       reason: "NO_ELIGIBLE_MCP",
       retryAfterMs: limits.selectRetryMaxMs,
       metadata,

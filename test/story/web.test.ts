@@ -171,10 +171,11 @@ describe("by hand with curl", () => {
     expect(await response.json()).toHaveProperty("code");
   });
 
-  it.each(["/", "/mcp.coordinator.v1.QueryService/Nothing", "/health/x"])("%s is 404 in JSON", async (path) => {
+  it.each(["/", "/mcp.coordinator.v1.QueryService/Nothing", "/health/x"])("%s is 404 in JSON, and says what there is", async (path) => {
     await open();
     const response = await fetch(ports.webUrl + path);
-    expect([response.status, await response.json()]).toEqual([404, { code: "not_found", message: `nothing is served at ${path}` }]);
+    const message = expect.stringMatching(`^nothing is served at ${path}; there are /health, `);
+    expect([response.status, await response.json()]).toEqual([404, { code: "not_found", message }]);
   });
 });
 

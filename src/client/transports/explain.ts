@@ -12,13 +12,18 @@ const unauthenticated = 16;
 /** Words in which HTTP/2 stacks say that what answers speaks HTTP/1, or nothing they know. */
 const otherProtocol = /protocol error|HTTP\/1|HTTP status code|ERR_HTTP2_ERROR|Parse Error|frame size|unexpected content-type/i;
 
+/** The words that grpc-js puts around the reason why there is no connection. Source: @grpc/grpc-js, subchannel and load-balancer-pick-first. */
+const noConnection = /^No connection established\. Last error: (?:Error: )?(.*?)(?: \(\d{4}-\d\d-\d\dT[\d:.]+Z\))?\. Resolution note: .*$/s;
+const noAddress = /^Name resolution failed for target /;
+
 /** The fault of TLS that kept a stream from being opened; undefined when it was none. What a coordinator says itself is none. */
 export const tlsFaultOfStream = ({ code, details }: StreamFailure): TlsFault | undefined =>
   code === unavailable ? tlsFaultOf(details) : undefined;
 
 /** One sentence about a stream that failed, with what to do about it. For people. */
 export function explainStreamFailure({ code, details }: StreamFailure): string {
-  const said = details === "" ? `gRPC status ${code}` : `${details} (gRPC status ${code})`;
+  const words = noConnection.exec(details)?.[1] ?? details;
+  const said = words === "" ? `gRPC status ${code}` : `${words} (gRPC status ${code})`;
   const tls = tlsFaultOfStream({ code, details });
   if (tls !== undefined) return tls.why;
   if (otherProtocol.test(details)) {
@@ -39,4 +44,11 @@ export function explainStreamFailure({ code, details }: StreamFailure): string {
     default:
       return `the stream ended: ${said}`;
   }
+}
+
+/** One sentence, with what to do, about a call that has reached no coordinator; undefined when one has answered. For people. */
+export function explainUnreachable(failure: StreamFailure): string | undefined {
+  if (failure.code !== unavailable || !(noConnection.test(failure.details) || noAddress.test(failure.details))) return undefined;
+  const said = explainStreamFailure(failure);
+  return said.includes("; ") ? said : `${said}; check the address, and that a coordinator runs there`;
 }

@@ -7,7 +7,7 @@ export type Around = { readonly requestId: string; readonly nowMs: number; reado
 
 /**
  * The body of every answer of the HTTP API: success, data, message, timestamp, request_id, performance; and the documented members at the top.
- * Source: the unified response format of the mission's API guide.
+ * Source: the unified response format of the specification's API guide.
  */
 export function envelopeOf(answer: Answer, around: Around): JsonObject {
   return {
@@ -34,7 +34,7 @@ const messageByStatus: ReadonlyMap<number, string> = new Map([
   [500, "Internal server error"],
 ]);
 
-/** A refusal as an answer. `detail` is where clients of the mission's documents find the sentence. The caller is not told what a bug of ours says. */
+/** A refusal as an answer. `detail` is where clients of the specification find the sentence. The caller is not told what a bug of ours says. */
 export function answerOfError(
   error: CoordinatorError,
   more: { readonly status?: number; readonly headers?: Readonly<Record<string, string>> } = {},

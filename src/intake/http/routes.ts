@@ -43,7 +43,7 @@ const reportAnswers = {
   503: reportRefused,
 };
 
-/** Every route of the HTTP API. The paths and bodies of the mission's documents. */
+/** Every route of the HTTP API. The paths and bodies of the specification. */
 export const routes: readonly Route[] = [
   {
     id: "report",

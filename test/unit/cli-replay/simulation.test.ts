@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseDuration } from "../../../src/cli/demo.js";
-import { plainLine, viewLines } from "../../../src/cli/demo-view.js";
+import { createDemoView, cutLine, plainLine, titleLines, viewLines } from "../../../src/cli/demo-view.js";
 import { DueHeap } from "../../../src/cli/due-heap.js";
+import type { Output } from "../../../src/cli/output.js";
 import { createProgress, progressLine } from "../../../src/cli/progress.js";
 import type { FleetFigures } from "../../../src/cli/simulated-fleet.js";
 import { demoFleet, drawByWeight, flakyFromMs, flakyUntilMs, poisson, processingMs } from "../../../src/cli/simulated-mcp.js";
@@ -73,22 +74,24 @@ test("progress is drawn on a terminal only, within its width", () => {
   expect(progressLine("replay", 1, 2, "")).toContain("[##############--------------] 50%");
 });
 
+const figures: FleetFigures = {
+  elapsedMs: 12_300,
+  mcps: [
+    { mcpId: "demo-fast", trait: "fast", state: "active", weight: 7_500, isWarming: false, requestsPerSecond: 42, errorShare: 0 },
+    { mcpId: "demo-slow", trait: "slow", state: "disconnected", weight: 2_500, isWarming: true, requestsPerSecond: 3, errorShare: 0.5 },
+  ],
+  routesVersion: 3n,
+  routesReason: "change",
+  acksPerSecond: 90,
+  ackP50Ms: 1.2,
+  ackP99Ms: 9.8,
+  totals: { interactions: 1, reported: 2, stored: 2, rejected: 0, unresolved: 0, reconnects: 0, routeTables: 3, skipped: 0 },
+};
+const title = { grpc: "127.0.0.1:50051", web: undefined, storePromise: "embedded" };
+const plain: Pick<Output, "paint"> = { paint: (_, text) => text };
+
 test("the view names every MCP with its share, and colours nothing by itself", () => {
-  const figures: FleetFigures = {
-    elapsedMs: 12_300,
-    mcps: [
-      { mcpId: "demo-fast", trait: "fast", state: "active", weight: 7_500, isWarming: false, requestsPerSecond: 42, errorShare: 0 },
-      { mcpId: "demo-slow", trait: "slow", state: "disconnected", weight: 2_500, isWarming: true, requestsPerSecond: 3, errorShare: 0.5 },
-    ],
-    routesVersion: 3n,
-    routesReason: "change",
-    acksPerSecond: 90,
-    ackP50Ms: 1.2,
-    ackP99Ms: 9.8,
-    totals: { interactions: 1, reported: 2, stored: 2, rejected: 0, unresolved: 0, reconnects: 0, routeTables: 3, skipped: 0 },
-  };
-  const title = { grpc: "127.0.0.1:50051", web: undefined, storePromise: "embedded" };
-  const text = viewLines(figures, title, { paint: (_, painted) => painted }).join("\n");
+  const text = [...titleLines(title, plain), ...viewLines(figures, plain)].join("\n");
   expect(text).toMatch(/demo-fast +█{18}░{6} +75\.0% +42\.0 +0\.0% +fast/);
   expect(text).toMatch(/demo-slow .* 50\.0% +slow, warming, disconnected/);
   expect(text).toContain("grpcurl -plaintext");
@@ -96,4 +99,23 @@ test("the view names every MCP with its share, and colours nothing by itself", (
   expect(plainLine(figures)).toBe(
     "12 s | acks 90/s p50 1.2 ms p99 9.8 ms | table 3 | demo-fast 75.0% 42/s err 0% | demo-slow 25.0% 3/s err 50%",
   );
+});
+
+test("the live view redraws over its last picture in 80 columns too: only what stands above it may wrap", () => {
+  const written: string[] = [];
+  const sink = { write: (text: string) => written.push(text), isTTY: true, columns: 80 };
+  const view = createDemoView(sink, { ...plain, isJson: false, data: () => {}, json: () => {}, talk: () => {}, warn: () => {} }, title);
+  const crowded = { ...figures, acksPerSecond: 123_456, totals: { ...figures.totals, stored: 123_456_789, reconnects: 1_234_567 } };
+  written.length = 0;
+  view.show(crowded);
+  const picture = written.join("").replaceAll("\r\u001b[K", "").split("\n").slice(0, -1);
+  expect(Math.max(...picture.map((line) => line.length))).toBe(79);
+  written.length = 0;
+  view.show(crowded);
+  expect(written.join("")).toContain(`\u001b[${picture.length}A`);
+});
+
+test("a line that is cut keeps its colours, and they take no room", () => {
+  expect(cutLine("ab\u001b[31mcdef\u001b[0mgh", 4)).toBe("ab\u001b[31mcd\u001b[0m");
+  expect(cutLine("short", 80)).toBe("short");
 });

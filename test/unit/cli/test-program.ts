@@ -19,7 +19,12 @@ export type TestProgram = {
 };
 
 export function createTestProgram(
-  given: { readonly env?: Readonly<Record<string, string>>; readonly isTerminal?: boolean; readonly deps?: Partial<ProgramDeps> } = {},
+  given: {
+    readonly env?: Readonly<Record<string, string>>;
+    readonly isTerminal?: boolean;
+    readonly columns?: number;
+    readonly deps?: Partial<ProgramDeps>;
+  } = {},
 ): TestProgram {
   const stdout: string[] = [];
   const stderr: string[] = [];
@@ -28,7 +33,7 @@ export function createTestProgram(
   const isTTY = given.isTerminal ?? false;
   const context: CliContext = {
     env: given.env ?? {},
-    stdout: { write: (text) => stdout.push(text), isTTY },
+    stdout: { write: (text) => stdout.push(text), isTTY, ...(given.columns === undefined ? {} : { columns: given.columns }) },
     stderr: { write: (text) => stderr.push(text), isTTY },
     onSignal: (listener) => {
       listeners.add(listener);

@@ -53,7 +53,7 @@ function load(fileText: string, flags: Record<string, string | boolean> = {}): L
 
 const tryOut = { "--allow-sample-secrets": true, "--host": "127.0.0.1" };
 
-describe("the configuration of the mission's documents", () => {
+describe("the configuration of the specification", () => {
   test("the sample file loads onto our settings when sample secrets are allowed", () => {
     const result = load(sampleFile, tryOut);
     if (result.kind === "faulty") throw new Error(result.faults.map(describeRemark).join("\n"));

@@ -17,6 +17,8 @@ function renderCliDoc(): string {
     "",
     "Written by the tests from the help texts in `src/cli`; change it there.",
     "",
+    "`mcp-coordinator` is `node dist/src/main.js` in a clone that was built with `make build`; [operations](operations.md) says more.",
+    "",
     "Data goes to stdout, talk to stderr. `--json` gives JSON on stdout. Colours only on a terminal, and not with `--no-color` or `NO_COLOR`.",
     "",
     "| exit code | meaning |",
@@ -37,6 +39,19 @@ function nameOf(command: Command): string {
 
 test("docs/cli.md repeats the help texts; after a change, run vitest with -u", async () => {
   await expect(renderCliDoc()).toMatchFileSnapshot("../../../docs/cli.md");
+});
+
+test("every help text keeps to the width of the terminal, but for commands to copy", () => {
+  const { program, stdout } = createTestProgram({ columns: 80 });
+  const wide = withSubcommands(program).flatMap((command) => {
+    stdout.length = 0;
+    command.outputHelp();
+    return stdout
+      .join("")
+      .split("\n")
+      .filter((line) => line.length > 80 && !/^ {2}(\S+ )?mcp-coordinator [a-z]/.test(line));
+  });
+  expect(wide).toEqual([]);
 });
 
 test("every command that does something begins its help with examples", () => {

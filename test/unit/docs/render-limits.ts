@@ -16,7 +16,9 @@ export const limitsSource = (): string =>
 export function renderLimitsDoc(source: string = limitsSource()): string {
   const rows = readBounds(source).map(({ name, value, comment }) => {
     const { unit, reached, why } = limitEffects[name];
-    return `| \`${name}\` | ${showValue(unit, value)} | ${cell(why ?? comment)} | ${cell(reached)} |`;
+    // The unit stands beside the value already.
+    const reason = (why ?? comment).replace(` Unit: ${unit}.`, "");
+    return `| \`${name}\` | ${showValue(unit, value)} | ${cell(reason)} | ${cell(reached)} |`;
   });
   const settable = settings
     .filter(({ kind }) => kind === "number")
@@ -55,7 +57,10 @@ export function readBounds(source: string): readonly Bound[] {
   return (Object.keys(limits) as (keyof typeof limits)[]).map((name) => {
     const value: unknown = limits[name];
     const found = new RegExp(`(?:/\\*\\*((?:[^*]|\\*(?!/))*)\\*/\\s*)?\\b${name}:`).exec(source);
-    const comment = (found?.[1] ?? "").replaceAll(/\s*\n\s*\*\s?/g, " ").trim();
+    const comment = (found?.[1] ?? "")
+      .replaceAll(/\s*\n\s*\*\s?/g, " ")
+      .replaceAll(/ {2,}/g, " ")
+      .trim();
     return { name, value, comment };
   });
 }
@@ -67,6 +72,8 @@ function showValue(unit: string, value: unknown): string {
   if (unit === "bytes" && number >= 1024 && number % 1024 === 0) {
     return number % (1024 * 1024) === 0 ? `${number / (1024 * 1024)} MiB` : `${number / 1024} KiB`;
   }
+  if (unit === "ms" && number >= 172_800_000 && number % 86_400_000 === 0) return `${number / 86_400_000} days`;
+  if (unit === "ms" && number >= 7_200_000 && number % 3_600_000 === 0) return `${number / 3_600_000} h`;
   if (unit === "ms" && number >= 60_000 && number % 60_000 === 0) return `${grouped(number / 60_000)} min`;
   if (unit === "ms" && number >= 1_000 && number % 1_000 === 0) return `${number / 1_000} s`;
   return `${grouped(number)} ${unit}`;
