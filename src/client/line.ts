@@ -6,6 +6,7 @@ import { Pump, type Resolved } from "./pump.js";
 import type { ReporterSettings } from "./reporter-options.js";
 import type { ReporterCounters, ReporterState } from "./reporter-state.js";
 import { Shelf } from "./shelf.js";
+import type { HolderWatch } from "./spool/holder.js";
 import type { Spool, SpoolKind } from "./spool/spool.js";
 import { outsOf } from "./transports/outs.js";
 import type { Troubles } from "./troubles.js";
@@ -165,9 +166,11 @@ export class Line {
 /** Opens the spool on disk; what it needs is loaded then. */
 function diskOf({ localCachePath, log }: ReporterSettings, { clock, troubles }: LineDeps): (() => Promise<Spool>) | undefined {
   if (localCachePath === ":memory:") return undefined;
+  let watch: HolderWatch | undefined;
   return async () => {
     const { openSpool } = await import("./spool/open-spool.js");
+    watch ??= new (await import("./spool/holder.js")).HolderWatch();
     const onTrouble = ({ message }: { readonly message: string }) => troubles.tell("spool", message);
-    return openSpool({ directory: localCachePath, clock, onTrouble, ...(log === undefined ? {} : { log }) });
+    return openSpool({ directory: localCachePath, clock, watch, onTrouble, ...(log === undefined ? {} : { log }) });
   };
 }

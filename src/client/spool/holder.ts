@@ -22,6 +22,20 @@ export type Hold = {
   readonly release: () => void;
 };
 
+/**
+ * What one process has seen of a lock over its tries to take it: by this a holder on another host is gone when its lock has stood still for so long, whatever the two wall clocks say.
+ */
+export class HolderWatch {
+  #seen: { readonly touchedMs: number; readonly sinceMs: number } | undefined;
+
+  /** How long the lock has stood still before the eyes of this watch; undefined at the first look. Units: ms; `nowMs` is monotonic. */
+  standsStillMs(touchedMs: number, nowMs: number): number | undefined {
+    const isFirst = this.#seen === undefined;
+    if (this.#seen?.touchedMs !== touchedMs) this.#seen = { touchedMs, sinceMs: nowMs };
+    return isFirst ? undefined : nowMs - this.#seen.sinceMs;
+  }
+}
+
 const fileOf = (directory: string): string => join(directory, "lock");
 
 /**
@@ -29,7 +43,7 @@ const fileOf = (directory: string): string => join(directory, "lock");
  * A lock whose holder is gone is taken over.
  * Errors: `failed_precondition` SPOOL_IN_USE when it is held, also by this process.
  */
-export function holdSpool(directory: string, clock: Clock): Hold {
+export function holdSpool(directory: string, clock: Clock, watch?: HolderWatch): Hold {
   const path = fileOf(directory);
   const text = JSON.stringify({
     ...thisProcess(),
@@ -42,7 +56,7 @@ export function holdSpool(directory: string, clock: Clock): Hold {
     draftLock(own, text);
     while (!tryLink(own, path)) {
       const judged = readLock(path);
-      const holder = findHolder(directory, clock);
+      const holder = findHolder(directory, clock, watch);
       if (holder !== undefined) throw heldError(directory, holder);
       wasAbandoned = true;
       discardLock(path, `${own}.stale`, judged);
@@ -64,17 +78,22 @@ export function holdSpool(directory: string, clock: Clock): Hold {
 }
 
 /** The living process that holds the spool, if there is one. */
-export function findHolder(directory: string, clock: Pick<Clock, "nowMs">): Holder | undefined {
+export function findHolder(directory: string, clock: Pick<Clock, "nowMs" | "monotonicMs">, watch?: HolderWatch): Holder | undefined {
   const path = fileOf(directory);
   const holder = readHolder(path, holderShape);
   if (holder === undefined) return undefined;
-  return (holder.host === hostname() ? isRunning(holder) : hasBeaten(path, clock)) ? holder : undefined;
+  return (holder.host === hostname() ? isRunning(holder) : hasBeaten(path, clock, watch)) ? holder : undefined;
 }
 
-/** The only sign of life of a process on another host or in another container: it touches its lock. A clock far ahead of ours counts as now. */
-function hasBeaten(path: string, clock: Pick<Clock, "nowMs">): boolean {
+/**
+ * The only sign of life of a process on another host or in another container: it touches its lock. At the first look its time is compared with our wall clock, and one far ahead of ours counts
+ * as now; from then on only whether it changes counts.
+ */
+function hasBeaten(path: string, clock: Pick<Clock, "nowMs" | "monotonicMs">, watch: HolderWatch | undefined): boolean {
   const touched = statSync(path, { throwIfNoEntry: false });
-  return touched !== undefined && clock.nowMs() - touched.mtimeMs < limits.spoolHolderGoneMs;
+  if (touched === undefined) return false;
+  const stillMs = watch?.standsStillMs(touched.mtimeMs, clock.monotonicMs()) ?? clock.nowMs() - touched.mtimeMs;
+  return stillMs < limits.spoolHolderGoneMs;
 }
 
 function heldError(directory: string, holder: Holder): CoordinatorError {

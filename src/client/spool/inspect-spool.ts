@@ -43,7 +43,7 @@ export type SpoolLook = {
  * Looks into a spool without changing it, also while a reporter has it open.
  * Errors: `failed_precondition` SPOOL_NEWER, SPOOL_UNUSABLE when there is no spool; `unavailable` SPOOL_DISK_FAILED for a broken file.
  */
-export function inspectSpool(directory: string, clock: Pick<Clock, "nowMs">): SpoolLook {
+export function inspectSpool(directory: string, clock: Pick<Clock, "nowMs" | "monotonicMs">): SpoolLook {
   try {
     return look(directory, clock);
   } catch (thrown) {
@@ -51,7 +51,7 @@ export function inspectSpool(directory: string, clock: Pick<Clock, "nowMs">): Sp
   }
 }
 
-function look(directory: string, clock: Pick<Clock, "nowMs">): SpoolLook {
+function look(directory: string, clock: Pick<Clock, "nowMs" | "monotonicMs">): SpoolLook {
   if (!checkFormat(directory) || !existsSync(dataFileOf(directory))) throw unusable(directory, "there is no spool in it");
   const holder = findHolder(directory, clock);
   // While somebody writes, pages change under the examination; who holds the spool has examined it.

@@ -6,7 +6,7 @@ import { diskFault } from "./disk-fault.js";
 import { type Environment, openEnvironment, stateKey } from "./environment.js";
 import { examineFile } from "./examine-file.js";
 import { checkFormat, makeDirectory, writeFormat } from "./format-file.js";
-import { holdSpool } from "./holder.js";
+import { type HolderWatch, holdSpool } from "./holder.js";
 import { LmdbSpool } from "./lmdb-spool.js";
 import { type Repair, repairFile } from "./repair.js";
 import { decodeState, type SpoolState } from "./state.js";
@@ -22,6 +22,8 @@ export type SpoolOptions = {
   readonly maxAgeMs?: number;
   readonly clock?: Clock;
   readonly log?: Logger;
+  /** Given to each try of one process to open the same spool: then no jump of a wall clock takes it from a holder that lives. */
+  readonly watch?: HolderWatch;
   /** Told of everything that is lost, dropped or set aside by the spool itself. Must not throw. */
   readonly onTrouble?: (trouble: SpoolTrouble) => void;
 };
@@ -43,7 +45,7 @@ function open(options: SpoolOptions, clock: Clock): LmdbSpool {
   const { directory, maxEvents, maxBytes, maxAgeMs } = options;
   checkFormat(directory);
   makeDirectory(directory);
-  const hold = holdSpool(directory, clock);
+  const hold = holdSpool(directory, clock, options.watch);
   try {
     if (!checkFormat(directory)) writeFormat(directory);
     const tell = createTroubleOutlet(clock, options.log, options.onTrouble);
