@@ -202,6 +202,8 @@ export const limits = {
   routerStateMaxAgeMs: 24 * 3_600_000,
   /** Memories of signals that a starting coordinator reads: its own, and those of peers whose MCPs may come to it. */
   routerStatesMax: 8,
+  /** Memories of signals that are kept: far more than coordinators that save within ten seconds, and than a starting one reads. */
+  routerStatesKeptMax: 64,
   /** Ends that one digest tells of requests that other coordinators decided; some 100 bytes each. */
   foreignEndsMax: 2_000,
   /** Three missed digests: an MCP of that coordinator gets nothing new while there is an alternative. */

@@ -13,7 +13,7 @@ export type ExchangeDeps = Omit<PeersDeps, "book" | "parse"> & {
   readonly exchangeDigests: (own: WrittenDigest, maxAgeMs: number) => Promise<readonly (WrittenDigest & Aged)[]>;
   readonly withdrawDigest: (coordinatorId: string, runId: string) => Promise<void>;
   readonly saveRouterState: (state: WrittenState, maxAgeMs: number) => Promise<void>;
-  readonly readRouterStates: (maxCount: number) => Promise<readonly (WrittenState & Aged)[]>;
+  readonly readRouterStates: (coordinatorId: string, maxCount: number) => Promise<readonly (WrittenState & Aged)[]>;
   /** No other coordinator can be on this store: nothing is exchanged, signals are only kept for a restart. */
   readonly isAlone: boolean;
   readonly book: Pick<
@@ -157,7 +157,7 @@ class ExchangeLoop {
   /** Its own memory first, then those of others: an MCP that was theirs may come here. */
   async #restore(): Promise<void> {
     const { book, clock, coordinatorId, log } = this.#deps;
-    const states = await this.#deps.readRouterStates(limits.routerStatesMax);
+    const states = await this.#deps.readRouterStates(coordinatorId, limits.routerStatesMax);
     const nowMs = clock.monotonicMs();
     const young = states.filter(({ ageMs }) => ageMs <= limits.routerStateMaxAgeMs);
     const mine = young.filter((state) => state.coordinatorId === coordinatorId);

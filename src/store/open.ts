@@ -158,7 +158,7 @@ function createStore(options: StoreOptions, parts: Parts): Store {
     exchangeDigests: (own, maxAgeMs) => exchangeDigests(queries, own, maxAgeMs),
     withdrawDigest: (coordinatorId, runId) => withdrawDigest(queries, coordinatorId, runId),
     saveRouterState: (state, maxAgeMs) => saveRouterState(queries, state, maxAgeMs),
-    readRouterStates: (maxCount) => readRouterStates(queries, maxCount),
+    readRouterStates: (coordinatorId, maxCount) => readRouterStates(queries, coordinatorId, maxCount),
     readRejections: (position) => readRejections(queries, position),
     ...createRegistryStore(queries),
     ...createSharedTableStore(table),

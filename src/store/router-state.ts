@@ -1,3 +1,4 @@
+import { limits } from "../platform/limits.js";
 import type { Pool } from "./connect.js";
 import type { Aged, RouterDigest, RouterState } from "./store.js";
 
@@ -46,12 +47,14 @@ export async function withdrawDigest(pool: Pool, coordinatorId: string, runId: s
   await pool.run(({ sql }) => sql`DELETE FROM router_digest WHERE coordinator_id = ${coordinatorId} AND run_id = ${runId}`);
 }
 
-/** See Store.saveRouterState. */
+/** See Store.saveRouterState. A process that is not given a name has a new one at each start: without a bound, one that crashes in a loop would leave a row each time. */
 export async function saveRouterState(pool: Pool, state: RouterState, maxAgeMs: number): Promise<void> {
   await pool.run(
     ({ sql }) => sql`
       WITH gone AS (
-        DELETE FROM router_state WHERE saved_at < now() - make_interval(secs => ${maxAgeMs / 1000}) AND coordinator_id <> ${state.coordinatorId}
+        DELETE FROM router_state WHERE coordinator_id <> ${state.coordinatorId} AND (saved_at < now() - make_interval(secs => ${maxAgeMs / 1000})
+          OR coordinator_id NOT IN (SELECT coordinator_id FROM router_state WHERE coordinator_id <> ${state.coordinatorId}
+            ORDER BY saved_at DESC, coordinator_id LIMIT ${limits.routerStatesKeptMax - 1}))
       )
       INSERT INTO router_state (coordinator_id, format, body, saved_at)
       VALUES (${state.coordinatorId}, ${state.format}, ${state.body}, now())
@@ -62,11 +65,11 @@ export async function saveRouterState(pool: Pool, state: RouterState, maxAgeMs: 
 type StateRow = { readonly coordinator_id: string; readonly format: number; readonly body: string; readonly age_ms: number };
 
 /** See Store.readRouterStates. */
-export async function readRouterStates(pool: Pool, maxCount: number): Promise<readonly (RouterState & Aged)[]> {
+export async function readRouterStates(pool: Pool, coordinatorId: string, maxCount: number): Promise<readonly (RouterState & Aged)[]> {
   const rows = await pool.run(
     ({ sql }) => sql<StateRow[]>`
       SELECT coordinator_id, format, body, greatest(0, extract(epoch FROM now() - saved_at) * 1000)::float8 AS age_ms
-      FROM router_state ORDER BY saved_at DESC, coordinator_id LIMIT ${maxCount}`,
+      FROM router_state ORDER BY coordinator_id = ${coordinatorId} DESC, saved_at DESC, coordinator_id LIMIT ${maxCount}`,
   );
   return rows.map((row) => ({ coordinatorId: row.coordinator_id, format: row.format, body: row.body, ageMs: row.age_ms }));
 }

@@ -251,10 +251,13 @@ export type Store = RegistryStore &
     readonly exchangeDigests: (own: RouterDigest, maxAgeMs: number) => Promise<readonly (RouterDigest & Aged)[]>;
     /** Takes a digest back, unless a later run has replaced it. */
     readonly withdrawDigest: (coordinatorId: string, runId: string) => Promise<void>;
-    /** Writes what this coordinator knows over what it knew before, and forgets those of all that are older than `maxAgeMs`. */
+    /**
+     * Writes what this coordinator knows over what it knew before, and forgets what is older than `maxAgeMs`, and what others knew beyond the newest
+     * `limits.routerStatesKeptMax`.
+     */
     readonly saveRouterState: (state: RouterState, maxAgeMs: number) => Promise<void>;
-    /** The newest `maxCount` states, newest first. */
-    readonly readRouterStates: (maxCount: number) => Promise<readonly (RouterState & Aged)[]>;
+    /** That of this coordinator, if there is one, and then the newest of the others, newest first: `maxCount` in all. */
+    readonly readRouterStates: (coordinatorId: string, maxCount: number) => Promise<readonly (RouterState & Aged)[]>;
     /** Rejections for content after `position` (0: of the last day), oldest first, at most `limits.rejectionPageMax`. */
     readonly readRejections: (position: number) => Promise<readonly StoredRejection[]>;
     /**

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { limits } from "../../src/platform/limits.js";
 import type { RouterDigest } from "../../src/store/store.js";
 import { createStoreHome, storeKinds } from "../support/open-store.js";
 
@@ -51,6 +52,25 @@ describe.each(storeKinds)("the memory of the router in the $kind store", ({ kind
     },
   );
 
+  it.skipIf(skip !== undefined)(
+    "keeps no state for each start of a process in a loop, and finds its own behind newer ones",
+    { timeout: 120_000 },
+    async () => {
+      await using home = await createStoreHome(kind);
+      const store = await home.open();
+      try {
+        const save = (coordinatorId: string) => store.saveRouterState({ coordinatorId, format: 1, body: "{}" }, 86_400_000);
+        for (let start = 0; start < limits.routerStatesKeptMax; start += 1) await save(`crashing ${start}`);
+        await save("own");
+        for (let start = 0; start < 20; start += 1) await save(`again ${start}`);
+        expect(await store.readRouterStates("own", 1_000)).toHaveLength(limits.routerStatesKeptMax);
+        expect((await store.readRouterStates("own", 2)).map(({ coordinatorId }) => coordinatorId)).toEqual(["own", "again 19"]);
+      } finally {
+        await store.close();
+      }
+    },
+  );
+
   it.skipIf(skip !== undefined)("keeps the last state of each coordinator over a restart, newest first", { timeout: 120_000 }, async () => {
     await using home = await createStoreHome(kind);
     const first = await home.open();
@@ -60,15 +80,15 @@ describe.each(storeKinds)("the memory of the router in the $kind store", ({ kind
     await first.close();
     const second = await home.open();
     try {
-      const states = await second.readRouterStates(8);
+      const states = await second.readRouterStates("nobody", 8);
       expect(states.map(({ coordinatorId, format, body }) => [coordinatorId, format, body])).toEqual([
         ["a", 1, "new"],
         ["b", 2, "beside"],
       ]);
       expect(states.every(({ ageMs }) => ageMs >= 0)).toBe(true);
-      expect(await second.readRouterStates(1)).toHaveLength(1);
+      expect(await second.readRouterStates("nobody", 1)).toHaveLength(1);
       await second.saveRouterState({ coordinatorId: "a", format: 1, body: "new" }, 0);
-      expect((await second.readRouterStates(8)).map(({ coordinatorId }) => coordinatorId)).toEqual(["a"]);
+      expect((await second.readRouterStates("nobody", 8)).map(({ coordinatorId }) => coordinatorId)).toEqual(["a"]);
     } finally {
       await second.close();
     }

@@ -180,6 +180,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   routerExchangeIntervalMs: { unit: ms, reached: "nothing" },
   routerStateIntervalMs: { unit: ms, reached: "nothing" },
   routerStateMaxAgeMs: { unit: ms, reached: "nothing: the router starts without it" },
+  routerStatesKeptMax: { unit: "states", reached: "nothing: those saved longest ago go, which nobody would read" },
   routerStatesMax: { unit: "states", reached: "nothing: MCPs of further ones start unknown" },
   foreignEndsMax: { unit: "ends", reached: "the decision is open at the coordinator that made it until its lease ends" },
   routerDigestSuspectMs: { unit: ms, reached: "MCPs of that coordinator are chosen only when there is no other" },
