@@ -1,5 +1,6 @@
 import { limits } from "../platform/limits.js";
 import type { RouteRequest } from "./request.js";
+import { addSent, noneSent, type SentLately, sentBetween } from "./sent-lately.js";
 
 /** A request that is with an MCP: reserved by a decision, or seen to start without one. */
 export type Flight = {
@@ -64,7 +65,11 @@ export type Expected = {
   /** What the last word said, all coordinators together, and as of when. */
   readonly toldInFlight: number;
   readonly toldAtMs: number;
-  /** The most likely number in flight, whole; and one that is not exceeded 39 times out of 40. */
+  /** What the last words said in the mean, and how many requests this coordinator sent per ms meanwhile; and what it sent when. */
+  readonly meanTold: number;
+  readonly sentPerMs: number;
+  readonly sent: SentLately;
+  /** The number in flight to go by, whole; and one that is not exceeded 39 times out of 40. */
   inFlight: number;
   atMost: number;
   /** As of when these are; -Infinity when they must be made anew. */
@@ -100,8 +105,8 @@ export function placesTakenOf(inFlight: InFlight): number {
 export type CountStillOpen = (flights: readonly Flight[], toldAtMs: number) => { readonly mean: number; readonly variance: number };
 
 /**
- * Brings what is expected of an MCP elsewhere to now: what others had there when the last word was written, and what of our own requests still runs. At most once in `everyMs`, unless
- * something ended or was told. Returns whether the number in flight is another one.     Cost: O(running). Source: SPEC.md, "Load elsewhere".
+ * Brings what is expected of an MCP elsewhere to now. To go by: what the last words said in the mean, and what was sent from here since the last one beyond what usually is. Places: what others had there at the last word, and
+ * what of our own requests still runs. At most once in `everyMs`, unless something ended or was told. Returns whether the number in flight is another one.     Cost: O(running). Source: SPEC.md, "Load elsewhere".
  */
 export function expectInFlight(inFlight: InFlight, countStillOpen: CountStillOpen, everyMs: number, nowMs: number): boolean {
   const { expected } = inFlight;
@@ -116,7 +121,8 @@ export function expectInFlight(inFlight: InFlight, countStillOpen: CountStillOpe
   const others = Math.max(0, expected.toldInFlight - ownThen);
   const { mean, variance } = countStillOpen(counted, expected.toldAtMs);
   const before = expected.inFlight;
-  expected.inFlight = Math.round(others + mean);
+  const sent = sentBetween(expected.sent, expected.toldAtMs, nowMs);
+  expected.inFlight = Math.max(0, Math.round(expected.meanTold + sent - expected.sentPerMs * (nowMs - expected.toldAtMs)));
   expected.atMost = Math.ceil(others + Math.min(counted.length, mean + sigmas * Math.sqrt(variance)));
   expected.atMs = nowMs;
   return expected.inFlight !== before;
@@ -133,6 +139,7 @@ export function take(inFlight: InFlight, flight: Flight): void {
   if (inFlight.expected === undefined) return;
   inFlight.expected.inFlight += 1;
   inFlight.expected.atMost += 1;
+  addSent(inFlight.expected.sent, flight.assignedAtMs);
 }
 
 /** A flight is over, or its lease is; its place is free. Idempotent. */
@@ -192,7 +199,7 @@ export function takeReport(inFlight: InFlight, sessionId: string, count: number,
 }
 
 /** What the words say, to be brought to now; undefined unless there is a stream and all are elsewhere. Of several words the oldest tells when. */
-function expectedOf({ streams, counted }: InFlight): Expected | undefined {
+function expectedOf({ streams, expected }: InFlight): Expected | undefined {
   let toldInFlight = 0;
   let toldAtMs = Number.POSITIVE_INFINITY;
   for (const stream of streams.values()) {
@@ -201,9 +208,23 @@ function expectedOf({ streams, counted }: InFlight): Expected | undefined {
     toldAtMs = Math.min(toldAtMs, stream.toldAtMs);
   }
   if (streams.size === 0) return undefined;
-  const atMost = toldInFlight + counted;
-  return { toldInFlight, toldAtMs, inFlight: atMost, atMost, atMs: Number.NEGATIVE_INFINITY };
+  const fresh = { toldInFlight, toldAtMs, inFlight: toldInFlight, atMost: toldInFlight, atMs: Number.NEGATIVE_INFINITY };
+  if (expected === undefined) return { ...fresh, meanTold: toldInFlight, sentPerMs: 0, sent: noneSent() };
+  const { sent, meanTold, sentPerMs } = expected;
+  const passedMs = toldAtMs - expected.toldAtMs;
+  if (!(passedMs > 0)) return { ...fresh, meanTold, sentPerMs, sent };
+  const part = 1 - Math.exp(-passedMs / wordsMemoryMs);
+  const ratePerMs = sentBetween(sent, expected.toldAtMs, toldAtMs) / passedMs;
+  return {
+    ...fresh,
+    meanTold: meanTold + part * (toldInFlight - meanTold),
+    sentPerMs: sentPerMs + part * (ratePerMs - sentPerMs),
+    sent,
+  };
 }
+
+/** Time constant of the mean over words: five of them. */
+const wordsMemoryMs = 5_000;
 
 /** A report that nobody renews is worth nothing. */
 export function forgetOldReport(inFlight: InFlight, nowMs: number): void {
