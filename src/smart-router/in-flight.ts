@@ -1,6 +1,5 @@
 import { limits } from "../platform/limits.js";
 import type { RouteRequest } from "./request.js";
-import { addSent, noneSent, type SentLately, sentBetween } from "./sent-lately.js";
 
 /** A request that is with an MCP: reserved by a decision, or seen to start without one. */
 export type Flight = {
@@ -60,19 +59,14 @@ export type InFlight = {
   expected: Expected | undefined;
 };
 
-/** Requests at an MCP of which only words of another coordinator tell. Mutable: made anew as time passes, counted on in between. */
+/** Places at an MCP of which only words of another coordinator tell. Mutable: made anew as time passes, counted on in between. */
 export type Expected = {
   /** What the last word said, all coordinators together, and as of when. */
   readonly toldInFlight: number;
   readonly toldAtMs: number;
-  /** What the last words said in the mean, and how many requests this coordinator sent per ms meanwhile; and what it sent when. */
-  readonly meanTold: number;
-  readonly sentPerMs: number;
-  readonly sent: SentLately;
-  /** The number in flight to go by, whole; and one that is not exceeded 39 times out of 40. */
-  inFlight: number;
+  /** Requests that it has; there are more 1 time in 40 or so. */
   atMost: number;
-  /** As of when these are; -Infinity when they must be made anew. */
+  /** As of when that is; -Infinity when it must be made anew. */
   atMs: number;
 };
 
@@ -90,13 +84,14 @@ export function createInFlight(): InFlight {
   };
 }
 
-/** Requests that the MCP has, as far as anybody can tell: what is counted here or what it reports, whichever is more; what is expected where ends are heard elsewhere. */
-export function inFlightOf({ counted, reported, expected }: InFlight): number {
-  if (expected !== undefined) return expected.inFlight;
+/**
+ * Requests that the MCP has, as far as anybody can tell: what is counted here or what it reports, whichever is more. Where ends are heard elsewhere that is too many: a request counts until a word tells of its end.
+ */
+export function inFlightOf({ counted, reported }: InFlight): number {
   return reported === undefined ? counted : Math.max(counted, reported);
 }
 
-/** Places of it that are not free, as far as that must not be too few. */
+/** Places of it that are not free: all that is counted, or what is likely of it where ends are heard elsewhere. */
 export function placesTakenOf(inFlight: InFlight): number {
   return inFlight.expected?.atMost ?? inFlightOf(inFlight);
 }
@@ -105,8 +100,8 @@ export function placesTakenOf(inFlight: InFlight): number {
 export type CountStillOpen = (flights: readonly Flight[], toldAtMs: number) => { readonly mean: number; readonly variance: number };
 
 /**
- * Brings what is expected of an MCP elsewhere to now. To go by: what the last words said in the mean, and what was sent from here since the last one beyond what usually is. Places: what others had there at the last word, and
- * what of our own requests still runs. At most once in `everyMs`, unless something ended or was told. Returns whether the number in flight is another one.     Cost: O(running). Source: SPEC.md, "Load elsewhere".
+ * Brings the places that are taken at an MCP elsewhere to now: what others had there at the last word, and what of our own requests still runs. At most once in `everyMs`, unless something ended or was
+ * told.     Cost: O(running). Source: SPEC.md, "Load elsewhere".
  */
 export function expectInFlight(inFlight: InFlight, countStillOpen: CountStillOpen, everyMs: number, nowMs: number): boolean {
   const { expected } = inFlight;
@@ -120,12 +115,9 @@ export function expectInFlight(inFlight: InFlight, countStillOpen: CountStillOpe
   }
   const others = Math.max(0, expected.toldInFlight - ownThen);
   const { mean, variance } = countStillOpen(counted, expected.toldAtMs);
-  const before = expected.inFlight;
-  const sent = sentBetween(expected.sent, expected.toldAtMs, nowMs);
-  expected.inFlight = Math.max(0, Math.round(expected.meanTold + sent - expected.sentPerMs * (nowMs - expected.toldAtMs)));
   expected.atMost = Math.ceil(others + Math.min(counted.length, mean + sigmas * Math.sqrt(variance)));
   expected.atMs = nowMs;
-  return expected.inFlight !== before;
+  return true;
 }
 
 /** Standard deviations above the mean: 1 time in 40 or so there are more. */
@@ -136,10 +128,7 @@ export function take(inFlight: InFlight, flight: Flight): void {
   inFlight.running.add(flight);
   flight.isCounted = true;
   inFlight.counted += 1;
-  if (inFlight.expected === undefined) return;
-  inFlight.expected.inFlight += 1;
-  inFlight.expected.atMost += 1;
-  addSent(inFlight.expected.sent, flight.assignedAtMs);
+  if (inFlight.expected !== undefined) inFlight.expected.atMost += 1;
 }
 
 /** A flight is over, or its lease is; its place is free. Idempotent. */
@@ -199,7 +188,7 @@ export function takeReport(inFlight: InFlight, sessionId: string, count: number,
 }
 
 /** What the words say, to be brought to now; undefined unless there is a stream and all are elsewhere. Of several words the oldest tells when. */
-function expectedOf({ streams, expected }: InFlight): Expected | undefined {
+function expectedOf({ streams, counted }: InFlight): Expected | undefined {
   let toldInFlight = 0;
   let toldAtMs = Number.POSITIVE_INFINITY;
   for (const stream of streams.values()) {
@@ -207,24 +196,8 @@ function expectedOf({ streams, expected }: InFlight): Expected | undefined {
     toldInFlight += stream.reported ?? 0;
     toldAtMs = Math.min(toldAtMs, stream.toldAtMs);
   }
-  if (streams.size === 0) return undefined;
-  const fresh = { toldInFlight, toldAtMs, inFlight: toldInFlight, atMost: toldInFlight, atMs: Number.NEGATIVE_INFINITY };
-  if (expected === undefined) return { ...fresh, meanTold: toldInFlight, sentPerMs: 0, sent: noneSent() };
-  const { sent, meanTold, sentPerMs } = expected;
-  const passedMs = toldAtMs - expected.toldAtMs;
-  if (!(passedMs > 0)) return { ...fresh, meanTold, sentPerMs, sent };
-  const part = 1 - Math.exp(-passedMs / wordsMemoryMs);
-  const ratePerMs = sentBetween(sent, expected.toldAtMs, toldAtMs) / passedMs;
-  return {
-    ...fresh,
-    meanTold: meanTold + part * (toldInFlight - meanTold),
-    sentPerMs: sentPerMs + part * (ratePerMs - sentPerMs),
-    sent,
-  };
+  return streams.size === 0 ? undefined : { toldInFlight, toldAtMs, atMost: toldInFlight + counted, atMs: Number.NEGATIVE_INFINITY };
 }
-
-/** Time constant of the mean over words: five of them. */
-const wordsMemoryMs = 5_000;
 
 /** A report that nobody renews is worth nothing. */
 export function forgetOldReport(inFlight: InFlight, nowMs: number): void {

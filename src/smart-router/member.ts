@@ -53,7 +53,7 @@ export function targetOf(member: Member, concurrentDefault: number, nowMs: numbe
     const target = {
       mcpId,
       state: standing.state,
-      // Of an MCP elsewhere the number to go by may be above that of the places that are surely taken.
+      // Of an MCP elsewhere, requests count of which no end is heard yet: more, in the end, than it has places.
       inFlight: placesTakenOf(member.load) < capacity ? Math.min(inFlight, capacity - 1) : inFlight,
       capacity,
       slowStart,
