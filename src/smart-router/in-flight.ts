@@ -59,15 +59,14 @@ export type InFlight = {
   expected: Expected | undefined;
 };
 
-/** Requests at an MCP of which only words of another coordinator tell. Mutable: made anew as time passes, counted on in between. */
+/** Places at an MCP of which only words of another coordinator tell. Mutable: made anew as time passes, counted on in between. */
 export type Expected = {
   /** What the last word said, all coordinators together, and as of when. */
   readonly toldInFlight: number;
   readonly toldAtMs: number;
-  /** The most likely number in flight, whole; and one that is not exceeded 39 times out of 40. */
-  inFlight: number;
+  /** Requests that it has; there are more 1 time in 40 or so. */
   atMost: number;
-  /** As of when these are; -Infinity when they must be made anew. */
+  /** As of when that is; -Infinity when it must be made anew. */
   atMs: number;
 };
 
@@ -85,13 +84,14 @@ export function createInFlight(): InFlight {
   };
 }
 
-/** Requests that the MCP has, as far as anybody can tell: what is counted here or what it reports, whichever is more; what is expected where ends are heard elsewhere. */
-export function inFlightOf({ counted, reported, expected }: InFlight): number {
-  if (expected !== undefined) return expected.inFlight;
+/**
+ * Requests that the MCP has, as far as anybody can tell: what is counted here or what it reports, whichever is more. Where ends are heard elsewhere that is too many: a request counts until a word tells of its end.
+ */
+export function inFlightOf({ counted, reported }: InFlight): number {
   return reported === undefined ? counted : Math.max(counted, reported);
 }
 
-/** Places of it that are not free, as far as that must not be too few. */
+/** Places of it that are not free: all that is counted, or what is likely of it where ends are heard elsewhere. */
 export function placesTakenOf(inFlight: InFlight): number {
   return inFlight.expected?.atMost ?? inFlightOf(inFlight);
 }
@@ -100,8 +100,8 @@ export function placesTakenOf(inFlight: InFlight): number {
 export type CountStillOpen = (flights: readonly Flight[], toldAtMs: number) => { readonly mean: number; readonly variance: number };
 
 /**
- * Brings what is expected of an MCP elsewhere to now: what others had there when the last word was written, and what of our own requests still runs. At most once in `everyMs`, unless
- * something ended or was told. Returns whether the number in flight is another one.     Cost: O(running). Source: SPEC.md, "Load elsewhere".
+ * Brings the places that are taken at an MCP elsewhere to now: what others had there at the last word, and what of our own requests still runs. At most once in `everyMs`, unless something ended or was
+ * told.     Cost: O(running). Source: SPEC.md, "Load elsewhere".
  */
 export function expectInFlight(inFlight: InFlight, countStillOpen: CountStillOpen, everyMs: number, nowMs: number): boolean {
   const { expected } = inFlight;
@@ -115,11 +115,9 @@ export function expectInFlight(inFlight: InFlight, countStillOpen: CountStillOpe
   }
   const others = Math.max(0, expected.toldInFlight - ownThen);
   const { mean, variance } = countStillOpen(counted, expected.toldAtMs);
-  const before = expected.inFlight;
-  expected.inFlight = Math.round(others + mean);
   expected.atMost = Math.ceil(others + Math.min(counted.length, mean + sigmas * Math.sqrt(variance)));
   expected.atMs = nowMs;
-  return expected.inFlight !== before;
+  return true;
 }
 
 /** Standard deviations above the mean: 1 time in 40 or so there are more. */
@@ -130,9 +128,7 @@ export function take(inFlight: InFlight, flight: Flight): void {
   inFlight.running.add(flight);
   flight.isCounted = true;
   inFlight.counted += 1;
-  if (inFlight.expected === undefined) return;
-  inFlight.expected.inFlight += 1;
-  inFlight.expected.atMost += 1;
+  if (inFlight.expected !== undefined) inFlight.expected.atMost += 1;
 }
 
 /** A flight is over, or its lease is; its place is free. Idempotent. */
@@ -200,9 +196,7 @@ function expectedOf({ streams, counted }: InFlight): Expected | undefined {
     toldInFlight += stream.reported ?? 0;
     toldAtMs = Math.min(toldAtMs, stream.toldAtMs);
   }
-  if (streams.size === 0) return undefined;
-  const atMost = toldInFlight + counted;
-  return { toldInFlight, toldAtMs, inFlight: atMost, atMost, atMs: Number.NEGATIVE_INFINITY };
+  return streams.size === 0 ? undefined : { toldInFlight, toldAtMs, atMost: toldInFlight + counted, atMs: Number.NEGATIVE_INFINITY };
 }
 
 /** A report that nobody renews is worth nothing. */

@@ -2,7 +2,7 @@ import { createPatient, type Patient } from "./health/fleet-health.js";
 import type { HealthSettings } from "./health/settings.js";
 import { leaveOf, shutOutUntilOf, slowStartOf } from "./health/standing.js";
 import { healthFactorOf } from "./health/states.js";
-import { createInFlight, type InFlight, inFlightOf } from "./in-flight.js";
+import { createInFlight, type InFlight, inFlightOf, placesTakenOf } from "./in-flight.js";
 import type { Target } from "./policy.js";
 import { plainTarget, type RoutedMcp, type TargetConfig } from "./router.js";
 
@@ -45,11 +45,14 @@ export function targetOf(member: Member, concurrentDefault: number, nowMs: numbe
     // One failure more ejects it: until it has answered, it gets one request at a time, so that none follows the one that decides.
     const isOnTheBrink = !isWhole && standing.consecutiveErrors >= settings.consecutiveErrorsMax - 1;
     const places = standing.state === "warming" ? Math.max(1, Math.ceil(whole * share)) : whole;
+    const capacity = isOnTheBrink ? Math.min(1, whole) : places;
+    const inFlight = inFlightOf(member.load);
     const target = {
       mcpId,
       state: standing.state,
-      inFlight: inFlightOf(member.load),
-      capacity: isOnTheBrink ? Math.min(1, whole) : places,
+      // Of an MCP elsewhere, requests count of which no end is heard yet: more, in the end, than it has places.
+      inFlight: placesTakenOf(member.load) < capacity ? Math.min(inFlight, capacity - 1) : inFlight,
+      capacity,
       slowStart,
       weight: config.weight,
     };

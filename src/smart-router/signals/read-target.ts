@@ -93,25 +93,15 @@ function answerLatency(by: Estimators, situation: Situation, finestCell: Cell | 
   if (!(answer.ms >= latencyMinMs)) answer.ms = latencyMinMs;
 }
 
-/** Median age of what is open. */
+/** Median age of what is open: as assigned here, or as told by the coordinator that sees all of it. */
 function ageOf(by: Estimators, cell: Cell, nowMs: number): number {
-  const toldAtMs = toldAtOf(by, cell, nowMs);
-  return toldAtMs === undefined ? medianAge(cell.open, nowMs) : medianAge(cell.toldOpen, toldAtMs);
+  const ageMs = medianAge(cell.open, nowMs);
+  return isTold(by, cell, nowMs) ? Math.max(ageMs, medianAge(cell.toldOpen, nowMs)) : ageMs;
 }
 
-/** How many requests are open for longer than `ageMs`. */
-function openBeyond(by: Estimators, cell: Cell, ageMs: number, nowMs: number): number {
-  const toldAtMs = toldAtOf(by, cell, nowMs);
-  return toldAtMs === undefined ? openLonger(cell.open, ageMs, nowMs) : openLonger(cell.toldOpen, ageMs, toldAtMs);
-}
-
-/**
- * When the coordinator that holds the MCP's stream said what is open there; undefined when this one sees it itself, or hears nothing any more. What was open then is old as of then: an end since would not be known yet, and
- * requests that were assigned here and not told of look older than they are for the same reason.
- */
-function toldAtOf(by: Estimators, cell: Cell, nowMs: number): number | undefined {
+function isTold(by: Estimators, cell: Cell, nowMs: number): boolean {
   const { told } = cell.mcp;
-  return told !== undefined && nowMs - told.atMs <= by.settings.toldMaxAgeMs ? told.atMs : undefined;
+  return told !== undefined && nowMs - told.atMs <= by.settings.toldMaxAgeMs;
 }
 
 /** Returns the cell that told; the coarsest, when none could. */
@@ -156,7 +146,9 @@ function tailOf(by: Estimators, situation: Situation, finestCell: Cell, inFlight
   const atLoad = cell.latencyByLoad[inFlight > 0 ? loadBucketOf(inFlight, by.capacityOf(cell.mcp.mcpId)) : 0];
   const count = atLoad === undefined ? 0 : totalOf(atLoad) * kept;
   const above = atLoad === undefined ? 0 : weightAbove(atLoad, threshold) * kept;
-  const late = by.settings.countsOpenAge ? openBeyond(by, finestCell, situation.deadlineMs, nowMs) : 0;
+  const here = openLonger(finestCell.open, situation.deadlineMs, nowMs);
+  const told = isTold(by, finestCell, nowMs) ? Math.max(here, openLonger(finestCell.toldOpen, situation.deadlineMs, nowMs)) : here;
+  const late = by.settings.countsOpenAge ? told : 0;
   const settled = (above + tailShrinkage * pooled) / (count + tailShrinkage);
   // Minutes of answers say what is usual; the last few, and who waits beyond the deadline, say whether it still is.
   const { recentTailCount, recentTailShrinkage, nearMaxAgeMs } = by.settings;

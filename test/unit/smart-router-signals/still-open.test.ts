@@ -97,26 +97,3 @@ describe("whether a request still runs that nobody has heard of since", () => {
     expect(above / 400).toBeLessThan(0.05);
   });
 });
-
-test("requests assigned here to an MCP elsewhere look no older than its coordinator can have told", () => {
-  const there = createSignalBook();
-  const here = createSignalBook();
-  answer(there, "m", ocr, Array(20).fill(100));
-  const assigned = { mcpId: "m", request: ocr, inFlightBefore: 0 };
-  there.assigned({ ...assigned, decisionId: "stuck", atMs: 9_000 });
-  const [digest] = there.digestOf(["m"], 10_000, 8);
-  if (digest === undefined) throw new Error("the MCP is known there");
-  here.adopt(digest, "a/run", 0, 10_000);
-  for (let one = 0; one < 8; one += 1) here.assigned({ ...assigned, decisionId: `d${one}`, atMs: 10_000 });
-  // What was open when the word was written is as old as it was then, give or take a bucket; what began since may be over.
-  const read = here.read("m", ocr, 3, 11_900);
-  expect(read.latencyMs).toBeGreaterThan(850);
-  expect(read.latencyMs).toBeLessThan(1_150);
-  there.ended({ ...assigned, decisionId: "stuck", startedAtMs: 9_000, endedAtMs: 10_100, result: "released", ...nothingTold });
-  const [next] = there.digestOf(["m"], 11_000, 8);
-  if (next === undefined) throw new Error("the MCP is known there");
-  here.adopt({ ...next, revision: next.revision + 1 }, "a/run", 0, 11_000);
-  expect(here.read("m", ocr, 3, 12_900)).toMatchObject({ latencyMs: 100, latencyFrom: "near" });
-});
-
-const nothingTold = { durationMs: undefined, quality: undefined, auditedQuality: undefined, cost: undefined };
