@@ -60,6 +60,8 @@ describe("a registry", () => {
       routingConfig: { priority: 1, weight: 100, maxConcurrentRequests: 10, draining: false },
     });
     const { mcpId } = registered;
+    // What it said of itself is there for whoever asks, word for word.
+    expect((await registry.call("getMcp", { mcpId })).mcp).toMatchObject(documented);
     // 3: a stream, which brings the configuration and keeps the lease.
     const client = openGrpcClient(coordinator.target);
     const stream = new RawStream(client);

@@ -2,10 +2,12 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { status } from "@grpc/grpc-js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { examineReporter, type ReporterTarget } from "../../src/cli/reporter-checks.js";
 import { systemClock } from "../../src/platform/clock.js";
 import { type RunningCoordinator, runCli, startCoordinatorProcess } from "../support/coordinator.js";
+import { startScriptedCoordinator } from "../support/scripted-coordinator.js";
 import { freePort } from "../support/server-process.js";
 import { listen } from "../support/socket-relay.js";
 
@@ -36,6 +38,26 @@ test("a way that works passes every check", async () => {
     Array(6).fill("passed"),
   );
   expect(checks.get("version")?.finding).toContain("compatible");
+  expect(checks.get("transport")).toMatchObject({ kind: "passed", finding: "auto would use grpc: the best of grpc, http" });
+});
+
+test("something that cuts an idle stream is found, though the stream is back at once", async () => {
+  const cutter = await startScriptedCoordinator((call, frame) => {
+    if (frame === undefined) return call.end();
+    if (frame.case !== "hello") return;
+    call.send({ case: "welcome", value: {} });
+    if (call.index === 0) setTimeout(() => call.fail(status.UNAVAILABLE, "idle for too long"), 100);
+  });
+  try {
+    const checks = await examine({ grpcTarget: cutter.target, holdMs: 2_000 });
+    expect(checks.get("idle cut-off")).toMatchObject({
+      kind: "failed",
+      finding: expect.stringMatching(/^the stream was cut after \d+\.\d s$/),
+      nextStep: expect.stringContaining("idle for a minute"),
+    });
+  } finally {
+    cutter.stop();
+  }
 });
 
 test("an mcp_config.toml with ways through Redis and the shared table only has those examined, each with its next step", async () => {
@@ -51,6 +73,7 @@ test("an mcp_config.toml with ways through Redis and the shared table only has t
       finding: expect.stringContaining("ECONNREFUSED"),
       nextStep: expect.any(String),
     });
+  expect(checks.get("transport")).toMatchObject({ kind: "failed", finding: expect.stringContaining("none of redis, database is up") });
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -59,6 +82,7 @@ test("an HTTP/1 proxy in the way of gRPC, a port where nobody is, and a host tha
   const port = await listen(proxy);
   const behind = await examine({ grpcTarget: `127.0.0.1:${port}` });
   expect(behind.get("grpc")).toMatchObject({ kind: "failed", nextStep: expect.stringContaining("passes HTTP/2 on") });
+  expect(behind.get("transport")?.finding).toBe("auto would use http: grpc would be better, and is not up");
   const wrongServer = await examine({ coordinatorUrl: `http://127.0.0.1:${port}` });
   expect(wrongServer.get("http and key")).toMatchObject({ kind: "failed", finding: expect.stringContaining("no coordinator") });
   proxy.close();

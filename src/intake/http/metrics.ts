@@ -84,7 +84,7 @@ function addTransports(registers: Registers, source: MetricSource): void {
         }
       },
     });
-  const counter = (name: string, help: string, read: (figures: TransportFigures) => number) =>
+  const counter = (name: string, help: string, read: (figures: TransportFigures) => number | undefined) =>
     new Counter({
       registers: [...registers],
       name: `mcp_coordinator_transport_${name}_total`,
@@ -92,7 +92,10 @@ function addTransports(registers: Registers, source: MetricSource): void {
       labelNames: ["transport"],
       collect() {
         this.reset();
-        for (const figures of source.transports()) this.inc({ transport: figures.name }, read(figures));
+        for (const figures of source.transports()) {
+          const value = read(figures);
+          if (value !== undefined) this.inc({ transport: figures.name }, value);
+        }
       },
     });
   gauge("up", "1: reports are taken. 0: what it reads from cannot be reached, or it is off.", ({ state }) => (state === "up" ? 1 : 0));
@@ -104,6 +107,11 @@ function addTransports(registers: Registers, source: MetricSource): void {
   counter("resolved", "Reports that were stored, had been stored before, or are left out by a rule.", ({ resolved }) => resolved);
   counter("refused", "Reports that were refused; who sent them was told.", ({ refused }) => refused);
   counter("dead_lettered", "Reports that were set aside because they cannot be stored. They are kept.", ({ deadLettered }) => deadLettered);
+  counter(
+    "dropped",
+    "Reports that were trimmed before they could be taken, as far as known. Absent where that cannot happen.",
+    ({ dropped }) => dropped,
+  );
 }
 
 function addProcess(registers: Registers, source: MetricSource): void {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { checklists, describeChecklists } from "../../../src/cli/checklist.js";
-import { judgeSkew, judgeTls } from "../../../src/cli/reporter-checks.js";
+import { judgeChoice, judgeSkew, judgeTls } from "../../../src/cli/reporter-checks.js";
 import { judgeVersion, readServedVersions } from "../../../src/cli/version-check.js";
 import { coordinatorVersion } from "../../../src/config/version.js";
 
@@ -70,4 +70,24 @@ test("the check lists of the guide are printed with a box before each item", () 
   const boxes = describeChecklists().match(/\[ \]/g) ?? [];
   expect(boxes).toHaveLength(checklists.reduce((sum, { items }) => sum + items.length, 0));
   expect(checklists.map(({ items }) => items.length)).toEqual([4, 4, 4]);
+});
+
+test("the transport that would be used is the best one that is up, or the configured one and no other", () => {
+  const passed = (name: string) => ({ name, kind: "passed", finding: "" }) as const;
+  const failed = (name: string) => ({ name, kind: "failed", finding: "", nextStep: "" }) as const;
+  const outs = ["grpc", "redis", "http"] as const;
+  const findings = [
+    judgeChoice({ transport: "auto", outs }, [passed("grpc"), passed("http and key")]),
+    judgeChoice({ transport: "auto", outs }, [failed("grpc"), failed("redis"), passed("http and key")]),
+    judgeChoice({ transport: "auto", outs }, [failed("grpc"), failed("tls")]),
+    judgeChoice({ transport: "http", outs: ["http"] }, [passed("grpc"), passed("http and key")]),
+    judgeChoice({ transport: "http", outs: ["http"] }, [passed("grpc"), failed("http and key")]),
+  ].map(({ kind, finding }) => `${kind}: ${finding}`);
+  expect(findings).toEqual([
+    "passed: auto would use grpc: the best of grpc, redis, http",
+    "passed: auto would use http: grpc and redis would be better, and are not up",
+    "failed: none of grpc, redis, http is up: reports would wait in the spool",
+    "passed: http is the one that is configured, and is up",
+    "failed: http is configured, and is not up: reports would wait in the spool",
+  ]);
 });

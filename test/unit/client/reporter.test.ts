@@ -1,7 +1,11 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { pino } from "pino";
 import { expect, test } from "vitest";
+import { type InteractionEvent, InteractionEventSchema } from "../../../gen/mcp/coordinator/v1/events_pb.js";
 import { createReporter } from "../../../src/client/index.js";
 import { Reporter } from "../../../src/client/reporter.js";
 import type { ReporterOptions } from "../../../src/client/reporter-options.js";
+import type { Transport } from "../../../src/client/transports/transport.js";
 import { limits } from "../../../src/platform/limits.js";
 import { ManualClock } from "../../support/manual-clock.js";
 
@@ -65,5 +69,57 @@ test("a flush without an end asks for no timer that would be over at once", asyn
   const reporter = new Reporter(options, { clock, outs: [] });
   expect(await reporter.flush(Number.POSITIVE_INFINITY)).toBe(true);
   expect(delays.every((delayMs) => delayMs <= limits.timerMaxMs)).toBe(true);
+  await reporter.close();
+});
+
+/** A way out that is up and keeps what it takes. */
+function keepingWay() {
+  const taken: InteractionEvent[] = [];
+  const transport: Transport = {
+    name: "grpc",
+    health: () => ({ state: "up", why: "" }),
+    offer: (events) => {
+      for (const { encoded } of events) taken.push(fromBinary(InteractionEventSchema, encoded ?? new Uint8Array()));
+      return events.length;
+    },
+    probe: async () => undefined,
+    stop: async () => undefined,
+  };
+  return { taken, out: { name: "grpc", open: async () => transport } as const };
+}
+
+test("the processor time and memory that an interaction reports say that they are those of the process", async () => {
+  const { taken, out } = keepingWay();
+  const reporter = new Reporter(options, { outs: [out] });
+  reporter.withInteraction({ interactionId: "good", labels: { zone: "a" } }, ({ describeResult }) =>
+    describeResult({ labels: { zone: "b" } }),
+  );
+  const fail = () => reporter.withInteraction({ interactionId: "bad" }, () => expect.unreachable("thrown by the task"));
+  expect(fail).toThrow("thrown by the task");
+  await expect.poll(() => taken.length).toBe(4);
+  expect(taken.map(({ detail, labels }) => [detail.case, labels])).toEqual([
+    ["start", { zone: "a" }],
+    ["complete", { zone: "b", resource_usage_scope: "process" }],
+    ["start", {}],
+    ["error", { resource_usage_scope: "process" }],
+  ]);
+  for (const { detail } of taken) {
+    if (detail.case !== "complete" && detail.case !== "error") continue;
+    expect(detail.value.resourceUsage?.memoryBytes).toBeGreaterThan(0);
+    expect(detail.value.processingTime).toBeDefined();
+  }
+  await reporter.close();
+});
+
+test("the log is a child of the owner's with the name of the MCP, and says which transport is used and why, and what is wrong", async () => {
+  const lines: Record<string, unknown>[] = [];
+  const log = pino({ base: { service: "ocr" } }, { write: (line: string) => lines.push(JSON.parse(line)) });
+  const reporter = new Reporter({ ...options, log }, { outs: [keepingWay().out] });
+  await expect.poll(() => reporter.state.transport).toBe("grpc");
+  reporter.reportStart("");
+  expect(lines).toMatchObject([
+    { service: "ocr", mcp_id: "ocr", level: 30, transport: "grpc", msg: "reports go over grpc: grpc is up" },
+    { service: "ocr", mcp_id: "ocr", level: 40, kind: "refused", faults: [{ field: "interaction_id" }] },
+  ]);
   await reporter.close();
 });

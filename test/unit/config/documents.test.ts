@@ -111,4 +111,16 @@ describe("the configuration of the specification", () => {
     const result = load(`[logging]\nlevel = "${level}"`);
     expect(result.kind === "loaded" ? result.config.logging.level : result.faults).toBe("warn");
   });
+
+  test("a configuration that says nothing has the numbers of the documents", () => {
+    const result = load("");
+    if (result.kind === "faulty") throw new Error(result.faults.map(describeRemark).join("\n"));
+    const { registry, routing, redis, sharedTable, store, server, http } = result.config;
+    expect(registry).toMatchObject({ heartbeatIntervalSeconds: 30, dataReportIntervalSeconds: 10, priority: 1, weight: 100 });
+    expect(routing).toMatchObject({ maxConcurrentDefault: 10 });
+    expect(redis).toMatchObject({ count: 100, blockMs: 1_000, maxLen: 100_000, maxDeliveries: 5 });
+    expect(sharedTable).toMatchObject({ intervalMs: 5_000, batch: 1_000 });
+    expect(store).toMatchObject({ maxRecords: 1_000_000, maintenanceIntervalSeconds: 3_600, retentionDays: 30 });
+    expect([server.webPort, http.requestBurst]).toEqual([8080, 20]);
+  });
 });

@@ -1,6 +1,5 @@
 import { expect, it } from "vitest";
 import { isAddressAllowed } from "../../../src/registry/address-policy.js";
-import { startTally, tallyCheck } from "../../../src/registry/health.js";
 
 const addresses = {
   public: ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "::ffff:8.8.8.8", "172.32.0.1", "100.128.0.1"],
@@ -42,26 +41,4 @@ for (const policy of ["none", "public", "private", "any"] as const) {
 
 it("what is no address is admitted by no policy", () => {
   for (const text of ["", "localhost", "10.0.0", "1.2.3.4.5", "::g"]) expect(isAddressAllowed("any", text)).toBe(false);
-});
-
-it("health rises from unknown with one check, falls after three failures in a row, and rises again after two passed ones", () => {
-  const after = (checks: string, from = startTally("unknown")) =>
-    [...checks].reduce((tally, check) => tallyCheck(tally, check === "+"), from).health;
-  expect(
-    ["", "+", "-", "--", "---", "--+", "+--", "+---", "+---+", "+---++", "+--+--", "---+-+", "---++"].map((checks) => after(checks)),
-  ).toEqual([
-    "unknown",
-    "healthy",
-    "unknown",
-    "unknown",
-    "unhealthy",
-    "healthy",
-    "healthy",
-    "unhealthy",
-    "unhealthy",
-    "healthy",
-    "healthy",
-    "unhealthy",
-    "healthy",
-  ]);
 });

@@ -1096,9 +1096,10 @@ export const RoutingSettingChangeSchema: GenMessage<RoutingSettingChange> = /*@_
  */
 export const RoutingService: GenService<{
   /**
-   * Chooses an MCP for one request and reserves a place there. In memory, without waiting for the store; the decision is logged behind the answer. Never gives
-   * an MCP more than its max_concurrent_requests at once. Calling again is another decision with another place: after a lost answer, the first one runs out
-   * with its lease.
+   * Chooses an MCP for one request and reserves a place there. In memory, without waiting for the store; the decision is logged behind the answer. The
+   * coordinator that holds the stream of an MCP never gives it more than its max_concurrent_requests at once; others hear of ends a second or two later, and of
+   * each other's requests too, so together they may give it more for that long. Calling again is another decision with another place: after a lost answer, the
+   * first one runs out with its lease.
    *
    * @generated from rpc mcp.coordinator.v1.RoutingService.SelectMcp
    */
