@@ -299,6 +299,10 @@ describe.each(stores)("reports from a Redis stream into the $kind store", ({ kin
     await untilTaken(stream);
     expect(await statusesOf(coordinator, ids)).toEqual(ids.map((_, i) => (i < 6 ? EventStatus.NOT_FOUND : EventStatus.STORED)));
     expect(coordinator.log().match(/an entry was trimmed before it was stored/g)).toHaveLength(2);
+    const metrics = async () => (await fetch(`${coordinator.webUrl}/metrics`)).text();
+    // Two that a consumer had been given, for certain; of the four that nobody had read as many as Redis still told.
+    await expect.poll(metrics, { timeout: 30_000 }).toMatch(/^mcp_coordinator_transport_dropped_total\{transport="redis"\} [2-6]$/m);
+    expect(await metrics()).not.toMatch(/dropped_total\{transport="(grpc|http|table)"\}/);
   });
 
   it.skipIf(skip)("keeps the stream short by trimming what is acknowledged, and never what another group has not read", async () => {
