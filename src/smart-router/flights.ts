@@ -172,7 +172,7 @@ export class Flights {
     this.#close(member, flight, "ended");
     const end: End = { ...nothing, result: "released", atMs: nowMs };
     this.#tellUsers(flight, end);
-    if (flight.isProbe) this.#deps.health.probeEnded(member, "released", nowMs);
+    if (flight.isProbe) this.#deps.health.probeEnded(member, "released", flight.assignedAtMs, nowMs);
     this.#tell(flight, "censored", "released", false, end);
     return true;
   }
@@ -191,7 +191,7 @@ export class Flights {
       this.#deps.book.ended(ended);
       if (!hasOutcome) this.#deps.lineUp.ended(ended);
       if (isConfirmed) this.#judge(member, flight, ended, nowMs);
-      else if (flight.isProbe) this.#deps.health.probeEnded(member, "released", nowMs);
+      else if (flight.isProbe) this.#deps.health.probeEnded(member, "released", flight.assignedAtMs, nowMs);
       if (!hasOutcome) this.#tell(flight, "censored", "expired", false, end);
     }
   }
@@ -321,9 +321,9 @@ export class Flights {
   }
 
   /** Tells the health rules. */
-  #judge(member: Member, flight: Pick<Flight, "request" | "requestClass" | "isProbe">, ended: Ended, nowMs: number): void {
+  #judge(member: Member, flight: Pick<Flight, "request" | "requestClass" | "isProbe" | "assignedAtMs">, ended: Ended, nowMs: number): void {
     const { result } = ended;
-    if (flight.isProbe) this.#deps.health.probeEnded(member, result, nowMs);
+    if (flight.isProbe) this.#deps.health.probeEnded(member, result, flight.assignedAtMs, nowMs);
     if (result === "released") return;
     const baseline = this.#baselineOf(flight.request, flight.requestClass, nowMs);
     const latencyMs = latencyOf(ended);

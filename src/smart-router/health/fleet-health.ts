@@ -209,9 +209,10 @@ export class FleetHealth {
     standing.probedAtMs = nowMs;
   }
 
-  /** "released": the request was never sent; another one will be. */
-  probeEnded(mcp: Patient, result: "ok" | "error" | "expired" | "released", nowMs: number): void {
+  /** "released": the request was never sent; another one will be. A probe that was sent before the probing that goes on tells nothing of it. */
+  probeEnded(mcp: Patient, result: "ok" | "error" | "expired" | "released", sentAtMs: number, nowMs: number): void {
     const { standing } = mcp;
+    if (sentAtMs < Math.max(standing.sinceMs, standing.probedAtMs)) return;
     standing.isProbeOut = false;
     if (standing.state !== "probing" || result === "released") return;
     if (result !== "ok") {
@@ -365,6 +366,7 @@ export class FleetHealth {
     if (to === "warming") standing.warmingOks = 0;
     if (to === "probing") {
       standing.probesPassed = 0;
+      standing.isProbeOut = false;
       standing.probedAtMs = Number.NEGATIVE_INFINITY;
     }
     this.#hear({ mcpId: mcp.mcpId, from, to, reason, atMonoMs: nowMs });

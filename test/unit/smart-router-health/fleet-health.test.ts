@@ -59,16 +59,35 @@ test("an ejection lasts as long again after a failed probe, and longer after a r
   const probedAtMs = wellMs + 30_000;
   health.tick(mcp, probedAtMs);
   health.probeSent(mcp, probedAtMs);
-  health.probeEnded(mcp, "error", probedAtMs);
+  health.probeEnded(mcp, "error", probedAtMs, probedAtMs);
   expect(mcp.standing.ejectedUntilMs - probedAtMs).toBe(30_000);
   const backAtMs = probedAtMs + 30_000;
   health.tick(mcp, backAtMs);
   for (let probe = 0; probe < 3; probe += 1) {
     health.probeSent(mcp, backAtMs + probe * 1_000);
-    health.probeEnded(mcp, "ok", backAtMs + probe * 1_000);
+    health.probeEnded(mcp, "ok", backAtMs + probe * 1_000, backAtMs + probe * 1_000);
   }
   expect(mcp.standing.state).toBe("warming");
   expect(fail(backAtMs + 3_000)).toBe(60_000);
+});
+
+test("a probe of an earlier ejection, answered late, is no probe of this one", () => {
+  const { health, mcps } = createFleet();
+  const [mcp] = mcps;
+  for (let sent = 0; sent < 5; sent += 1) health.ended(mcp, error(wellMs), wellMs);
+  const firstMs = wellMs + 30_000;
+  health.tick(mcp, firstMs);
+  health.probeSent(mcp, firstMs);
+  health.probeEnded(mcp, "error", firstMs, firstMs + 10);
+  const secondMs = mcp.standing.ejectedUntilMs;
+  health.tick(mcp, secondMs);
+  expect(mcp.standing.state).toBe("probing");
+  health.probeSent(mcp, secondMs);
+  for (let late = 1; late <= 3; late += 1) health.probeEnded(mcp, "ok", firstMs, secondMs + late);
+  expect(mcp.standing.state).toBe("probing");
+  expect(health.isProbeDue(mcp, secondMs + 60_000)).toBe(false);
+  health.probeEnded(mcp, "ok", secondMs, secondMs + 10);
+  expect(health.isProbeDue(mcp, secondMs + 60_000)).toBe(true);
 });
 
 test("an MCP that is one failure away from its ejection gets one request at a time", () => {

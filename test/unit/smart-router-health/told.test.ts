@@ -84,7 +84,7 @@ describe("an MCP whose stream another coordinator holds", () => {
     expect(mcp.standing.state).toBe("ejected");
     fleet.health.tick(mcp, wellMs + wordMs);
     expect(mcp.standing.state).toBe("probing");
-    for (let probe = 0; probe < 3; probe += 1) fleet.health.probeEnded(mcp, "ok", wellMs + wordMs + 1 + probe);
+    for (let probe = 0; probe < 3; probe += 1) fleet.health.probeEnded(mcp, "ok", wellMs + wordMs + 1 + probe, wellMs + wordMs + 1 + probe);
     expect(mcp.standing.state).toBe("warming");
   });
 
