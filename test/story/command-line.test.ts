@@ -22,32 +22,6 @@ const shell = (line: string) =>
     spawn("bash", ["-c", line], { env: { ...process.env, MC: `${process.execPath} ${mainFile}` }, stdio: ["ignore", "pipe", "pipe"] }),
   );
 
-describe("output that cannot be written", () => {
-  it.skipIf(!existsSync("/dev/full"))(
-    "ends a command with 1 and the reason: lines for a file on a full disk are not lost in silence",
-    async () => {
-      const { code, stderr } = await shell("$MC keys generate --mcp-id ocr > /dev/full");
-      expect(code).toBe(1);
-      expect(stderr).toContain("mcp-coordinator: the output cannot be written: ");
-    },
-  );
-
-  it("is no failure when its reader has had enough", async () => {
-    const { code, stderr } = await shell("set -o pipefail; $MC --help | true");
-    expect([code, stderr]).toEqual([0, ""]);
-  });
-
-  it("does not end a coordinator when nobody reads its log any more", async () => {
-    const flags = ["serve", "--grpc-port", "0", "--web-port", "0", "--json", "--data-dir", join(scratch, "deaf")];
-    const child = spawn(process.execPath, [mainFile, ...flags], { stdio: ["ignore", "pipe", "pipe"] });
-    const exited = once(child, "exit");
-    await once(child.stdout, "data");
-    child.stderr.destroy();
-    child.kill("SIGTERM");
-    expect(await exited).toEqual([0, null]);
-  });
-});
-
 describe("a port that is taken", () => {
   it.each(["grpc", "web"])("ends the start with one line that names the flag, before the store is touched: %s", async (which) => {
     const holder = createServer().listen(0, "127.0.0.1");
