@@ -114,7 +114,11 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   const lifetime = createLifetime();
   const http = composeHttp(machine, { keys, store, ingest, lifetime, transports: () => intake.figures(), fleet: () => fleet });
   const intake = composeIntake(machine, { store, ingest, keys, served: config.extensions.web ? [http] : [] }, ends);
-  const { fleet, publisher, decisions, exchange, useRule } = await startRouting(machine, { keys, store, ingest, registry }, ends);
+  const { fleet, publisher, decisions, exchange, useRule, useObjectives } = await startRouting(
+    machine,
+    { keys, store, ingest, registry },
+    ends,
+  );
   registry?.follow(fleet, ingest);
   ingest.followTimes(http.notes.committed);
   fleet.followApplied(http.notes.applied);
@@ -123,7 +127,7 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   intake.start();
   const life = createLife(machine, ends, { fleet, intake, ports });
   onFatal = life.fail;
-  const reconfigure = createReconfigure(machine, { keys, fleet, useRule });
+  const reconfigure = createReconfigure(machine, { keys, fleet, useRule, useObjectives });
   return { grpcPort: ports.grpcPort, webPort: ports.webPort, storePromise: store.promise, reconfigure, ...life.coordinator };
 }
 

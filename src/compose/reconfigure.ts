@@ -4,6 +4,7 @@ import type { Config } from "../config/schema.js";
 import { configuredValue, settings } from "../config/settings.js";
 import type { Fleet } from "../hub/fleet.js";
 import type { Machine } from "./machine.js";
+import { objectivesOf } from "./router.js";
 import type { Routing } from "./routing.js";
 import { sessionSettingsOf } from "./session-settings.js";
 
@@ -11,6 +12,7 @@ export type ReconfigureParts = {
   readonly keys: Pick<KeyRing, "isOpen" | "replace">;
   readonly fleet: Pick<Fleet, "reconfigure" | "keysRevoked" | "keysWanted">;
   readonly useRule: Routing["useRule"];
+  readonly useObjectives: Routing["useObjectives"];
 };
 
 /** Compares each configuration with the one in force, and takes over what a running process can; the log says what waits for a restart. */
@@ -30,6 +32,10 @@ export function createReconfigure(machine: Pick<Machine, "config" | "log">, part
     if (taken.includes(weightPolicyPath)) {
       parts.useRule(config.routing.weightPolicy);
       log.info({ policy: config.routing.weightPolicy }, "another rule weighs from now on");
+    }
+    if (taken.includes(objectivesPath)) {
+      parts.useObjectives(objectivesOf(config));
+      log.info({ objectives: Object.keys(config.routing.objectives).length }, "other latency objectives are in force");
     }
     if (taken.some((path) => sessionPaths.has(path))) {
       const { store, ingest } = machine.config;
@@ -57,10 +63,11 @@ const loggedIdsMax = 32;
 
 /** Settings that a running process takes over, by their TOML path. */
 const weightPolicyPath = "routing.weight_policy";
+const objectivesPath = "routing.objectives";
 const keysPath = "auth.keys";
 const sessionPaths: ReadonlySet<string> = new Set([
   "session.heartbeat_interval_seconds",
   "session.max_age_seconds",
   "session.max_batch_events",
 ]);
-const takenPaths: ReadonlySet<string> = new Set([weightPolicyPath, keysPath, ...sessionPaths]);
+const takenPaths: ReadonlySet<string> = new Set([weightPolicyPath, objectivesPath, keysPath, ...sessionPaths]);

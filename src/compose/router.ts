@@ -1,3 +1,4 @@
+import type { Config } from "../config/schema.js";
 import type { FleetWatch } from "../hub/presence.js";
 import type { Ingest } from "../ingest/ingest.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
@@ -17,7 +18,7 @@ export function startRouter(machine: Machine, ingest: Ingest, ends: Ends): { rea
   const { config, clock, rng } = machine;
   const { maxConcurrentDefault } = config.routing;
   const book: LocalSignalBook = createSignalBook(
-    { ...signalDefaults, wallOffsetMs: clock.nowMs() - clock.monotonicMs() },
+    { ...signalDefaults, objectiveMs: objectivesOf(config), wallOffsetMs: clock.nowMs() - clock.monotonicMs() },
     { capacityOf: (mcpId) => router.maxConcurrentOf(mcpId) },
   );
   const router: Router = createRouter(
@@ -38,6 +39,11 @@ export function startRouter(machine: Machine, ingest: Ingest, ends: Ends): { rea
   }
   ends.add(() => cancel());
   return { router, book };
+}
+
+/** Latency objectives in ms by request type, as the signals take them. */
+export function objectivesOf({ routing }: Pick<Config, "routing">): ReadonlyMap<string, number> {
+  return new Map(Object.entries(routing.objectives));
 }
 
 /** What the hub tells of its sessions, as the router takes it. */

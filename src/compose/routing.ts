@@ -30,6 +30,8 @@ export type Routing = {
   readonly exchange: ComposedExchange;
   /** Puts another rule of weights in force. */
   readonly useRule: (id: WeightRuleId) => void;
+  /** Puts other latency objectives in force, in ms by request type. */
+  readonly useObjectives: (objectiveMs: ReadonlyMap<string, number>) => void;
 };
 
 export type RoutingParts = {
@@ -96,7 +98,7 @@ export async function startRouting(machine: Machine, parts: RoutingParts, ends: 
     rule = rules[id];
     publisher.wake();
   };
-  return { fleet, publisher, decisions, exchange, useRule };
+  return { fleet, publisher, decisions, exchange, useRule, useObjectives: book.setObjectives };
 }
 
 function startFleet(

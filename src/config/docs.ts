@@ -23,7 +23,18 @@ A secret can stand in a file of its own: the variable with \`_FILE\` behind its 
 Every fault is reported at once, with its line, variable or flag, and the coordinator does not start. An unknown key is a fault.
 \`mcp-coordinator config check\` reports the same without starting; \`mcp-coordinator config print\` shows every value in force and where it comes from.
 
-Settings are read at start. SIGHUP reads them again, and those that say so change then, without a restart: the keys, heartbeat, age and batch size of \`[session]\`, and \`routing.weight_policy\`.`;
+Settings are read at start. SIGHUP reads them again, and those that say so change then, without a restart: the keys, heartbeat, age and batch size of \`[session]\`, \`routing.weight_policy\` and \`[routing.objectives]\`.`;
+
+const objectives = `### Latency objectives
+
+\`\`\`toml
+[routing.objectives]          # request type = milliseconds
+ocr = 800
+"report.monthly" = 120_000    # a name with other characters than letters, digits, _ and - stands in quotes
+\`\`\`
+
+How long an answer to a request of this type may take. A request's own \`deadline\` outranks it; without both, the deadline is the 90th percentile of the request's class.
+Types are compared as they stand in \`request_type\`, to the letter. Every coordinator reads its own file: give all of them the same table.`;
 
 const keys = `### Keys
 
@@ -45,12 +56,14 @@ The keys and the secret that stand in published documents (\`sk-mcp-ocr-workflow
 
 function renderSection(section: string): string {
   const mine = settings.filter((setting) => setting.section === section);
+  const about = section === "routing" ? ["", objectives] : [];
   return [
     `## [${snakeCase(section)}]`,
     "",
     "| key | default | unit | environment | flag | meaning; why this default |",
     "|---|---|---|---|---|---|",
     ...mine.map(renderSetting),
+    ...about,
   ].join("\n");
 }
 
@@ -72,7 +85,9 @@ function renderSetting(setting: Setting): string {
 
 function renderDefault(setting: Setting): string {
   if (setting.defaultText !== undefined) return setting.defaultText;
-  return setting.fallback === undefined || setting.kind === "list" ? "none" : code(JSON.stringify(setting.fallback));
+  return setting.fallback === undefined || setting.kind === "list" || setting.kind === "table"
+    ? "none"
+    : code(JSON.stringify(setting.fallback));
 }
 
 function renderDocumentedNames(): string {

@@ -101,7 +101,8 @@ function readName(layer: Draft, file: TomlFile, path: readonly string[], value: 
   if (name === "auth.keys") return;
   const setting = settingOfToml(name);
   if (setting !== undefined) {
-    assign(layer, setting, value, place);
+    if (setting.kind === "table") assignTable(layer, file, path, setting, value);
+    else assign(layer, setting, value, place);
     return;
   }
   const documented = Object.hasOwn(documentedNames, name) ? documentedNames[name] : undefined;
@@ -115,6 +116,25 @@ function readName(layer: Draft, file: TomlFile, path: readonly string[], value: 
   } else {
     if (documented.warning !== undefined) layer.warnings.push({ place, message: documented.warning });
     assign(layer, settingOf(documented.path), documented.convert === undefined ? value : documented.convert(value), place);
+  }
+}
+
+/** A table whose keys operators name: a fault of one entry is reported at that entry, and those of all together. */
+function assignTable(layer: Draft, file: TomlFile, path: readonly string[], setting: Setting, value: unknown): void {
+  const place = file.placeOf(path);
+  if (!isTable(value)) {
+    layer.faults.push({ place, message: `must be a table: write [${setting.tomlPath}]` });
+    return;
+  }
+  const faults = Object.entries(value).flatMap(([key, entry]): readonly Remark[] => {
+    const broken = setting.check({ [key]: entry });
+    return broken === undefined ? [] : [{ place: file.placeOf([...path, key]), message: `${broken}, is ${show(entry)}` }];
+  });
+  if (faults.length > 0) layer.faults.push(...faults);
+  else {
+    const broken = setting.check(value);
+    if (broken === undefined) layer.assignments.push({ setting, value, place });
+    else layer.faults.push({ place, message: `${broken}, has ${Object.keys(value).length}` });
   }
 }
 

@@ -36,6 +36,18 @@ export function onOff() {
   return z.boolean({ error: "must be true or false" });
 }
 
+/**
+ * A table in which operators name the keys themselves: each the name of `what`, of 1 to `idMaxBytes` bytes, each with a value that `value` takes.
+ * Bound: `countMax` entries.
+ */
+export function tableOf<T extends z.ZodType>(what: string, value: T, countMax: number) {
+  const isName = (name: string): boolean => name !== "" && Buffer.byteLength(name) <= limits.idMaxBytes;
+  return z
+    .record(z.string(), value, { error: "must be a table" })
+    .refine((table) => Object.keys(table).every(isName), `the name of ${what} must have 1 to ${limits.idMaxBytes} bytes`)
+    .refine((table) => Object.keys(table).length <= countMax, `must have at most ${countMax} entries`);
+}
+
 /** A name that travels in headers, and so is printable ASCII: gRPC and Node refuse to send anything else. */
 export function headerText() {
   const rule = "must be a name of 1 to 256 printable ASCII characters, since it is sent in headers";

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { limits } from "../platform/limits.js";
 import { parseRange } from "../platform/semver.js";
 import { redis } from "./redis-section.js";
-import { headerText, onOff, ratio, settingNotes, text, whole } from "./rules.js";
+import { headerText, onOff, ratio, settingNotes, tableOf, text, whole } from "./rules.js";
 import { escapeHint, isPostgresUrl } from "./url-rules.js";
 
 const day = "days";
@@ -143,6 +143,9 @@ const http = z.strictObject({
   }),
 });
 
+/** Most request types with an objective: a quarter of the classes and types that have signals of their own (`signalClassesMax`). */
+const objectivesMax = 256;
+
 const routing = z.strictObject({
   weightPolicy: z
     .enum(["quality-tail-load/1", "a58-wrr/1"], { error: 'must be "quality-tail-load/1" or "a58-wrr/1"' })
@@ -176,6 +179,13 @@ const routing = z.strictObject({
     reason: "`max_concurrent_requests` of the specification's registration documents",
     unit: "interactions",
   }),
+  objectives: tableOf("a request type", whole(1, limits.leaseMaxMs), objectivesMax)
+    .default({})
+    .register(settingNotes, {
+      doc: `Latency objectives, a table \`[routing.objectives]\` of its own; see below. At most ${objectivesMax} request types, each with 1 to ${limits.leaseMaxMs}. From the file only. Read again at SIGHUP`,
+      reason: "a type without one is judged by what is usual: its 90th percentile",
+      unit: "milliseconds",
+    }),
 });
 
 const registry = z.strictObject({

@@ -3,8 +3,8 @@ import { assert } from "../platform/assert.js";
 import { type SettingNote, settingNotes } from "./rules.js";
 import { type Config, sections } from "./schema.js";
 
-/** How a value is written as text, in the environment and in flags. `list` cannot be. */
-export type SettingKind = "number" | "boolean" | "text" | "list";
+/** How a value is written as text, in the environment and in flags. A `list` and a `table` cannot be: they stand in the file only. */
+export type SettingKind = "number" | "boolean" | "text" | "list" | "table";
 
 /** One leaf of the schema with all its names. */
 export type Setting = SettingNote & {
@@ -14,7 +14,7 @@ export type Setting = SettingNote & {
   readonly key: string;
   /** Path in the TOML file, for example "server.grpc_port". */
   readonly tomlPath: string;
-  /** For example "MCPC_SERVER__GRPC_PORT"; undefined for lists. */
+  /** For example "MCPC_SERVER__GRPC_PORT"; undefined for lists and tables. */
   readonly env: string | undefined;
   readonly kind: SettingKind;
   /** Undefined for settings that may be absent. */
@@ -65,7 +65,7 @@ function describe(section: string, key: string, schema: z.ZodType): Setting {
     section,
     key,
     tomlPath: `${table}.${snakeKey}`,
-    env: kind === "list" ? undefined : `MCPC_${table}__${snakeKey}`.toUpperCase(),
+    env: kind === "list" || kind === "table" ? undefined : `MCPC_${table}__${snakeKey}`.toUpperCase(),
     kind,
     fallback: fallback.data,
     check: (value) => {
@@ -84,6 +84,8 @@ function kindOf(schema: z.ZodType): SettingKind {
       return "boolean";
     case "array":
       return "list";
+    case "object":
+      return "table";
     default:
       return "text";
   }

@@ -22,11 +22,11 @@ export type FlightDeps = {
   readonly outcome: (outcome: DecisionOutcome) => void;
 };
 
-/** A class's latencies as they were at `atMs`, for judging single answers. */
-type Baseline = { readonly atMs: number; readonly p50Ms: number; readonly deadlineMs: number };
+/** A class's latencies as they were at `atMs`, for judging single answers. `lateAboveMs` is for requests that name no deadline. */
+type Baseline = { readonly atMs: number; readonly p50Ms: number; readonly lateAboveMs: number };
 
 const baselineMaxAgeMs = 1_000;
-/** Medians of its class that an answer may take before it can be late for a caller who named no deadline. */
+/** Medians of its class that an answer may take before it can be late where neither the caller nor the configuration names a deadline. */
 const lateFactor = 2;
 /** How far an MCP's own measure of a latency may be from ours before the longer one counts.     Source: router.md 1.6, "Clock skew". */
 const skewMs = 250;
@@ -328,8 +328,7 @@ export class Flights {
     const baseline = this.#baselineOf(flight.request, flight.requestClass, nowMs);
     const latencyMs = latencyOf(ended);
     const isSlow = latencyMs > this.#deps.slowFactor * baseline.p50Ms;
-    // Where nobody named a deadline it is the p90 of the class, which a tenth of all answers misses by definition: only what is far from the median, too, is late.
-    const lateAboveMs = flight.request.deadlineMs ?? Math.max(baseline.deadlineMs, lateFactor * baseline.p50Ms);
+    const lateAboveMs = flight.request.deadlineMs ?? baseline.lateAboveMs;
     this.#deps.health.ended(member, { result, isSlow, isLate: latencyMs > lateAboveMs, startedAtMs: ended.startedAtMs }, nowMs);
   }
 
@@ -337,8 +336,10 @@ export class Flights {
     const known = this.#baselines.get(requestClass);
     if (known !== undefined && nowMs - known.atMs < baselineMaxAgeMs) return known;
     if (this.#baselines.size >= limits.routedClassesMax) this.#baselines.clear();
-    const { p50Ms, deadlineMs } = this.#deps.book.readClass(request, nowMs);
-    const fresh = { atMs: nowMs, p50Ms, deadlineMs };
+    const { p50Ms, p90Ms, deadlineMs } = this.#deps.book.readClass(request, nowMs);
+    // An objective is a deadline as it stands. Without one it is the p90, which a tenth of all answers misses by definition: only what is far from the median, too, is late.
+    const lateAboveMs = deadlineMs === p90Ms ? Math.max(p90Ms, lateFactor * p50Ms) : deadlineMs;
+    const fresh = { atMs: nowMs, p50Ms, lateAboveMs };
     this.#baselines.set(requestClass, fresh);
     return fresh;
   }

@@ -63,6 +63,8 @@ export type LocalSignalBook = SignalBook & {
   readonly sharedSums: (nowMs: number, levelsMax?: number) => SharedKnowledge;
   readonly adoptShared: (others: readonly SharedKnowledge[], nowMs: number) => void;
   readonly restoreShared: (own: SharedKnowledge, nowMs: number) => void;
+  /** Puts other latency objectives in force, by request type, in ms: what was observed stays and is judged by them from the next reading on. */
+  readonly setObjectives: (objectiveMs: ReadonlyMap<string, number>) => void;
   /** Reports of quality that were no number in [0, 1], of the MCPs that are remembered. */
   readonly droppedReports: () => number;
 };
@@ -145,6 +147,10 @@ class Book {
       restoreShared: (own, nowMs) => {
         this.#quality.ridge.restore(own, nowMs);
         restoreEffects(this.#memory, own.effects, nowMs);
+        this.#version += 1;
+      },
+      setObjectives: (objectiveMs) => {
+        this.#situations.setObjectives(objectiveMs);
         this.#version += 1;
       },
       droppedReports: () => [...this.#memory.mcps()].reduce((sum, mcp) => sum + mcp.reports.dropped, 0),

@@ -38,7 +38,7 @@ export type SignalBookSettings = {
   readonly weightExpirationMs: number;
   /** What another coordinator told of open requests counts no longer than this. */
   readonly toldMaxAgeMs: number;
-  /** Latency objective by request type; a class without one takes its p90 as deadline. */
+  /** Latency objective by request type, at first; a class without one takes its p90 as deadline. */
   readonly objectiveMs: ReadonlyMap<string, number>;
   /** Wall-clock ms at monotonic 0: lets quality depend on the hour of the day. 0 where hours mean nothing. */
   readonly wallOffsetMs: number;

@@ -60,6 +60,7 @@ export class Situations {
   readonly #slow: Decay;
   readonly #quality: Quality;
   readonly #settings: SignalBookSettings;
+  #objectiveMs: ReadonlyMap<string, number>;
   #request: RouteRequest | undefined;
   #nowMs = Number.NaN;
   #version = -1;
@@ -72,6 +73,7 @@ export class Situations {
     this.#slow = slow;
     this.#quality = quality;
     this.#settings = settings;
+    this.#objectiveMs = settings.objectiveMs;
     this.#situation = {
       ofClass: undefined,
       ofType: undefined,
@@ -87,6 +89,11 @@ export class Situations {
       typeScale: 1,
       allScale: 1,
     };
+  }
+
+  /** Takes other objectives. The caller gives the next situation another version. */
+  setObjectives(objectiveMs: ReadonlyMap<string, number>): void {
+    this.#objectiveMs = objectiveMs;
   }
 
   /** `version` is that of all sums: a situation holds for one request at one time with one state of knowledge. Overwritten by the next call. */
@@ -105,7 +112,7 @@ export class Situations {
   }
 
   #fill(request: RouteRequest, nowMs: number): void {
-    const { samplesMin, tailShrinkage, tailPrior, objectiveMs } = this.#settings;
+    const { samplesMin, tailShrinkage, tailPrior } = this.#settings;
     const situation = this.#situation;
     const { all } = this.#memory;
     const kept = this.#slow.keptAt(nowMs);
@@ -114,7 +121,7 @@ export class Situations {
     const p90Ms = quantileOf(timed.latency, 0.9) ?? noClassSignals.p90Ms;
     const p95Ms = quantileOf(timed.latency, 0.95) ?? noClassSignals.p95Ms;
     const judged = this.#pick(situation, (level) => level.qualityCount * kept >= samplesMin);
-    const objective = objectiveMs.get(request.requestType);
+    const objective = this.#objectiveMs.get(request.requestType);
     situation.signals = {
       p50Ms,
       p90Ms,

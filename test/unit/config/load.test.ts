@@ -5,6 +5,7 @@ import { configSchema } from "../../../src/config/schema.js";
 import { settings } from "../../../src/config/settings.js";
 import { weightRuleIds } from "../../../src/smart-router/rules.js";
 import { routerDefaults } from "../../../src/smart-router/settings.js";
+import { signalDefaults } from "../../../src/smart-router/signals/settings.js";
 
 const secretFiles: Readonly<Record<string, string>> = { "/run/secrets/url": "postgres://ann:pa55word@db/mcp\n" };
 
@@ -67,10 +68,10 @@ describe("layers", () => {
     expect([config.store.maxRecords, config.extensions.routing, config.server.coordinatorId]).toEqual([2_000_000, false, "17"]);
   });
 
-  test.each(settings.filter(({ kind }) => kind !== "list"))(
+  test.each(settings.filter(({ env }) => env !== undefined))(
     "$path can be given in the file, in the environment and shows its place",
     (setting) => {
-      const values = { number: setting.fallback, boolean: true, text: sampleText(setting.path), list: [] };
+      const values = { number: setting.fallback, boolean: true, text: sampleText(setting.path), list: [], table: {} };
       const value = values[setting.kind];
       const [table, key] = setting.tomlPath.split(".");
       const fromFile = load({ fileText: `[${table}]\n${key} = ${JSON.stringify(value)}` });
@@ -287,9 +288,10 @@ describe("secrets", () => {
 });
 
 test("the router's own defaults are those of the configuration", () => {
-  const { weightPolicy, ...numbers } = configSchema.parse(emptySections()).routing;
+  const { weightPolicy, objectives, ...numbers } = configSchema.parse(emptySections()).routing;
   expect(routerDefaults).toMatchObject(numbers);
   expect(weightPolicy).toBe(weightRuleIds[0]);
+  expect(new Map(Object.entries(objectives))).toEqual(signalDefaults.objectiveMs);
 });
 
 function emptySections(): Record<string, object> {
