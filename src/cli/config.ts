@@ -100,7 +100,14 @@ function settingLine(output: Output, setting: Setting, loaded: Effective): strin
   const source = describePlace(sourceOf(setting, loaded));
   if (value === undefined) return output.paint("faint", `# ${name} is not set`);
   if (setting.isSecret === true) return output.paint("faint", `# ${name} is set, not shown  # ${source}`);
-  return `${`${name} = ${JSON.stringify(value)}`.padEnd(44)} ${output.paint("faint", `# ${source}`)}`;
+  return `${`${name} = ${toml(value)}`.padEnd(44)} ${output.paint("faint", `# ${source}`)}`;
+}
+
+/** A value as a file may say it. JSON is TOML too, but for tables. */
+function toml(value: unknown): string {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return JSON.stringify(value);
+  const members = Object.entries(value).map(([name, member]) => `${JSON.stringify(name)} = ${toml(member)}`);
+  return members.length === 0 ? "{}" : `{ ${members.join(", ")} }`;
 }
 
 function keyComment(key: StaticKey): string {

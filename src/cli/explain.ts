@@ -61,11 +61,17 @@ function print(output: Output, decision: DecisionView, isExact: boolean): void {
   if (isExact) output.data(`the factors of every candidate sum to its score, bit for bit`);
 }
 
+/** The latency that still was in time: what the caller asked for, else what is configured or usual for its class. */
+function deadlineOf({ request, classSignals }: DecisionView): readonly string[] {
+  if (request.deadlineMs !== undefined) return [`deadline ${request.deadlineMs} ms`];
+  return classSignals === undefined ? [] : [`deadline ${classSignals.deadlineMs.toFixed(0)} ms, that of the class`];
+}
+
 function headOf(decision: DecisionView): readonly (readonly [string, string])[] {
   const { request, outcome, shadow } = decision;
   const asked = [
     `class ${decision.requestClass}`,
-    ...(request.deadlineMs === undefined ? [] : [`deadline ${request.deadlineMs} ms`]),
+    ...deadlineOf(decision),
     ...(request.exclude.size === 0 ? [] : [`not ${[...request.exclude].join(", ")}`]),
   ];
   const ended = [

@@ -31,7 +31,7 @@ export function addServeCommand(program: Command, context: CliContext, deps: Ser
     .addHelpText(
       "after",
       remarks(
-        "SIGTERM or Ctrl-C drains: streams are told, acks are flushed, then exit 0. A second one closes at once: exit 0 after SIGTERM, 130 after Ctrl-C.\nSIGHUP reads the configuration again, unless stdout is a terminal: [[auth.keys]], heartbeat, age and batch size of [session] and routing.weight_policy change at once, everything else at the next start.\nThe log goes to stderr, one JSON object a line.",
+        "SIGTERM or Ctrl-C drains: streams are told, acks are flushed, then exit 0. A second one closes at once: exit 0 after SIGTERM, 130 after Ctrl-C.\nSIGHUP reads the configuration again, unless stdout is a terminal: [[auth.keys]], heartbeat, age and batch size of [session], routing.weight_policy and [routing.objectives] change at once, everything else at the next start.\nThe log goes to stderr, one JSON object a line.",
       ),
     )
     .action(async (options: ParsedOptions) => {

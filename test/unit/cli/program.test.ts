@@ -105,7 +105,10 @@ describe("config", () => {
   });
 
   test("what print prints is TOML that loads to the same settings, with sources and without secrets", async () => {
-    const at = file("good.toml", `[security]\npseudonym_key = "${"0123456789abcdef".repeat(4)}"\n[server]\ndrain_seconds = 7\n`);
+    const at = file(
+      "good.toml",
+      `[security]\npseudonym_key = "${"0123456789abcdef".repeat(4)}"\n[server]\ndrain_seconds = 7\n[routing.objectives]\nocr = 800\n"report.monthly" = 5000\n`,
+    );
     const cli = createTestProgram({ env: { DATABASE_URL: "postgres://ann:h1dden@db/x" } });
     expect(await cli.run("config", "print", "--config", at, "--grpc-port", "6000")).toBe(0);
     const text = cli.stdout.join("");
@@ -120,6 +123,7 @@ describe("config", () => {
       "server.grpc_port": { value: 6000 },
       "server.drain_seconds": { value: 7 },
       "store.database_url": { value: null },
+      "routing.objectives": { value: { ocr: 800, "report.monthly": 5000 } },
     });
   });
 
