@@ -81,6 +81,7 @@ function headOf(decision: DecisionView): readonly (readonly [string, string])[] 
     ...(outcome.errorCode === "" ? [] : [outcome.errorCode]),
     ...(outcome.observedMs === undefined ? [] : [`after ${outcome.observedMs.toFixed(1)} ms`]),
     ...(outcome.quality === undefined ? [] : [`quality ${outcome.quality}`]),
+    ...(outcome.auditedQuality === undefined ? [] : [auditText(outcome.auditedQuality, outcome.auditor)]),
     ...(outcome.interactionId === "" ? [] : [`interaction ${outcome.interactionId}`]),
   ];
   const rule = `${decision.policyId} (${decision.policyHash}), ${decision.regime}${decision.isExploration ? ", to learn" : ""}, seed ${decision.seed}`;
@@ -92,6 +93,10 @@ function headOf(decision: DecisionView): readonly (readonly [string, string])[] 
     ["outcome", ended.join(", ")],
     ...shadow.map(({ policyId, mcpId }): readonly [string, string] => ["shadow", `${policyId} would have chosen ${mcpId}`]),
   ];
+}
+
+function auditText(quality: number, auditor: string): string {
+  return auditor === "" ? `audited ${quality}` : `audited ${quality} by ${auditor}`;
 }
 
 /** The names of the factors, from the first candidate that has any: all that are scored have the same. */

@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { coordinatorVersion } from "../config/version.js";
 import type { Clock } from "../platform/clock.js";
 import { CoordinatorError } from "../platform/errors.js";
+import { addAuditCommand } from "./audit.js";
 import { addConfigCommand } from "./config.js";
 import { addDemoCommand } from "./demo.js";
 import { addDoctorCommand, type DoctorDeps } from "./doctor.js";
@@ -57,6 +58,7 @@ export function createProgram(context: CliContext, deps: ProgramDeps): Command {
   addRoutesCommand(program, context);
   addSelectCommand(program, context);
   addExplainCommand(program, context);
+  addAuditCommand(program, context);
   addRoutingConfigCommand(program, context);
   addConfigCommand(program, context);
   addKeysCommand(program, context, deps.clock);

@@ -49,6 +49,7 @@ export type UnaryMethod =
   | typeof RoutingService.method.listDecisions
   | typeof RoutingService.method.getRoutingConfig
   | typeof RoutingService.method.setRoutingConfig
+  | typeof RoutingService.method.auditDecision
   | typeof RoutingService.method.getRoutes;
 
 /** grpc-js settings of a client with long streams. Source: design of the protocol; reasons beside each. */

@@ -8,6 +8,7 @@ import {
   type RequestFeatures,
 } from "../../gen/mcp/coordinator/v1/decisions_pb.js";
 import {
+  AuditDecisionRequestSchema,
   ExplainDecisionRequestSchema,
   ListDecisionsRequestSchema,
   RoutingService,
@@ -89,6 +90,9 @@ export type OutcomeView = {
   readonly quality: number | undefined;
   readonly errorCode: string;
   readonly isLate: boolean;
+  /** What an independent judge made of it, and who that was. */
+  readonly auditedQuality: number | undefined;
+  readonly auditor: string;
 };
 
 /** A logged decision. Times in ms since the Unix epoch; `candidates` undefined where only the choice is kept. */
@@ -176,6 +180,23 @@ export async function explainDecision(connection: Connection, decisionId: string
   const request = create(ExplainDecisionRequestSchema, { decisionId });
   const { decision } = await connection.call(RoutingService.method.explainDecision, request, deadlineMs);
   return decision === undefined ? undefined : decisionView(decision);
+}
+
+/**
+ * Tells what an independent judge makes of the answer to a decision, 0 to 1. `counted` is false when it repeats the audit that counts.
+ * Errors: rejects with grpc-js's ServiceError; ALREADY_EXISTS when another quality counts.
+ */
+export async function auditDecision(
+  connection: Connection,
+  audit: { readonly decisionId: string; readonly quality: number; readonly auditor: string },
+  deadlineMs: number,
+): Promise<{ readonly mcpId: string; readonly counted: boolean }> {
+  const { mcpId, counted } = await connection.call(
+    RoutingService.method.auditDecision,
+    create(AuditDecisionRequestSchema, audit),
+    deadlineMs,
+  );
+  return { mcpId, counted };
 }
 
 /** The decisions of a time range, oldest first, page by page.     Errors: rejects with grpc-js's ServiceError. */
@@ -295,6 +316,8 @@ function outcomeView(outcome: DecisionOutcome | undefined): OutcomeView {
     quality: outcome?.qualityScore,
     errorCode: outcome?.errorCode ?? "",
     isLate: outcome?.late ?? false,
+    auditedQuality: outcome?.auditedQuality,
+    auditor: outcome?.auditor ?? "",
   };
 }
 

@@ -1,5 +1,6 @@
 import type { NewEvent } from "../interaction/event.js";
 import { parseUuidV7 } from "../platform/uuid-v7.js";
+import { type AuditHandlers, createAuditHandlers } from "../rpc/routing-audit.js";
 import { type ConfigHandlers, createConfigHandlers } from "../rpc/routing-config.js";
 import { createDecisionHandlers, type DecisionHandlers } from "../rpc/routing-decisions.js";
 import { createSelectHandlers, type SelectHandlers } from "../rpc/routing-select.js";
@@ -25,7 +26,7 @@ export type DecisionParts = {
 
 /** The log of decisions, the configuration of operators, and the RPCs over both. */
 export type Decisions = {
-  readonly handlers: SelectHandlers & DecisionHandlers & ConfigHandlers;
+  readonly handlers: SelectHandlers & AuditHandlers & DecisionHandlers & ConfigHandlers;
   readonly config: ConfigBook;
   /** Stored events: start events link decisions to interactions, and those that mean another MCP's decision are counted. */
   readonly follow: (events: readonly NewEvent[]) => void;
@@ -71,6 +72,7 @@ export function composeDecisions(machine: Machine, parts: DecisionParts, ends: E
   return {
     handlers: {
       ...createSelectHandlers({ router, made, log: decisionLog, tally, context, clock }),
+      ...createAuditHandlers({ router, log: decisionLog, clock }),
       ...createDecisionHandlers({ store, log: decisionLog, clock }),
       ...createConfigHandlers({ book, tally, store, knownPolicyIds }),
     },

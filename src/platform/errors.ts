@@ -81,6 +81,7 @@ export const errorReasons = {
   WATCHERS_EXHAUSTED: "the coordinator holds as many watchers of this kind (health, registrations, routes) as it may",
   DECISION_UNKNOWN: "no such decision, or no longer; only the coordinator that made it takes it back",
   DECISION_FOREIGN: "the decision was made for another key and names another MCP than the key's",
+  DECISION_AUDITED: "another audit of the decision counts already; metadata has its quality",
   OPERATOR_ONLY: "the key is bound to one MCP; this needs a key for all",
   CONFIG_UNREADABLE: "a newer coordinator stored the routing configuration in a form that this one cannot read: change it there",
   CONFIG_CHANGED: "the configuration has changed since the named version; metadata has the version in force",

@@ -93,7 +93,7 @@ function requestMessage(request: RouteRequest): MessageInitShape<typeof RequestF
 
 function outcomeMessage(outcome: OutcomeRow | undefined): MessageInitShape<typeof DecisionOutcomeSchema> {
   if (outcome === undefined) return { state: DecisionOutcomeState.OPEN };
-  const { state, observedMs, durationMs, quality } = outcome;
+  const { state, observedMs, durationMs, quality, auditedQuality } = outcome;
   return {
     state: state === undefined ? DecisionOutcomeState.OPEN : outcomeNumbers[state],
     censoredBecause: outcome.censoredBecause,
@@ -103,5 +103,7 @@ function outcomeMessage(outcome: OutcomeRow | undefined): MessageInitShape<typeo
     ...(quality === undefined ? {} : { qualityScore: quality }),
     errorCode: outcome.errorCode,
     late: outcome.isLate,
+    ...(auditedQuality === undefined ? {} : { auditedQuality }),
+    auditor: outcome.auditor,
   };
 }

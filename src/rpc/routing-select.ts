@@ -9,7 +9,7 @@ import {
 } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { mayActFor, type Principal } from "../auth/principal.js";
 import type { Clock } from "../platform/clock.js";
-import { CoordinatorError } from "../platform/errors.js";
+import { CoordinatorError, type FieldFault } from "../platform/errors.js";
 import { parseUuidV7 } from "../platform/uuid-v7.js";
 import type { Decision } from "../smart-router/decision.js";
 import type { DecisionLog } from "../smart-router/log/decision-log.js";
@@ -20,7 +20,7 @@ import type { Router } from "../smart-router/router.js";
 import { durationFromMs } from "../wire/time.js";
 import type { UnaryHandler } from "./context.js";
 import { candidateMessage, regimeNumbers } from "./decision-messages.js";
-import { refuseFaults } from "./field-faults.js";
+import { fieldsError } from "./field-faults.js";
 import { parseRouteRequest } from "./select-request.js";
 
 export type SelectDeps = {
@@ -71,9 +71,13 @@ export function keyIdOf(principal: Principal): string {
 export function parseDecisionId(text: string): string {
   const decisionId = parseUuidV7(text);
   if (decisionId !== undefined) return decisionId;
+  throw fieldsError([decisionIdFault(text)]);
+}
+
+/** Why a text names no decision. */
+export function decisionIdFault(text: string): FieldFault {
   const reason = text === "" ? "REQUIRED" : "MALFORMED";
-  refuseFaults([{ field: "decision_id", reason, description: "must be a UUID version 7 in text form, as SelectMcp gave it" }]);
-  throw unknownDecision(text);
+  return { field: "decision_id", reason, description: "must be a UUID version 7 in text form, as SelectMcp gave it" };
 }
 
 export function unknownDecision(decisionId: string): CoordinatorError {

@@ -94,7 +94,7 @@ class SelectionDesk {
       select: (request, nowMs) => this.#select(request, nowMs),
       release: (decisionId, mcpId, nowMs) => this.#flights.release(decisionId, mcpId, nowMs),
       settle: (decisionId, mcpId, report, nowMs) => this.#settle(decisionId, mcpId, report, nowMs),
-      audit: (decisionId, quality, nowMs) => this.#audit(decisionId, quality, nowMs),
+      audit: (decisionId, quality, nowMs) => this.#flights.audit(decisionId, quality, nowMs),
       configure: (config, nowMs) => this.#configure(config, nowMs),
       streamOpened: (mcpId, sessionId, nowMs) => this.#streamOpened(mcpId, sessionId, nowMs),
       streamClosed: (mcpId, sessionId, how, nowMs) => this.#streamClosed(mcpId, sessionId, how, nowMs),
@@ -235,13 +235,6 @@ class SelectionDesk {
     if (flight === undefined || member === undefined || flight.mcpId !== mcpId) return false;
     if (report.result === "released") return this.#flights.release(decisionId, mcpId, nowMs);
     this.#flights.end(member, flight, { ...report, atMs: nowMs });
-    return true;
-  }
-
-  #audit(decisionId: string, quality: number, atMs: number): boolean {
-    const flight = this.#flights.known(decisionId);
-    if (flight === undefined) return false;
-    this.#deps.book.audited?.({ decisionId, mcpId: flight.mcpId, request: flight.request, atMs, quality });
     return true;
   }
 

@@ -1,16 +1,14 @@
 import type { Facts } from "../interaction/event.js";
 import { limits } from "../platform/limits.js";
 import type { DecisionOutcome } from "./decision.js";
+import { type End, endedAtOf, latencyOf, nothing } from "./flight-end.js";
 import type { FleetHealth } from "./health/fleet-health.js";
 import { endReported, type Flight, inFlightOf, leave, noteEarlyEnd, take } from "./in-flight.js";
 import type { LineUp } from "./line-up.js";
 import type { Member } from "./member.js";
 import type { Ended } from "./policy.js";
 import { classOf, plainRequest, type RouteRequest } from "./request.js";
-import type { Book, EndReport } from "./router.js";
-
-/** What a terminal event says, or whoever called the MCP; `atMs` is when this coordinator heard of it. */
-type End = EndReport & { readonly atMs: number };
+import type { AuditVerdict, Book } from "./router.js";
 
 export type FlightDeps = {
   readonly book: Book;
@@ -28,9 +26,6 @@ type Baseline = { readonly atMs: number; readonly p50Ms: number; readonly lateAb
 const baselineMaxAgeMs = 1_000;
 /** Medians of its class that an answer may take before it can be late where neither the caller nor the configuration names a deadline. */
 const lateFactor = 2;
-/** How far an MCP's own measure of a latency may be from ours before the longer one counts.     Source: router.md 1.6, "Clock skew". */
-const skewMs = 250;
-const skewShare = 0.2;
 
 /**
  * Every request that is with an MCP, from the decision or the start event to its end: who holds a place, and who is told what came of it.
@@ -94,7 +89,10 @@ export class Flights {
       decided.interactionId = interactionId;
       this.#close(member, decided, "ended");
       const end: End = { ...nothing, atMs: nowMs };
-      if (!isLate) this.#tellUsers(decided, end);
+      if (!isLate) {
+        this.#tellUsers(decided, end);
+        this.#tellAudit(decided, nowMs);
+      }
       this.#tell(decided, early.isOk ? "complete" : "error", "", isLate, end);
       return;
     }
@@ -138,8 +136,11 @@ export class Flights {
   }
 
   /** A flight ends, in time or after its lease. */
-  end(member: Member, flight: Flight, end: End): void {
+  end(member: Member, flight: Flight, told: End): void {
     const isLate = flight.state === "expired";
+    // An audit that came before the end has waited for it, unless the lease ran out meanwhile.
+    const end = isLate || flight.audited === undefined ? told : { ...told, auditedQuality: flight.audited };
+    flight.audited ??= told.auditedQuality;
     this.#close(member, flight, "ended");
     const ended = this.#endedOf(flight, end);
     this.#deps.book.ended(ended);
@@ -158,9 +159,15 @@ export class Flights {
     return flight === undefined || flight.state === "ended" ? undefined : flight;
   }
 
-  /** A decision that has ended, or runs: for audits. */
-  known(decisionId: string): Flight | undefined {
-    return this.#decided.get(decisionId) ?? this.#past.get(decisionId);
+  /** See Router.audit. What runs is judged when it ends, beside what its MCP says then. */
+  audit(decisionId: string, quality: number, nowMs: number): AuditVerdict | undefined {
+    const flight = this.#decided.get(decisionId) ?? this.#past.get(decisionId);
+    if (flight === undefined || flight.isReleased) return undefined;
+    const { mcpId, audited } = flight;
+    if (audited !== undefined) return { mcpId, quality: audited, isFirst: false };
+    flight.audited = quality;
+    if (flight.state !== "running") this.#tellAudit(flight, nowMs);
+    return { mcpId, quality, isFirst: true };
   }
 
   /** Gives a place back that was not used. False unless the decision runs, at this MCP, and no start of it was heard. */
@@ -169,6 +176,7 @@ export class Flights {
     const member = this.#deps.memberOf(mcpId);
     if (flight === undefined || member === undefined || flight.mcpId !== mcpId || flight.startedAtMs !== undefined) return false;
     this.released += 1;
+    flight.isReleased = true;
     this.#close(member, flight, "ended");
     const end: End = { ...nothing, result: "released", atMs: nowMs };
     this.#tellUsers(flight, end);
@@ -189,7 +197,10 @@ export class Flights {
       const end: End = { ...nothing, result: isConfirmed ? "expired" : "released", atMs: nowMs };
       const ended = this.#endedOf(flight, end);
       this.#deps.book.ended(ended);
-      if (!hasOutcome) this.#deps.lineUp.ended(ended);
+      if (!hasOutcome) {
+        this.#deps.lineUp.ended(ended);
+        this.#tellAudit(flight, nowMs);
+      }
       if (isConfirmed) this.#judge(member, flight, ended, nowMs);
       else if (flight.isProbe) this.#deps.health.probeEnded(member, "released", flight.assignedAtMs, nowMs);
       if (!hasOutcome) this.#tell(flight, "censored", "expired", false, end);
@@ -222,6 +233,8 @@ export class Flights {
       expiresAtMs: atMs + leaseMs,
       isCounted: false,
       state: "running",
+      audited: undefined,
+      isReleased: false,
     };
     take(member.load, flight);
     member.target = undefined;
@@ -304,6 +317,11 @@ export class Flights {
     return ended;
   }
 
+  /** Tells the book of an audit that no end has told it of. */
+  #tellAudit({ decisionId, mcpId, request, audited }: Flight, atMs: number): void {
+    if (audited !== undefined) this.#deps.book.audited?.({ decisionId, mcpId, request, atMs, quality: audited });
+  }
+
   #endedOf(flight: Pick<Flight, "decisionId" | "mcpId" | "request" | "startedAtMs" | "assignedAtMs" | "inFlightBefore">, end: End): Ended {
     return {
       decisionId: flight.decisionId,
@@ -369,25 +387,3 @@ export class Flights {
 }
 
 const plainClass = classOf(plainRequest);
-
-const nothing = {
-  result: "released",
-  durationMs: undefined,
-  quality: undefined,
-  auditedQuality: undefined,
-  cost: undefined,
-  errorCode: "",
-} as const satisfies EndReport;
-
-/** When it ended: what another coordinator heard first, this one hears of later. */
-function endedAtOf({ assignedAtMs }: Pick<Flight, "assignedAtMs">, { atMs, endedAtMs }: End): number {
-  return endedAtMs === undefined ? atMs : Math.min(atMs, Math.max(assignedAtMs, endedAtMs));
-}
-
-/** The MCP's own measure, unless it is far from what was seen here: then the longer one. */
-function latencyOf({ durationMs, startedAtMs, endedAtMs }: Ended): number {
-  const seenMs = endedAtMs - startedAtMs;
-  if (durationMs === undefined || !Number.isFinite(durationMs) || durationMs < 0) return seenMs;
-  const isOff = Math.abs(durationMs - seenMs) > Math.max(skewMs, skewShare * seenMs);
-  return isOff ? Math.max(durationMs, seenMs) : durationMs;
-}

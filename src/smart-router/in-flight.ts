@@ -20,6 +20,10 @@ export type Flight = {
   /** Whether it holds a place: not after its lease, and not when the MCP says that it does not have it. */
   isCounted: boolean;
   state: "running" | "expired" | "ended";
+  /** The first audit of it, 0 to 1; told at its end when it came before. */
+  audited: number | undefined;
+  /** It was given back unused: there is nothing to audit. */
+  isReleased: boolean;
 };
 
 /** The end of an interaction whose start was not heard yet. */

@@ -140,6 +140,9 @@ export type EndReport = {
   readonly endedAtMs?: number | undefined;
 };
 
+/** What an audit met: whom it judges, the quality that counts, and whether this audit brought it. */
+export type AuditVerdict = { readonly mcpId: string; readonly quality: number; readonly isFirst: boolean };
+
 export type RouterDeps = {
   readonly book: Book;
   /** Every policy that may be in force or asked along, by id. */
@@ -181,8 +184,11 @@ export type Router = {
   readonly observe: (events: readonly ObservedEvent[], receivedAtMonoMs: number) => void;
   /** The end of a decision as the caller tells it, for callers that report no events. False when the decision is not open, or not one of this MCP. */
   readonly settle: (decisionId: string, mcpId: string, report: EndReport, nowMs: number) => boolean;
-  /** An independent judgement of a decision's result, 0 to 1; false when the decision is forgotten already. */
-  readonly audit: (decisionId: string, quality: number, nowMs: number) => boolean;
+  /**
+   * An independent judgement of a decision's result, 0 to 1. The first one of a decision counts, every other one changes nothing. Undefined when the decision is
+   * forgotten, or was given back unused.     Bound: `limits.routedPastMax` decisions that have ended.
+   */
+  readonly audit: (decisionId: string, quality: number, nowMs: number) => AuditVerdict | undefined;
   /** Time passes: leases run out, ejections end, estimators decay. About once a second. */
   readonly tick: (nowMs: number) => void;
 

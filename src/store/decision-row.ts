@@ -57,6 +57,9 @@ export type StoredOutcome = {
   readonly durationMs: number | undefined;
   readonly quality: number | undefined;
   readonly errorCode: string;
+  /** What an independent judge made of it, and who that was, as it said; the first of several stays. */
+  readonly auditedQuality: number | undefined;
+  readonly auditor: string;
 };
 
 /** A decision read back, with what became of it; undefined when nothing was heard. */

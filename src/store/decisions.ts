@@ -36,10 +36,13 @@ export async function recordOutcomes(pool: Pool, outcomes: readonly StoredOutcom
   );
   await pool.run(
     ({ sql }) => sql`
-      INSERT INTO route_outcome AS o (decision_id, mcp_id, interaction_id, state, censored_because, is_late, observed_ms, duration_ms, quality, error_code)
-      SELECT "decisionId", "mcpId", "interactionId", state, "censoredBecause", "isLate", "observedMs", "durationMs", quality, "errorCode"
+      INSERT INTO route_outcome AS o (decision_id, mcp_id, interaction_id, state, censored_because, is_late, observed_ms, duration_ms, quality, error_code,
+        audited_quality, auditor)
+      SELECT "decisionId", "mcpId", "interactionId", state, "censoredBecause", "isLate", "observedMs", "durationMs", quality, "errorCode",
+        "auditedQuality", auditor
       FROM json_to_recordset(${text}::text::json) AS t("decisionId" uuid, "mcpId" text, "interactionId" text, state smallint, "censoredBecause" text,
-        "isLate" boolean, "observedMs" float8, "durationMs" float8, quality float8, "errorCode" text)
+        "isLate" boolean, "observedMs" float8, "durationMs" float8, quality float8, "errorCode" text,
+        "auditedQuality" float8, auditor text)
       ORDER BY "decisionId", "mcpId"
       ON CONFLICT (decision_id, mcp_id) DO UPDATE SET
         interaction_id = COALESCE(NULLIF(EXCLUDED.interaction_id, ''), o.interaction_id),
@@ -47,7 +50,9 @@ export async function recordOutcomes(pool: Pool, outcomes: readonly StoredOutcom
         censored_because = CASE WHEN EXCLUDED.state <= COALESCE(o.state, 3) THEN EXCLUDED.censored_because ELSE o.censored_because END,
         is_late = o.is_late OR EXCLUDED.is_late,
         observed_ms = COALESCE(EXCLUDED.observed_ms, o.observed_ms), duration_ms = COALESCE(EXCLUDED.duration_ms, o.duration_ms),
-        quality = COALESCE(EXCLUDED.quality, o.quality), error_code = COALESCE(NULLIF(EXCLUDED.error_code, ''), o.error_code)`,
+        quality = COALESCE(EXCLUDED.quality, o.quality), error_code = COALESCE(NULLIF(EXCLUDED.error_code, ''), o.error_code),
+        audited_quality = COALESCE(o.audited_quality, EXCLUDED.audited_quality),
+        auditor = CASE WHEN o.audited_quality IS NULL THEN EXCLUDED.auditor ELSE o.auditor END`,
   );
 }
 
@@ -124,6 +129,7 @@ function outcomeOf({ recordedAt: _, ...row }: NonNullable<Joined["outcome"]>): S
     observedMs: row.observedMs ?? undefined,
     durationMs: row.durationMs ?? undefined,
     quality: row.quality ?? undefined,
+    auditedQuality: row.auditedQuality ?? undefined,
   };
 }
 

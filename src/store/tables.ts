@@ -228,6 +228,8 @@ export const outcomeTable = pgTable(
     quality: doublePrecision("quality"),
     errorCode: text("error_code").notNull(),
     recordedAt: micros("recorded_at").notNull(),
+    auditedQuality: doublePrecision("audited_quality"),
+    auditor: text("auditor").notNull().default(""),
   },
   (table) => [primaryKey({ columns: [table.decisionId, table.mcpId] })],
 );

@@ -51,6 +51,8 @@ function outcomeOf(decisionId: string, more: Partial<StoredOutcome> = {}): Store
     durationMs: undefined,
     quality: undefined,
     errorCode: "",
+    auditedQuality: undefined,
+    auditor: "",
     ...more,
   };
 }
@@ -87,6 +89,19 @@ describe.each(storeKinds)("the decision log of the $kind store", (each) => {
       observedMs: 40_000,
       errorCode: "E1",
     });
+  });
+
+  at.story("keeps the first audit of a decision with its auditor, whatever else is told, and none where there was none", async () => {
+    const [audited, plain] = [decisionOf(), decisionOf()];
+    await at.store.recordDecisions([audited, plain]);
+    await at.store.recordOutcomes([
+      outcomeOf(audited.decisionId, { auditedQuality: 0, auditor: "panel" }),
+      outcomeOf(plain.decisionId, { state: "complete", quality: 1 }),
+    ]);
+    await at.store.recordOutcomes([outcomeOf(audited.decisionId, { auditedQuality: 0.9, auditor: "somebody" })]);
+    await at.store.recordOutcomes([outcomeOf(audited.decisionId, { state: "complete", quality: 1 })]);
+    expect(await read(audited.decisionId)).toMatchObject({ state: "complete", quality: 1, auditedQuality: 0, auditor: "panel" });
+    expect(await read(plain.decisionId)).toMatchObject({ auditedQuality: undefined, auditor: "" });
   });
 
   at.story(

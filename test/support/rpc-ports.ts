@@ -68,6 +68,7 @@ export const noDecisions = {
   explainDecision: refuse,
   listDecisions: refuse,
   setRoutingConfig: refuse,
+  auditDecision: refuse,
   getRoutingConfig: refuse,
 };
 

@@ -4,7 +4,7 @@ import type { Logger } from "../../platform/log.js";
 import type { Candidate, Decision, DecisionOutcome } from "../decision.js";
 import { type DecisionContext, type DecisionRecord, type DecisionRow, recordOf, rowOf } from "./decision-record.js";
 import { Fifo } from "./fifo.js";
-import { mergeOutcomes, type OutcomeRow, outcomeRow, startRow } from "./outcome-row.js";
+import { auditRow, mergeOutcomes, type OutcomeRow, outcomeRow, startRow } from "./outcome-row.js";
 
 export type DecisionLogDeps = {
   /** Stores up to `limits.decisionBatchMax` decisions; storing one twice is harmless. Throws when the store does not answer or does not take them. */
@@ -36,6 +36,8 @@ export type DecisionLog = {
   /** An MCP said that it began with what a decision sent it. */
   readonly started: (decisionId: string, mcpId: string, interactionId: string) => void;
   readonly ended: (outcome: DecisionOutcome) => void;
+  /** The audit that counts. */
+  readonly audited: (decisionId: string, mcpId: string, quality: number, auditor: string) => void;
   /** A decision of the last `limits.recentDecisionsMax`, with all candidates, stored or not. */
   readonly recent: (decisionId: string) => DecisionRecord | undefined;
   /** What waits of the end of a decision. */
@@ -201,6 +203,7 @@ export function createDecisionLog(deps: DecisionLogDeps): DecisionLog {
     },
     started: (decisionId, mcpId, interactionId) => addOutcome(startRow(decisionId, mcpId, interactionId)),
     ended: (outcome) => addOutcome(outcomeRow(outcome)),
+    audited: (decisionId, mcpId, quality, auditor) => addOutcome(auditRow(decisionId, mcpId, quality, auditor)),
     recent: (decisionId) => {
       const found = recent.get(decisionId);
       return found === undefined ? undefined : recordOf(found.decision, found.context, found.decision.candidates(), found.keptShare);

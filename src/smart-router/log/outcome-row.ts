@@ -12,23 +12,43 @@ export type OutcomeRow = {
   readonly durationMs: number | undefined;
   readonly quality: number | undefined;
   readonly errorCode: string;
+  readonly auditedQuality: number | undefined;
+  readonly auditor: string;
 };
 
 /** An MCP began with what a decision sent it. */
 export function startRow(decisionId: string, mcpId: string, interactionId: string): OutcomeRow {
-  const unknown = { state: undefined, observedMs: undefined, durationMs: undefined, quality: undefined };
-  return { decisionId, mcpId, interactionId, censoredBecause: "", isLate: false, errorCode: "", ...unknown };
+  return { ...nothingKnown, decisionId, mcpId, interactionId };
+}
+
+/** Somebody who did not give the answer judged it. */
+export function auditRow(decisionId: string, mcpId: string, auditedQuality: number, auditor: string): OutcomeRow {
+  return { ...nothingKnown, decisionId, mcpId, auditedQuality, auditor };
 }
 
 export function outcomeRow(outcome: DecisionOutcome): OutcomeRow {
   const { decisionId, mcpId, interactionId, state, censoredBecause, isLate, observedMs, durationMs, quality, errorCode } = outcome;
-  return { decisionId, mcpId, interactionId, state, censoredBecause, isLate, observedMs, durationMs, quality, errorCode };
+  const told = { decisionId, mcpId, interactionId, state, censoredBecause, isLate, observedMs, durationMs, quality, errorCode };
+  return { ...nothingKnown, ...told };
 }
+
+const nothingKnown = {
+  interactionId: "",
+  state: undefined,
+  censoredBecause: "",
+  isLate: false,
+  observedMs: undefined,
+  durationMs: undefined,
+  quality: undefined,
+  errorCode: "",
+  auditedQuality: undefined,
+  auditor: "",
+} as const satisfies Omit<OutcomeRow, "decisionId" | "mcpId">;
 
 /** Order of what is believed: an end that was heard outranks "censored". */
 const rank = { complete: 1, error: 2, censored: 3 } as const satisfies Record<OutcomeState, number>;
 
-/** Both together, by the rules of Store.recordOutcomes: what is known later wins, what is not known then stays. */
+/** Both together, by the rules of Store.recordOutcomes: what is known later wins, what is not known then stays; of audits the first one stays. */
 export function mergeOutcomes(old: OutcomeRow, next: OutcomeRow): OutcomeRow {
   const isNextState = next.state !== undefined && (old.state === undefined || rank[next.state] <= rank[old.state]);
   return {
@@ -42,5 +62,7 @@ export function mergeOutcomes(old: OutcomeRow, next: OutcomeRow): OutcomeRow {
     durationMs: next.durationMs ?? old.durationMs,
     quality: next.quality ?? old.quality,
     errorCode: next.errorCode === "" ? old.errorCode : next.errorCode,
+    auditedQuality: old.auditedQuality ?? next.auditedQuality,
+    auditor: old.auditedQuality === undefined ? next.auditor : old.auditor,
   };
 }

@@ -29,6 +29,8 @@ const flightAt = (assignedAtMs: number): Flight => ({
   expiresAtMs: 100_000,
   isCounted: false,
   state: "running",
+  audited: undefined,
+  isReleased: false,
 });
 
 /** At another coordinator since 0, which said at `toldAtMs` that it has `told` in flight; ours were assigned at these times. */

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mcp/coordinator/v1/routing_service.proto.
  */
 export const file_mcp_coordinator_v1_routing_service: GenFile = /*@__PURE__*/
-  fileDesc("CihtY3AvY29vcmRpbmF0b3IvdjEvcm91dGluZ19zZXJ2aWNlLnByb3RvEhJtY3AuY29vcmRpbmF0b3IudjEiKwoQR2V0Um91dGVzUmVxdWVzdBIXCg9pbmNsdWRlX2FwcGxpZWQYASABKAgirQEKEUdldFJvdXRlc1Jlc3BvbnNlEjMKBnJvdXRlcxgBIAEoCzIjLm1jcC5jb29yZGluYXRvci52MS5QdWJsaXNoZWRSb3V0ZXMSMwoHYXBwbGllZBgCIAMoCzIiLm1jcC5jb29yZGluYXRvci52MS5Qcm9kdWNlclJvdXRlcxIuCgVwbGFuZRgDIAEoCzIfLm1jcC5jb29yZGluYXRvci52MS5XZWlnaHRQbGFuZSLHAwoOUHJvZHVjZXJSb3V0ZXMSEwoLcHJvZHVjZXJfaWQYASABKAkSDgoGbWNwX2lkGAIgASgJEi8KBnN0YXR1cxgDIAEoDjIfLm1jcC5jb29yZGluYXRvci52MS5BcHBseVN0YXR1cxIyCgdhcHBsaWVkGAQgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGxpZWRSb3V0ZXMSLAoIYWNrZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKCGFuc3dlcmVkGAYgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGxpZWRSb3V0ZXMSNwoJcmVqZWN0aW9uGAcgASgOMiQubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdSZWplY3Rpb24SMgoIcmVqZWN0ZWQYCCADKAsyIC5tY3AuY29vcmRpbmF0b3IudjEuUm91dGVWZXJkaWN0Ei0KCmFwcGx5X3RpbWUYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLAoJYWNrX2RlbGF5GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIvoDCgtXZWlnaHRQbGFuZRIPCgdzdHJlYW1zGAEgASgNEhkKEXN0cmVhbXNfb25fbmV3ZXN0GAIgASgNEhcKD3ZlcnNpb25fbGFnX21heBgDIAEoBBI5ChZwdWJsaXNoX3RvX2FwcGxpZWRfcDUwGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjkKFnB1Ymxpc2hfdG9fYXBwbGllZF9wOTkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMdXBkYXRlc19zZW50GAYgASgEEhMKC2RlbHRhc19zZW50GAcgASgEEhQKDGFja3NfaWdub3JlZBgIIAEoBBITCgtvdXRfb2Zfc3luYxgJIAEoBBITCgtzdGFsZV9lcG9jaBgKIAEoBBIPCgdleHBpcmVkGAsgASgEEhAKCHdpdGhoZWxkGAwgASgEEjMKCHJlamVjdGVkGA0gAygLMiEubWNwLmNvb3JkaW5hdG9yLnYxLlJlamVjdGVkVGFibGUSMwoIb2JzZXJ2ZWQYDiADKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuT2JzZXJ2ZWRSb3V0ZRIgChNvYnNlcnZlZF9kaXZlcmdlbmNlGA8gASgBSACIAQFCFgoUX29ic2VydmVkX2RpdmVyZ2VuY2UiTQoNUmVqZWN0ZWRUYWJsZRIOCgZkaWdlc3QYASABKAYSDgoGbWNwX2lkGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIMCgRtY3BzGAQgASgNIkAKDU9ic2VydmVkUm91dGUSDgoGbWNwX2lkGAEgASgJEhAKCHJlcXVlc3RzGAIgASgEEg0KBXNoYXJlGAMgASgBIhQKEldhdGNoUm91dGVzUmVxdWVzdCJKChNXYXRjaFJvdXRlc1Jlc3BvbnNlEjMKBnJvdXRlcxgBIAEoCzIjLm1jcC5jb29yZGluYXRvci52MS5QdWJsaXNoZWRSb3V0ZXMiYQoQU2VsZWN0TWNwUmVxdWVzdBI0CgdyZXF1ZXN0GAEgASgLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlJlcXVlc3RGZWF0dXJlcxIXCg9rZWVwX2NhbmRpZGF0ZXMYAiABKAgi4gEKEVNlbGVjdE1jcFJlc3BvbnNlEg4KBm1jcF9pZBgBIAEoCRITCgtkZWNpc2lvbl9pZBgCIAEoCRISCgpwcm9wZW5zaXR5GAMgASgBEigKBWxlYXNlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KA3doeRgFIAEoCzIiLm1jcC5jb29yZGluYXRvci52MS5EZWNpc2lvblJlYXNvbhI5CgpjYW5kaWRhdGVzGAYgAygLMiUubWNwLmNvb3JkaW5hdG9yLnYxLkRlY2lzaW9uQ2FuZGlkYXRlIocCCg5EZWNpc2lvblJlYXNvbhIRCglwb2xpY3lfaWQYASABKAkSMgoGcmVnaW1lGAIgASgOMiIubWNwLmNvb3JkaW5hdG9yLnYxLkRlY2lzaW9uUmVnaW1lEhMKC2V4cGxvcmF0aW9uGAMgASgIEhUKDXJlcXVlc3RfY2xhc3MYBCABKAkSEgoFc2NvcmUYBSABKAFIAIgBARIzCgdmYWN0b3JzGAYgAygLMiIubWNwLmNvb3JkaW5hdG9yLnYxLkRlY2lzaW9uRmFjdG9yEhcKD2NhbmRpZGF0ZV9jb3VudBgHIAEoDRIWCg5kcmF3YWJsZV9jb3VudBgIIAEoDUIICgZfc2NvcmUiLQoWUmVsZWFzZURlY2lzaW9uUmVxdWVzdBITCgtkZWNpc2lvbl9pZBgBIAEoCSIrChdSZWxlYXNlRGVjaXNpb25SZXNwb25zZRIQCghyZWxlYXNlZBgBIAEoCCItChZFeHBsYWluRGVjaXNpb25SZXF1ZXN0EhMKC2RlY2lzaW9uX2lkGAEgASgJIk8KF0V4cGxhaW5EZWNpc2lvblJlc3BvbnNlEjQKCGRlY2lzaW9uGAEgASgLMiIubWNwLmNvb3JkaW5hdG9yLnYxLkxvZ2dlZERlY2lzaW9uItwBChRMaXN0RGVjaXNpb25zUmVxdWVzdBIuCgpzdGFydF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcG9saWN5X2lkGAMgASgJEg4KBm1jcF9pZBgEIAEoCRIcChRvbmx5X3dpdGhfY2FuZGlkYXRlcxgFIAEoCBIRCglwYWdlX3NpemUYBiABKA0SEgoKcGFnZV90b2tlbhgHIAEoCSJnChVMaXN0RGVjaXNpb25zUmVzcG9uc2USNQoJZGVjaXNpb25zGAEgAygLMiIubWNwLmNvb3JkaW5hdG9yLnYxLkxvZ2dlZERlY2lzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLYAQoXU2V0Um91dGluZ0NvbmZpZ1JlcXVlc3QSMgoEbWNwcxgBIAMoCzIkLm1jcC5jb29yZGluYXRvci52MS5NY3BSb3V0aW5nQ29uZmlnEhUKDXJlc2V0X21jcF9pZHMYAiADKAkSEQoJcG9saWN5X2lkGAMgASgJEjsKD3NoYWRvd19wb2xpY2llcxgEIAEoCzIiLm1jcC5jb29yZGluYXRvci52MS5TaGFkb3dQb2xpY2llcxISCgppZl92ZXJzaW9uGAUgASgEEg4KBnJlYXNvbhgGIAEoCSIkCg5TaGFkb3dQb2xpY2llcxISCgpwb2xpY3lfaWRzGAEgAygJIlIKGFNldFJvdXRpbmdDb25maWdSZXNwb25zZRI2CgZjb25maWcYASABKAsyJi5tY3AuY29vcmRpbmF0b3IudjEuRmxlZXRSb3V0aW5nQ29uZmlnIi4KF0dldFJvdXRpbmdDb25maWdSZXF1ZXN0EhMKC21heF9jaGFuZ2VzGAEgASgNItwBChhHZXRSb3V0aW5nQ29uZmlnUmVzcG9uc2USNgoGY29uZmlnGAEgASgLMiYubWNwLmNvb3JkaW5hdG9yLnYxLkZsZWV0Um91dGluZ0NvbmZpZxIYChBrbm93bl9wb2xpY3lfaWRzGAIgAygJEjQKB3NoYWRvd3MYAyADKAsyIy5tY3AuY29vcmRpbmF0b3IudjEuU2hhZG93QWdyZWVtZW50EjgKB2NoYW5nZXMYBCADKAsyJy5tY3AuY29vcmRpbmF0b3IudjEuUm91dGluZ0NvbmZpZ0NoYW5nZSLLAQoSRmxlZXRSb3V0aW5nQ29uZmlnEg8KB3ZlcnNpb24YASABKAQSEQoJcG9saWN5X2lkGAIgASgJEhkKEXNoYWRvd19wb2xpY3lfaWRzGAMgAygJEjIKBG1jcHMYBCADKAsyJC5tY3AuY29vcmRpbmF0b3IudjEuTWNwUm91dGluZ0NvbmZpZxIuCgpjaGFuZ2VkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjaGFuZ2VkX2J5GAYgASgJIsYBChBNY3BSb3V0aW5nQ29uZmlnEg4KBm1jcF9pZBgBIAEoCRIVCghwcmlvcml0eRgCIAEoBUgAiAEBEhMKBndlaWdodBgDIAEoBUgBiAEBEiQKF21heF9jb25jdXJyZW50X3JlcXVlc3RzGAQgASgFSAKIAQESEgoFZHJhaW4YBSABKAhIA4gBAUILCglfcHJpb3JpdHlCCQoHX3dlaWdodEIaChhfbWF4X2NvbmN1cnJlbnRfcmVxdWVzdHNCCAoGX2RyYWluIs4BChNSb3V0aW5nQ29uZmlnQ2hhbmdlEg8KB3ZlcnNpb24YASABKAQSLgoKY2hhbmdlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2hhbmdlZF9ieRgDIAEoCRIWCg5jb29yZGluYXRvcl9pZBgEIAEoCRIOCgZyZWFzb24YBSABKAkSOgoIc2V0dGluZ3MYBiADKAsyKC5tY3AuY29vcmRpbmF0b3IudjEuUm91dGluZ1NldHRpbmdDaGFuZ2UiTQoUUm91dGluZ1NldHRpbmdDaGFuZ2USDwoHc2V0dGluZxgBIAEoCRIRCglvbGRfdmFsdWUYAiABKAkSEQoJbmV3X3ZhbHVlGAMgASgJMsIGCg5Sb3V0aW5nU2VydmljZRJYCglTZWxlY3RNY3ASJC5tY3AuY29vcmRpbmF0b3IudjEuU2VsZWN0TWNwUmVxdWVzdBolLm1jcC5jb29yZGluYXRvci52MS5TZWxlY3RNY3BSZXNwb25zZRJqCg9SZWxlYXNlRGVjaXNpb24SKi5tY3AuY29vcmRpbmF0b3IudjEuUmVsZWFzZURlY2lzaW9uUmVxdWVzdBorLm1jcC5jb29yZGluYXRvci52MS5SZWxlYXNlRGVjaXNpb25SZXNwb25zZRJqCg9FeHBsYWluRGVjaXNpb24SKi5tY3AuY29vcmRpbmF0b3IudjEuRXhwbGFpbkRlY2lzaW9uUmVxdWVzdBorLm1jcC5jb29yZGluYXRvci52MS5FeHBsYWluRGVjaXNpb25SZXNwb25zZRJkCg1MaXN0RGVjaXNpb25zEigubWNwLmNvb3JkaW5hdG9yLnYxLkxpc3REZWNpc2lvbnNSZXF1ZXN0GikubWNwLmNvb3JkaW5hdG9yLnYxLkxpc3REZWNpc2lvbnNSZXNwb25zZRJtChBTZXRSb3V0aW5nQ29uZmlnEisubWNwLmNvb3JkaW5hdG9yLnYxLlNldFJvdXRpbmdDb25maWdSZXF1ZXN0GiwubWNwLmNvb3JkaW5hdG9yLnYxLlNldFJvdXRpbmdDb25maWdSZXNwb25zZRJtChBHZXRSb3V0aW5nQ29uZmlnEisubWNwLmNvb3JkaW5hdG9yLnYxLkdldFJvdXRpbmdDb25maWdSZXF1ZXN0GiwubWNwLmNvb3JkaW5hdG9yLnYxLkdldFJvdXRpbmdDb25maWdSZXNwb25zZRJYCglHZXRSb3V0ZXMSJC5tY3AuY29vcmRpbmF0b3IudjEuR2V0Um91dGVzUmVxdWVzdBolLm1jcC5jb29yZGluYXRvci52MS5HZXRSb3V0ZXNSZXNwb25zZRJgCgtXYXRjaFJvdXRlcxImLm1jcC5jb29yZGluYXRvci52MS5XYXRjaFJvdXRlc1JlcXVlc3QaJy5tY3AuY29vcmRpbmF0b3IudjEuV2F0Y2hSb3V0ZXNSZXNwb25zZTABQjgKEm1jcC5jb29yZGluYXRvci52MVABWiBtY3AvY29vcmRpbmF0b3IvdjE7Y29vcmRpbmF0b3J2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mcp_coordinator_v1_decisions, file_mcp_coordinator_v1_routes]);
+  fileDesc("CihtY3AvY29vcmRpbmF0b3IvdjEvcm91dGluZ19zZXJ2aWNlLnByb3RvEhJtY3AuY29vcmRpbmF0b3IudjEiKwoQR2V0Um91dGVzUmVxdWVzdBIXCg9pbmNsdWRlX2FwcGxpZWQYASABKAgirQEKEUdldFJvdXRlc1Jlc3BvbnNlEjMKBnJvdXRlcxgBIAEoCzIjLm1jcC5jb29yZGluYXRvci52MS5QdWJsaXNoZWRSb3V0ZXMSMwoHYXBwbGllZBgCIAMoCzIiLm1jcC5jb29yZGluYXRvci52MS5Qcm9kdWNlclJvdXRlcxIuCgVwbGFuZRgDIAEoCzIfLm1jcC5jb29yZGluYXRvci52MS5XZWlnaHRQbGFuZSLHAwoOUHJvZHVjZXJSb3V0ZXMSEwoLcHJvZHVjZXJfaWQYASABKAkSDgoGbWNwX2lkGAIgASgJEi8KBnN0YXR1cxgDIAEoDjIfLm1jcC5jb29yZGluYXRvci52MS5BcHBseVN0YXR1cxIyCgdhcHBsaWVkGAQgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGxpZWRSb3V0ZXMSLAoIYWNrZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKCGFuc3dlcmVkGAYgASgLMiEubWNwLmNvb3JkaW5hdG9yLnYxLkFwcGxpZWRSb3V0ZXMSNwoJcmVqZWN0aW9uGAcgASgOMiQubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdSZWplY3Rpb24SMgoIcmVqZWN0ZWQYCCADKAsyIC5tY3AuY29vcmRpbmF0b3IudjEuUm91dGVWZXJkaWN0Ei0KCmFwcGx5X3RpbWUYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLAoJYWNrX2RlbGF5GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIvoDCgtXZWlnaHRQbGFuZRIPCgdzdHJlYW1zGAEgASgNEhkKEXN0cmVhbXNfb25fbmV3ZXN0GAIgASgNEhcKD3ZlcnNpb25fbGFnX21heBgDIAEoBBI5ChZwdWJsaXNoX3RvX2FwcGxpZWRfcDUwGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjkKFnB1Ymxpc2hfdG9fYXBwbGllZF9wOTkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMdXBkYXRlc19zZW50GAYgASgEEhMKC2RlbHRhc19zZW50GAcgASgEEhQKDGFja3NfaWdub3JlZBgIIAEoBBITCgtvdXRfb2Zfc3luYxgJIAEoBBITCgtzdGFsZV9lcG9jaBgKIAEoBBIPCgdleHBpcmVkGAsgASgEEhAKCHdpdGhoZWxkGAwgASgEEjMKCHJlamVjdGVkGA0gAygLMiEubWNwLmNvb3JkaW5hdG9yLnYxLlJlamVjdGVkVGFibGUSMwoIb2JzZXJ2ZWQYDiADKAsyIS5tY3AuY29vcmRpbmF0b3IudjEuT2JzZXJ2ZWRSb3V0ZRIgChNvYnNlcnZlZF9kaXZlcmdlbmNlGA8gASgBSACIAQFCFgoUX29ic2VydmVkX2RpdmVyZ2VuY2UiTQoNUmVqZWN0ZWRUYWJsZRIOCgZkaWdlc3QYASABKAYSDgoGbWNwX2lkGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIMCgRtY3BzGAQgASgNIkAKDU9ic2VydmVkUm91dGUSDgoGbWNwX2lkGAEgASgJEhAKCHJlcXVlc3RzGAIgASgEEg0KBXNoYXJlGAMgASgBIhQKEldhdGNoUm91dGVzUmVxdWVzdCJKChNXYXRjaFJvdXRlc1Jlc3BvbnNlEjMKBnJvdXRlcxgBIAEoCzIjLm1jcC5jb29yZGluYXRvci52MS5QdWJsaXNoZWRSb3V0ZXMiYQoQU2VsZWN0TWNwUmVxdWVzdBI0CgdyZXF1ZXN0GAEgASgLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlJlcXVlc3RGZWF0dXJlcxIXCg9rZWVwX2NhbmRpZGF0ZXMYAiABKAgi4gEKEVNlbGVjdE1jcFJlc3BvbnNlEg4KBm1jcF9pZBgBIAEoCRITCgtkZWNpc2lvbl9pZBgCIAEoCRISCgpwcm9wZW5zaXR5GAMgASgBEigKBWxlYXNlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KA3doeRgFIAEoCzIiLm1jcC5jb29yZGluYXRvci52MS5EZWNpc2lvblJlYXNvbhI5CgpjYW5kaWRhdGVzGAYgAygLMiUubWNwLmNvb3JkaW5hdG9yLnYxLkRlY2lzaW9uQ2FuZGlkYXRlIocCCg5EZWNpc2lvblJlYXNvbhIRCglwb2xpY3lfaWQYASABKAkSMgoGcmVnaW1lGAIgASgOMiIubWNwLmNvb3JkaW5hdG9yLnYxLkRlY2lzaW9uUmVnaW1lEhMKC2V4cGxvcmF0aW9uGAMgASgIEhUKDXJlcXVlc3RfY2xhc3MYBCABKAkSEgoFc2NvcmUYBSABKAFIAIgBARIzCgdmYWN0b3JzGAYgAygLMiIubWNwLmNvb3JkaW5hdG9yLnYxLkRlY2lzaW9uRmFjdG9yEhcKD2NhbmRpZGF0ZV9jb3VudBgHIAEoDRIWCg5kcmF3YWJsZV9jb3VudBgIIAEoDUIICgZfc2NvcmUiLQoWUmVsZWFzZURlY2lzaW9uUmVxdWVzdBITCgtkZWNpc2lvbl9pZBgBIAEoCSIrChdSZWxlYXNlRGVjaXNpb25SZXNwb25zZRIQCghyZWxlYXNlZBgBIAEoCCJeChRBdWRpdERlY2lzaW9uUmVxdWVzdBITCgtkZWNpc2lvbl9pZBgBIAEoCRIUCgdxdWFsaXR5GAIgASgBSACIAQESDwoHYXVkaXRvchgDIAEoCUIKCghfcXVhbGl0eSI4ChVBdWRpdERlY2lzaW9uUmVzcG9uc2USDgoGbWNwX2lkGAEgASgJEg8KB2NvdW50ZWQYAiABKAgiLQoWRXhwbGFpbkRlY2lzaW9uUmVxdWVzdBITCgtkZWNpc2lvbl9pZBgBIAEoCSJPChdFeHBsYWluRGVjaXNpb25SZXNwb25zZRI0CghkZWNpc2lvbhgBIAEoCzIiLm1jcC5jb29yZGluYXRvci52MS5Mb2dnZWREZWNpc2lvbiLcAQoUTGlzdERlY2lzaW9uc1JlcXVlc3QSLgoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXBvbGljeV9pZBgDIAEoCRIOCgZtY3BfaWQYBCABKAkSHAoUb25seV93aXRoX2NhbmRpZGF0ZXMYBSABKAgSEQoJcGFnZV9zaXplGAYgASgNEhIKCnBhZ2VfdG9rZW4YByABKAkiZwoVTGlzdERlY2lzaW9uc1Jlc3BvbnNlEjUKCWRlY2lzaW9ucxgBIAMoCzIiLm1jcC5jb29yZGluYXRvci52MS5Mb2dnZWREZWNpc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki2AEKF1NldFJvdXRpbmdDb25maWdSZXF1ZXN0EjIKBG1jcHMYASADKAsyJC5tY3AuY29vcmRpbmF0b3IudjEuTWNwUm91dGluZ0NvbmZpZxIVCg1yZXNldF9tY3BfaWRzGAIgAygJEhEKCXBvbGljeV9pZBgDIAEoCRI7Cg9zaGFkb3dfcG9saWNpZXMYBCABKAsyIi5tY3AuY29vcmRpbmF0b3IudjEuU2hhZG93UG9saWNpZXMSEgoKaWZfdmVyc2lvbhgFIAEoBBIOCgZyZWFzb24YBiABKAkiJAoOU2hhZG93UG9saWNpZXMSEgoKcG9saWN5X2lkcxgBIAMoCSJSChhTZXRSb3V0aW5nQ29uZmlnUmVzcG9uc2USNgoGY29uZmlnGAEgASgLMiYubWNwLmNvb3JkaW5hdG9yLnYxLkZsZWV0Um91dGluZ0NvbmZpZyIuChdHZXRSb3V0aW5nQ29uZmlnUmVxdWVzdBITCgttYXhfY2hhbmdlcxgBIAEoDSLcAQoYR2V0Um91dGluZ0NvbmZpZ1Jlc3BvbnNlEjYKBmNvbmZpZxgBIAEoCzImLm1jcC5jb29yZGluYXRvci52MS5GbGVldFJvdXRpbmdDb25maWcSGAoQa25vd25fcG9saWN5X2lkcxgCIAMoCRI0CgdzaGFkb3dzGAMgAygLMiMubWNwLmNvb3JkaW5hdG9yLnYxLlNoYWRvd0FncmVlbWVudBI4CgdjaGFuZ2VzGAQgAygLMicubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdDb25maWdDaGFuZ2UiywEKEkZsZWV0Um91dGluZ0NvbmZpZxIPCgd2ZXJzaW9uGAEgASgEEhEKCXBvbGljeV9pZBgCIAEoCRIZChFzaGFkb3dfcG9saWN5X2lkcxgDIAMoCRIyCgRtY3BzGAQgAygLMiQubWNwLmNvb3JkaW5hdG9yLnYxLk1jcFJvdXRpbmdDb25maWcSLgoKY2hhbmdlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2hhbmdlZF9ieRgGIAEoCSLGAQoQTWNwUm91dGluZ0NvbmZpZxIOCgZtY3BfaWQYASABKAkSFQoIcHJpb3JpdHkYAiABKAVIAIgBARITCgZ3ZWlnaHQYAyABKAVIAYgBARIkChdtYXhfY29uY3VycmVudF9yZXF1ZXN0cxgEIAEoBUgCiAEBEhIKBWRyYWluGAUgASgISAOIAQFCCwoJX3ByaW9yaXR5QgkKB193ZWlnaHRCGgoYX21heF9jb25jdXJyZW50X3JlcXVlc3RzQggKBl9kcmFpbiLOAQoTUm91dGluZ0NvbmZpZ0NoYW5nZRIPCgd2ZXJzaW9uGAEgASgEEi4KCmNoYW5nZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNoYW5nZWRfYnkYAyABKAkSFgoOY29vcmRpbmF0b3JfaWQYBCABKAkSDgoGcmVhc29uGAUgASgJEjoKCHNldHRpbmdzGAYgAygLMigubWNwLmNvb3JkaW5hdG9yLnYxLlJvdXRpbmdTZXR0aW5nQ2hhbmdlIk0KFFJvdXRpbmdTZXR0aW5nQ2hhbmdlEg8KB3NldHRpbmcYASABKAkSEQoJb2xkX3ZhbHVlGAIgASgJEhEKCW5ld192YWx1ZRgDIAEoCTKoBwoOUm91dGluZ1NlcnZpY2USWAoJU2VsZWN0TWNwEiQubWNwLmNvb3JkaW5hdG9yLnYxLlNlbGVjdE1jcFJlcXVlc3QaJS5tY3AuY29vcmRpbmF0b3IudjEuU2VsZWN0TWNwUmVzcG9uc2USagoPUmVsZWFzZURlY2lzaW9uEioubWNwLmNvb3JkaW5hdG9yLnYxLlJlbGVhc2VEZWNpc2lvblJlcXVlc3QaKy5tY3AuY29vcmRpbmF0b3IudjEuUmVsZWFzZURlY2lzaW9uUmVzcG9uc2USZAoNQXVkaXREZWNpc2lvbhIoLm1jcC5jb29yZGluYXRvci52MS5BdWRpdERlY2lzaW9uUmVxdWVzdBopLm1jcC5jb29yZGluYXRvci52MS5BdWRpdERlY2lzaW9uUmVzcG9uc2USagoPRXhwbGFpbkRlY2lzaW9uEioubWNwLmNvb3JkaW5hdG9yLnYxLkV4cGxhaW5EZWNpc2lvblJlcXVlc3QaKy5tY3AuY29vcmRpbmF0b3IudjEuRXhwbGFpbkRlY2lzaW9uUmVzcG9uc2USZAoNTGlzdERlY2lzaW9ucxIoLm1jcC5jb29yZGluYXRvci52MS5MaXN0RGVjaXNpb25zUmVxdWVzdBopLm1jcC5jb29yZGluYXRvci52MS5MaXN0RGVjaXNpb25zUmVzcG9uc2USbQoQU2V0Um91dGluZ0NvbmZpZxIrLm1jcC5jb29yZGluYXRvci52MS5TZXRSb3V0aW5nQ29uZmlnUmVxdWVzdBosLm1jcC5jb29yZGluYXRvci52MS5TZXRSb3V0aW5nQ29uZmlnUmVzcG9uc2USbQoQR2V0Um91dGluZ0NvbmZpZxIrLm1jcC5jb29yZGluYXRvci52MS5HZXRSb3V0aW5nQ29uZmlnUmVxdWVzdBosLm1jcC5jb29yZGluYXRvci52MS5HZXRSb3V0aW5nQ29uZmlnUmVzcG9uc2USWAoJR2V0Um91dGVzEiQubWNwLmNvb3JkaW5hdG9yLnYxLkdldFJvdXRlc1JlcXVlc3QaJS5tY3AuY29vcmRpbmF0b3IudjEuR2V0Um91dGVzUmVzcG9uc2USYAoLV2F0Y2hSb3V0ZXMSJi5tY3AuY29vcmRpbmF0b3IudjEuV2F0Y2hSb3V0ZXNSZXF1ZXN0GicubWNwLmNvb3JkaW5hdG9yLnYxLldhdGNoUm91dGVzUmVzcG9uc2UwAUI4ChJtY3AuY29vcmRpbmF0b3IudjFQAVogbWNwL2Nvb3JkaW5hdG9yL3YxO2Nvb3JkaW5hdG9ydjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_mcp_coordinator_v1_decisions, file_mcp_coordinator_v1_routes]);
 
 /**
  * Asks for the table in force.
@@ -587,6 +587,69 @@ export const ReleaseDecisionResponseSchema: GenMessage<ReleaseDecisionResponse> 
   messageDesc(file_mcp_coordinator_v1_routing_service, 12);
 
 /**
+ * What a judge makes of one answer.
+ *
+ * @generated from message mcp.coordinator.v1.AuditDecisionRequest
+ */
+export type AuditDecisionRequest = Message<"mcp.coordinator.v1.AuditDecisionRequest"> & {
+  /**
+   * As SelectMcp gave it.
+   *
+   * @generated from field: string decision_id = 1;
+   */
+  decisionId: string;
+
+  /**
+   * How good the answer was, 0 to 1. Required, because a missing one is not 0.
+   *
+   * @generated from field: optional double quality = 2;
+   */
+  quality?: number | undefined;
+
+  /**
+   * Who or what judged, for example "golden-set/3". Kept with the decision. Up to 256 bytes; may be empty.
+   *
+   * @generated from field: string auditor = 3;
+   */
+  auditor: string;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.AuditDecisionRequest.
+ * Use `create(AuditDecisionRequestSchema)` to create a new message.
+ */
+export const AuditDecisionRequestSchema: GenMessage<AuditDecisionRequest> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 13);
+
+/**
+ * What became of it.
+ *
+ * @generated from message mcp.coordinator.v1.AuditDecisionResponse
+ */
+export type AuditDecisionResponse = Message<"mcp.coordinator.v1.AuditDecisionResponse"> & {
+  /**
+   * The MCP that was judged.
+   *
+   * @generated from field: string mcp_id = 1;
+   */
+  mcpId: string;
+
+  /**
+   * True when this audit counted. False when it repeats the one that counts.
+   *
+   * @generated from field: bool counted = 2;
+   */
+  counted: boolean;
+};
+
+/**
+ * Describes the message mcp.coordinator.v1.AuditDecisionResponse.
+ * Use `create(AuditDecisionResponseSchema)` to create a new message.
+ */
+export const AuditDecisionResponseSchema: GenMessage<AuditDecisionResponse> = /*@__PURE__*/
+  messageDesc(file_mcp_coordinator_v1_routing_service, 14);
+
+/**
  * Names the decision to explain.
  *
  * @generated from message mcp.coordinator.v1.ExplainDecisionRequest
@@ -605,7 +668,7 @@ export type ExplainDecisionRequest = Message<"mcp.coordinator.v1.ExplainDecision
  * Use `create(ExplainDecisionRequestSchema)` to create a new message.
  */
 export const ExplainDecisionRequestSchema: GenMessage<ExplainDecisionRequest> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 13);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 15);
 
 /**
  * A decision explained.
@@ -626,7 +689,7 @@ export type ExplainDecisionResponse = Message<"mcp.coordinator.v1.ExplainDecisio
  * Use `create(ExplainDecisionResponseSchema)` to create a new message.
  */
 export const ExplainDecisionResponseSchema: GenMessage<ExplainDecisionResponse> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 14);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 16);
 
 /**
  * Which decisions to list. A key that is bound to an MCP lists the decisions that name it.
@@ -689,7 +752,7 @@ export type ListDecisionsRequest = Message<"mcp.coordinator.v1.ListDecisionsRequ
  * Use `create(ListDecisionsRequestSchema)` to create a new message.
  */
 export const ListDecisionsRequestSchema: GenMessage<ListDecisionsRequest> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 15);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 17);
 
 /**
  * One page of decisions.
@@ -717,7 +780,7 @@ export type ListDecisionsResponse = Message<"mcp.coordinator.v1.ListDecisionsRes
  * Use `create(ListDecisionsResponseSchema)` to create a new message.
  */
 export const ListDecisionsResponseSchema: GenMessage<ListDecisionsResponse> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 16);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 18);
 
 /**
  * What to change. At least one thing.
@@ -773,7 +836,7 @@ export type SetRoutingConfigRequest = Message<"mcp.coordinator.v1.SetRoutingConf
  * Use `create(SetRoutingConfigRequestSchema)` to create a new message.
  */
 export const SetRoutingConfigRequestSchema: GenMessage<SetRoutingConfigRequest> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 17);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 19);
 
 /**
  * A set of policies.
@@ -794,7 +857,7 @@ export type ShadowPolicies = Message<"mcp.coordinator.v1.ShadowPolicies"> & {
  * Use `create(ShadowPoliciesSchema)` to create a new message.
  */
 export const ShadowPoliciesSchema: GenMessage<ShadowPolicies> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 18);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 20);
 
 /**
  * What was stored.
@@ -815,7 +878,7 @@ export type SetRoutingConfigResponse = Message<"mcp.coordinator.v1.SetRoutingCon
  * Use `create(SetRoutingConfigResponseSchema)` to create a new message.
  */
 export const SetRoutingConfigResponseSchema: GenMessage<SetRoutingConfigResponse> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 19);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 21);
 
 /**
  * Asks for the configuration in force.
@@ -836,7 +899,7 @@ export type GetRoutingConfigRequest = Message<"mcp.coordinator.v1.GetRoutingConf
  * Use `create(GetRoutingConfigRequestSchema)` to create a new message.
  */
 export const GetRoutingConfigRequestSchema: GenMessage<GetRoutingConfigRequest> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 20);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 22);
 
 /**
  * The configuration in force at the answering coordinator.
@@ -878,7 +941,7 @@ export type GetRoutingConfigResponse = Message<"mcp.coordinator.v1.GetRoutingCon
  * Use `create(GetRoutingConfigResponseSchema)` to create a new message.
  */
 export const GetRoutingConfigResponseSchema: GenMessage<GetRoutingConfigResponse> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 21);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 23);
 
 /**
  * What operators have decided about routing. The same on all coordinators of a deployment, within about a second.
@@ -934,7 +997,7 @@ export type FleetRoutingConfig = Message<"mcp.coordinator.v1.FleetRoutingConfig"
  * Use `create(FleetRoutingConfigSchema)` to create a new message.
  */
 export const FleetRoutingConfigSchema: GenMessage<FleetRoutingConfig> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 22);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 24);
 
 /**
  * What an operator says of one MCP. An absent member means: as the MCP registered, else the default.
@@ -983,7 +1046,7 @@ export type McpRoutingConfig = Message<"mcp.coordinator.v1.McpRoutingConfig"> & 
  * Use `create(McpRoutingConfigSchema)` to create a new message.
  */
 export const McpRoutingConfigSchema: GenMessage<McpRoutingConfig> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 23);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 25);
 
 /**
  * One change of the configuration.
@@ -1039,7 +1102,7 @@ export type RoutingConfigChange = Message<"mcp.coordinator.v1.RoutingConfigChang
  * Use `create(RoutingConfigChangeSchema)` to create a new message.
  */
 export const RoutingConfigChangeSchema: GenMessage<RoutingConfigChange> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 24);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 26);
 
 /**
  * One setting before and after.
@@ -1074,7 +1137,7 @@ export type RoutingSettingChange = Message<"mcp.coordinator.v1.RoutingSettingCha
  * Use `create(RoutingSettingChangeSchema)` to create a new message.
  */
 export const RoutingSettingChangeSchema: GenMessage<RoutingSettingChange> = /*@__PURE__*/
-  messageDesc(file_mcp_coordinator_v1_routing_service, 25);
+  messageDesc(file_mcp_coordinator_v1_routing_service, 27);
 
 /**
  * Chooses an MCP for each request, says why, and shows the routing weights to those who hold no session: gateways, operators, scripts.
@@ -1087,9 +1150,10 @@ export const RoutingSettingChangeSchema: GenMessage<RoutingSettingChange> = /*@_
  *   UNAVAILABLE NO_ELIGIBLE_MCP          no MCP may take the request: none is connected, fit, and has what is asked for. RetryInfo, at most 1 s
  *   RESOURCE_EXHAUSTED FLEET_FULL        all who may take it are full. RetryInfo, at most 1 s
  *   INVALID_ARGUMENT FIELD_VIOLATION     BadRequest names each field: an unknown policy, a weight below 0 or above 10 000, a text that is too long
- *   NOT_FOUND DECISION_UNKNOWN           no such decision, or no longer, or (ReleaseDecision) not made by this coordinator
+ *   NOT_FOUND DECISION_UNKNOWN           no such decision, or no longer, or (ReleaseDecision, AuditDecision) not made by this coordinator
  *   PERMISSION_DENIED DECISION_FOREIGN   the decision was made for another key and names another MCP than the key's
  *   PERMISSION_DENIED OPERATOR_ONLY      the key is bound to one MCP; this needs a key for all
+ *   ALREADY_EXISTS DECISION_AUDITED      another audit of the decision counts already; metadata has its quality
  *   ALREADY_EXISTS CONFIG_CHANGED        somebody else changed the configuration since if_version
  *
  * @generated from service mcp.coordinator.v1.RoutingService
@@ -1118,6 +1182,20 @@ export const RoutingService: GenService<{
     methodKind: "unary";
     input: typeof ReleaseDecisionRequestSchema;
     output: typeof ReleaseDecisionResponseSchema;
+  },
+  /**
+   * Tells what an independent judge makes of the answer to a decision. It outranks what the MCP says of the same answer, and shows how far to believe the rest of what
+   * it says. Only keys for all MCPs may: nobody audits itself. Ask the coordinator that decided, while it remembers: it knows every decision that runs, and the last
+   * 10 000 that ended. A decision that was given back unused cannot be audited. The first audit of a decision counts: the same quality again succeeds and changes
+   * nothing, another one is refused, so that no judge weighs twice. Where another coordinator holds the MCP's stream, that one's next word about the MCP, about a
+   * second later, takes the place of what was learned of the MCP here.
+   *
+   * @generated from rpc mcp.coordinator.v1.RoutingService.AuditDecision
+   */
+  auditDecision: {
+    methodKind: "unary";
+    input: typeof AuditDecisionRequestSchema;
+    output: typeof AuditDecisionResponseSchema;
   },
   /**
    * Everything that is logged of one decision: who was looked at, what was known of each, why the others were not chosen, and how it ended. Any coordinator of the

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { mergeOutcomes, type OutcomeRow, startRow } from "../../../../src/smart-router/log/outcome-row.js";
+import { auditRow, mergeOutcomes, type OutcomeRow, startRow } from "../../../../src/smart-router/log/outcome-row.js";
 
 const start = startRow("d", "a", "i-1");
 const end = (more: Partial<OutcomeRow>): OutcomeRow => ({ ...startRow("d", "a", ""), ...more });
@@ -24,6 +24,22 @@ describe("what is told of the end of a decision", () => {
       errorCode: "E",
     });
     expect(mergeOutcomes(late, expired)).toMatchObject({ state: "error", censoredBecause: "", isLate: true, errorCode: "E" });
+  });
+
+  it("keeps the first of several audits with its auditor, and loses it to no start or end", () => {
+    const told = fc.constantFrom(start, end({ state: "complete", quality: 1 }), end({ state: "censored", censoredBecause: "expired" }));
+    const audit = fc.record({ quality: fc.double({ min: 0, max: 1, noNaN: true }), auditor: fc.constantFrom("", "judge-1", "judge-2") });
+    const rows = fc.oneof(
+      told.map((row) => ({ row, audit: undefined })),
+      audit.map((one) => ({ row: auditRow("d", "a", one.quality, one.auditor), audit: one })),
+    );
+    fc.assert(
+      fc.property(fc.array(rows, { minLength: 1, maxLength: 8 }), (all) => {
+        const merged = all.map(({ row }) => row).reduce(mergeOutcomes);
+        const first = all.find((one) => one.audit !== undefined)?.audit;
+        expect([merged.auditedQuality, merged.auditor]).toEqual([first?.quality, first?.auditor ?? ""]);
+      }),
+    );
   });
 
   it("never forgets what was known", () => {
