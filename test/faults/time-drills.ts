@@ -69,7 +69,8 @@ export const timeDrills: readonly Drill[] = [
       const ledger = new EventLedger();
       const seat = seatOf(site);
       const report = reportOverGrpc(seat);
-      const midnightMs = Math.floor(Date.now() / dayMs) * dayMs;
+      // Days of the past: what is past retention is so by the clock of the database too, which stays right.
+      const midnightMs = (Math.floor(Date.now() / dayMs) - 4) * dayMs;
       const events = [midnightMs - 1, midnightMs, midnightMs - 1, midnightMs + 1].flatMap((atMs, index) => planAt(rng, `r-${index}`, atMs));
       const send = async (): Promise<readonly EventAck[]> => {
         for (const planned of events) ledger.note(planned, mcpId, mcpId);
@@ -82,6 +83,8 @@ export const timeDrills: readonly Drill[] = [
       };
       // At noon of the day, so that both sides are within the horizon whenever this runs.
       await seat.setClockAheadMs(midnightMs + dayMs / 2 - Date.now());
+      const made = await waitForDay(site, midnightMs, true);
+      if (!made) throw new Error("maintenance did not make room for the day of the coordinator's clock");
       const first = await send();
       const again = await send();
       const all = (acks: readonly EventAck[], status: EventStatus): string | undefined =>
@@ -93,7 +96,7 @@ export const timeDrills: readonly Drill[] = [
         claim("I1", all(again, EventStatus.DUPLICATE), events.length),
       );
       found = addAudits(found, await auditAll(site, ledger, mcpId));
-      // Two days on, both days are beyond the horizon, and maintenance has dropped them.
+      // Three days on, both days are beyond the horizon, and maintenance has dropped them.
       await seat.setClockAheadMs(midnightMs + 3.5 * dayMs - Date.now());
       const old = await send();
       found = addAudits(found, claim("I10", all(old, EventStatus.TOO_OLD), events.length));
@@ -104,7 +107,7 @@ export const timeDrills: readonly Drill[] = [
           >`SELECT count(*)::int AS count FROM pg_inherits WHERE inhparent = 'interaction_event'::regclass`
         )[0]?.count ?? 0;
       const before = await partitions();
-      const [dropped] = await waitForDrop(site, midnightMs);
+      const dropped = await waitForDay(site, midnightMs, false);
       found = addAudits(found, claim("I8", dropped ? undefined : "maintenance did not drop a day that is past retention"));
       const fresh = makeEvent({
         mcpId,
@@ -141,12 +144,12 @@ function expectedUnderSkew(aheadMs: number, coordinatorMs: number): readonly Eve
   return Math.abs(coordinatorMs) > 7 * dayMs ? [EventStatus.INVALID] : [EventStatus.STORED];
 }
 
-/** Waits until the partition of the day before midnight is gone. */
-async function waitForDrop(site: Site, midnightMs: number): Promise<readonly [boolean]> {
+/** Waits until the partition of the day before midnight is there, or is gone. */
+async function waitForDay(site: Site, midnightMs: number, isThere: boolean): Promise<boolean> {
   const name = `interaction_event_${new Date(midnightMs - 1).toISOString().slice(0, 10).replaceAll("-", "")}`;
   for (const untilMs = performance.now() + 25_000; performance.now() < untilMs; await sleep(500)) {
     const rows = await site.admin`SELECT 1 FROM pg_class WHERE relname = ${name}`;
-    if (rows.length === 0) return [true];
+    if (rows.length > 0 === isThere) return true;
   }
-  return [false];
+  return false;
 }
