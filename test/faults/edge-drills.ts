@@ -16,6 +16,8 @@ import { probeFile, sleep } from "./site.js";
 
 const key = "key-of-the-edges-00001";
 const bearer = { authorization: `Bearer ${key}` };
+/** A key that is there until the first change of the configuration. */
+const spareKey = "key-of-the-edges-00002";
 /** More frames than a call keeps for a peer that takes nothing. */
 const frameCount = 24;
 /** For what was sent to arrive and to be answered. Unit: ms. */
@@ -27,8 +29,10 @@ type Stage = {
   readonly coordinator: RunningCoordinator;
   readonly link: DatabaseLink;
   readonly open: () => RawStream;
+  /** The same with the spare key. */
+  readonly openSpare: () => RawStream;
   readonly deaf: DeafPeers;
-  /** Other settings of sessions, in force at once. */
+  /** Other settings of sessions, in force at once; the spare key is gone then. */
   readonly configure: (heartbeatSeconds: number, maxAgeSeconds: number) => void;
 };
 
@@ -40,6 +44,14 @@ const hello = (producerId: string, capabilities: readonly Capability[] = [DRAIN,
 const event = (): FrameInit => {
   nextId += 1;
   return { case: "event", value: makeEvent({ mcpId: "edges", interactionId: `edge-${nextId}`, sequence: BigInt(nextId) }) };
+};
+/** An event nearly as large as one may be. Unit: bytes. */
+const bulkBytes = 250_000;
+const bulk = (): FrameInit => {
+  nextId += 1;
+  const request = { body: { case: "raw", value: new Uint8Array(bulkBytes) } } as const;
+  const detail = { case: "start", value: { requestType: "bulk", request } } as const;
+  return { case: "event", value: makeEvent({ mcpId: "edges", interactionId: `edge-${nextId}`, sequence: BigInt(nextId), detail }) };
 };
 const heartbeat: FrameInit = { case: "heartbeat", value: { id: 1n } };
 const refresh: FrameInit = { case: "credentialRefresh", value: { token: key } };
@@ -56,7 +68,7 @@ export const edgeDrills: readonly Drill[] = [
       const databaseUrl = await site.server.createDatabase(`edges_${seed}`);
       await using link = await startDatabaseLink(site.server.port);
       const file = join(scratch, "config.toml");
-      writeFileSync(file, configOf(15, 3_600));
+      writeFileSync(file, configOf(15, 3_600, [key, spareKey]));
       const coordinator = await startCoordinatorProcess({
         databaseUrl: databaseUrl.replace(`:${site.server.port}/`, `:${link.port}/`),
         env: { NODE_OPTIONS: `--import=${probeFile}`, MCPC_SERVER__DRAIN_SECONDS: "8" },
@@ -65,10 +77,12 @@ export const edgeDrills: readonly Drill[] = [
       const client = openGrpcClient(coordinator.target);
       using deaf = new DeafPeers(coordinator.target, bearer);
       const configure = (heartbeatSeconds: number, maxAgeSeconds: number): void => {
-        writeFileSync(file, configOf(heartbeatSeconds, maxAgeSeconds));
+        writeFileSync(file, configOf(heartbeatSeconds, maxAgeSeconds, [key]));
         coordinator.signal("SIGHUP");
       };
-      const stage: Stage = { coordinator, link, deaf, configure, open: () => new RawStream(client, bearer) };
+      const open = () => new RawStream(client, bearer);
+      const openSpare = () => new RawStream(client, { authorization: `Bearer ${spareKey}` });
+      const stage: Stage = { coordinator, link, deaf, configure, open, openSpare };
       try {
         await meetSilence(stage);
         await meetFencing(stage);
@@ -85,10 +99,13 @@ export const edgeDrills: readonly Drill[] = [
   },
 ];
 
-function configOf(heartbeatSeconds: number, maxAgeSeconds: number): string {
-  const sha256 = createHash("sha256").update(key).digest("hex");
+function configOf(heartbeatSeconds: number, maxAgeSeconds: number, keys: readonly string[]): string {
   const session = `[session]\nheartbeat_interval_seconds = ${heartbeatSeconds}\nmax_age_seconds = ${maxAgeSeconds}\n`;
-  return `${session}[[auth.keys]]\nid = "edges"\nmcp_id = "edges"\nsha256 = "${sha256}"\n`;
+  const tables = keys.map((one, index) => {
+    const sha256 = createHash("sha256").update(one).digest("hex");
+    return `[[auth.keys]]\nid = "edges-${index}"\nmcp_id = "edges"\nsha256 = "${sha256}"\n`;
+  });
+  return session + tables.join("");
 }
 
 async function welcomed(
@@ -102,7 +119,9 @@ async function welcomed(
   return { stream, id: value.sessionId };
 }
 
-/** Peers that say nothing, nothing allowed, or listen to nothing, until they are ended; others are met by an outage and new settings meanwhile. */
+/**
+ * Peers that say nothing, nothing allowed, or listen to nothing, until they are ended; others are met by an outage and new settings meanwhile: one flushes with a key that is taken away.
+ */
 async function meetSilence(stage: Stage): Promise<void> {
   const { link, deaf, open } = stage;
   const mute = open();
@@ -118,11 +137,16 @@ async function meetSilence(stage: Stage): Promise<void> {
   deaf.open().send(hello("slow"), ...heartbeats(frameCount));
   deaf.open().send(hello("over"), ...heartbeats(frameCount), hello("over"));
   const flushing = await welcomed(stage, "flushing");
+  const revoked = stage.openSpare();
+  revoked.send(hello("revoked"));
+  await revoked.first("welcome");
   await sleep(settleMs);
   link.set("hold");
   flushing.stream.send(event());
+  revoked.send(event());
   await sleep(settleMs);
   flushing.stream.halfClose();
+  revoked.halfClose();
   const opening = open();
   opening.send(hello("opening"));
   await sleep(settleMs);
@@ -134,7 +158,7 @@ async function meetSilence(stage: Stage): Promise<void> {
   await late.headers;
   link.reset();
   link.set("pass");
-  await Promise.all([flushing.stream.ended, opening.ended]);
+  await Promise.all([flushing.stream.ended, opening.ended, revoked.ended]);
   await sleep(limits.slowConsumerMaxMs * 2 + 3_000 - limits.helloMaxMs);
   const wordless = open();
   await wordless.headers;
@@ -148,6 +172,7 @@ async function meetFencing(stage: Stage): Promise<void> {
   using deaf = new DeafPeers(stage.coordinator.target, bearer);
   const idle = await welcomed(stage, "idle", []);
   const busy = await welcomed(stage, "busy", []);
+  const flood = await welcomed(stage, "flood", [DRAIN]);
   const crowds: DeafStream[] = [];
   const fillers = Array.from({ length: frameCount }, (_, count) => count);
   for (const count of fillers) {
@@ -169,6 +194,8 @@ async function meetFencing(stage: Stage): Promise<void> {
   await sleep(settleMs);
   link.set("hold");
   busy.stream.send(event());
+  // More bytes than it may send: it is read again once enough of them are settled.
+  for (let sent = 0; sent <= (limits.windowPauseFactor * limits.windowMaxBytes) / bulkBytes; sent += 1) flood.stream.send(bulk());
   woken.send(event());
   woken.halfClose();
   for (const stream of leaving) {
@@ -194,7 +221,7 @@ async function meetFencing(stage: Stage): Promise<void> {
   await sleep(settleMs);
   deaf.listen();
   await sleep(settleMs);
-  for (const stream of [newer, ...fences]) stream.halfClose();
+  for (const stream of [newer, flood.stream, ...fences]) stream.halfClose();
 }
 
 /** Sessions that are too old, and go on: they send, say Hello again, stop listening, are fenced, or break off. */
