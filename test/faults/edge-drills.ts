@@ -142,7 +142,8 @@ async function meetSilence(stage: Stage): Promise<void> {
   await revoked.first("welcome");
   await sleep(settleMs);
   link.set("hold");
-  flushing.stream.send(event());
+  // More than one statement takes, so that it goes on to flush after the first verdicts.
+  for (let sent = 0; sent <= limits.commitMaxBytes / bulkBytes; sent += 1) flushing.stream.send(bulk());
   revoked.send(event());
   await sleep(settleMs);
   flushing.stream.halfClose();
@@ -194,8 +195,6 @@ async function meetFencing(stage: Stage): Promise<void> {
   await sleep(settleMs);
   link.set("hold");
   busy.stream.send(event());
-  // More bytes than it may send: it is read again once enough of them are settled.
-  for (let sent = 0; sent <= (limits.windowPauseFactor * limits.windowMaxBytes) / bulkBytes; sent += 1) flood.stream.send(bulk());
   woken.send(event());
   woken.halfClose();
   for (const stream of leaving) {
@@ -207,6 +206,9 @@ async function meetFencing(stage: Stage): Promise<void> {
   newer.send(hello("busy", [], busy.id));
   await sleep(settleMs);
   waking.listen();
+  await sleep(settleMs);
+  // More bytes than it may send: it is read again once enough of them are settled.
+  for (let sent = 0; sent <= (limits.windowPauseFactor * limits.windowMaxBytes) / bulkBytes; sent += 1) flood.stream.send(bulk());
   await sleep(settleMs);
   link.set("pass");
   await busy.stream.ended;
