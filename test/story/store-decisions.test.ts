@@ -1,6 +1,7 @@
 import postgres from "postgres";
 import { describe, expect } from "vitest";
 import { mintUuidV7, uuidFloor, uuidV7TimeMs } from "../../src/platform/uuid-v7.js";
+import { nothingKnown } from "../../src/smart-router/log/outcome-row.js";
 import type { StoredDecision, StoredOutcome } from "../../src/store/decision-row.js";
 import { partitionName } from "../../src/store/partitions.js";
 import { freshName, newEvent } from "../support/new-event.js";
@@ -40,21 +41,7 @@ function decisionOf(more: Partial<StoredDecision> = {}): StoredDecision {
 }
 
 function outcomeOf(decisionId: string, more: Partial<StoredOutcome> = {}): StoredOutcome {
-  return {
-    decisionId,
-    mcpId: "ocr_001",
-    interactionId: "",
-    state: undefined,
-    censoredBecause: "",
-    isLate: false,
-    observedMs: undefined,
-    durationMs: undefined,
-    quality: undefined,
-    errorCode: "",
-    auditedQuality: undefined,
-    auditor: "",
-    ...more,
-  };
+  return { decisionId, mcpId: "ocr_001", ...nothingKnown, ...more };
 }
 
 describe.each(storeKinds)("the decision log of the $kind store", (each) => {

@@ -32,7 +32,8 @@ export function outcomeRow(outcome: DecisionOutcome): OutcomeRow {
   return { ...nothingKnown, ...told };
 }
 
-const nothingKnown = {
+/** What is logged of a decision of whose end nothing was heard. */
+export const nothingKnown = {
   interactionId: "",
   state: undefined,
   censoredBecause: "",

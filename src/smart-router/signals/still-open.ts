@@ -1,5 +1,5 @@
 import type { RouteRequest } from "../request.js";
-import { bucketOf, edgeOf, type LogHistogram, totalOf } from "./log-histogram.js";
+import { type LogHistogram, placeThreshold, type Threshold, totalOf, weightAbove } from "./log-histogram.js";
 import type { Mcp, Memory } from "./memory.js";
 import { classKey, typeKey } from "./situation.js";
 
@@ -23,15 +23,13 @@ export function survival(histogram: LogHistogram, kept: number, knownMs: number,
   return (aboveOf(histogram, ageMs) * kept + stuckSamples) / (known * kept + stuckSamples);
 }
 
-/** Weight of what takes longer; inside of a bucket it is spread evenly, and the last one is open. */
+/** Weight of what takes longer. */
 function aboveOf(histogram: LogHistogram, ageMs: number): number {
-  const bucket = bucketOf(ageMs);
-  const from = histogram[bucket] ?? 0;
-  const above = histogram[bucket + 1];
-  if (above === undefined) return from;
-  const low = edgeOf(bucket);
-  return from - (from - above) * Math.min(1, (ageMs - low) / (edgeOf(bucket + 1) - low));
+  placeThreshold(ageMs, place);
+  return weightAbove(histogram, place);
 }
+
+const place: Threshold = { bucket: 0, share: 0 };
 
 /**
  * How many of `unheard`, at one MCP, still run. What ended before `toldAtMs` would have been told, so a request that is older than that ran then; how long answers take says the rest: of the MCP itself, else of the

@@ -3,24 +3,11 @@ import { describe, expect, test } from "vitest";
 import type { Assigned, Ended } from "../../../src/smart-router/policy.js";
 import { plainRequest, type RouteRequest } from "../../../src/smart-router/request.js";
 import { createSignalBook } from "../../../src/smart-router/signals/book.js";
+import { endedWith } from "../../support/ended.js";
 
 const ocr: RouteRequest = { ...plainRequest, requestType: "ocr", inputBytes: 5_000 };
 
-function ended(over: Partial<Ended> & Pick<Ended, "decisionId">): Ended {
-  return {
-    mcpId: "a",
-    request: ocr,
-    startedAtMs: 0,
-    endedAtMs: 100,
-    inFlightBefore: 0,
-    result: "ok",
-    durationMs: undefined,
-    quality: undefined,
-    auditedQuality: undefined,
-    cost: undefined,
-    ...over,
-  };
-}
+const ended = (over: Partial<Ended> & Pick<Ended, "decisionId">): Ended => endedWith({ request: ocr, ...over });
 
 function assigned(over: Partial<Assigned> & Pick<Assigned, "decisionId">): Assigned {
   return { mcpId: "a", request: ocr, atMs: 0, inFlightBefore: 0, ...over };

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { plainRequest, type RouteRequest } from "../../../src/smart-router/request.js";
 import { createSignalBook, type LocalSignalBook } from "../../../src/smart-router/signals/book.js";
 import type { McpDigest } from "../../../src/smart-router/signals/digests.js";
+import { endedWith } from "../../support/ended.js";
 
 const ocr: RouteRequest = { ...plainRequest, requestType: "ocr", inputBytes: 5_000 };
 
@@ -133,19 +134,7 @@ test("the order in which MCPs are adopted changes nothing", () => {
 test("what is told keeps its age, and open requests that were told of count no longer than ten seconds", () => {
   const there = createSignalBook();
   for (let index = 0; index < 10; index += 1) {
-    there.ended({
-      decisionId: `d${index}`,
-      mcpId: "a",
-      request: ocr,
-      startedAtMs: 0,
-      endedAtMs: 100,
-      inFlightBefore: 0,
-      result: "ok",
-      durationMs: undefined,
-      quality: undefined,
-      auditedQuality: undefined,
-      cost: undefined,
-    });
+    there.ended(endedWith({ decisionId: `d${index}`, request: ocr }));
   }
   there.assigned({ decisionId: "stuck", mcpId: "a", request: ocr, atMs: 100, inFlightBefore: 0 });
   const here = createSignalBook();

@@ -6,6 +6,7 @@ import type { HeldMcp, RemoteMcp, WrittenDigest } from "../../../src/smart-route
 import { plainRequest } from "../../../src/smart-router/request.js";
 import { createSignalBook, type LocalSignalBook } from "../../../src/smart-router/signals/book.js";
 import { memoryFormat, parseMemory, renderMemory } from "../../../src/smart-router/signals/memory-text.js";
+import { endedWith } from "../../support/ended.js";
 import { ManualClock } from "../../support/manual-clock.js";
 
 const request = { ...plainRequest, requestType: "ocr" };
@@ -91,19 +92,7 @@ let ends = 0;
 function slow(book: LocalSignalBook, mcpId: string, atMs: number, tookMs: number): void {
   for (let index = 0; index < 10; index += 1) {
     ends += 1;
-    book.ended({
-      decisionId: `e${ends}`,
-      mcpId,
-      request,
-      startedAtMs: atMs - tookMs,
-      endedAtMs: atMs,
-      inFlightBefore: 0,
-      result: "ok",
-      durationMs: undefined,
-      quality: undefined,
-      auditedQuality: undefined,
-      cost: undefined,
-    });
+    book.ended(endedWith({ decisionId: `e${ends}`, mcpId, request, startedAtMs: atMs - tookMs, endedAtMs: atMs }));
   }
 }
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { plainRequest, type RouteRequest } from "../../../src/smart-router/request.js";
 import { createSignalBook, type LocalSignalBook } from "../../../src/smart-router/signals/book.js";
 import { signalDefaults } from "../../../src/smart-router/signals/settings.js";
+import { endedWith } from "../../support/ended.js";
 
 const ocr: RouteRequest = { ...plainRequest, requestType: "ocr" };
 const search: RouteRequest = { ...plainRequest, requestType: "search" };
@@ -11,19 +12,9 @@ function bookWith(objectiveMs: ReadonlyMap<string, number>): LocalSignalBook {
   const book = createSignalBook({ ...signalDefaults, objectiveMs });
   for (const request of [ocr, search]) {
     for (let each = 0; each < 40; each += 1) {
-      book.ended({
-        decisionId: `${request.requestType} ${each}`,
-        mcpId: "a",
-        request,
-        startedAtMs: 1_000,
-        endedAtMs: 1_100 + (each % 4) * 100,
-        inFlightBefore: 0,
-        result: "ok",
-        durationMs: undefined,
-        quality: undefined,
-        auditedQuality: undefined,
-        cost: undefined,
-      });
+      book.ended(
+        endedWith({ decisionId: `${request.requestType} ${each}`, request, startedAtMs: 1_000, endedAtMs: 1_100 + (each % 4) * 100 }),
+      );
     }
   }
   return book;

@@ -1,5 +1,6 @@
 import type { Ended, Target } from "../../../../src/smart-router/policy.js";
 import { plainRequest, type RouteRequest } from "../../../../src/smart-router/request.js";
+import { endedWith } from "../../../support/ended.js";
 
 /** Targets of these names that are well and idle. */
 export function targets(...names: readonly string[]): readonly Target[] {
@@ -12,18 +13,5 @@ export function asking(requestType: string): RouteRequest {
 
 /** An answer after 100 ms, at 1 000 ms. */
 export function ended(mcpId: string, changes: Partial<Ended> = {}): Ended {
-  return {
-    decisionId: "d",
-    mcpId,
-    request: plainRequest,
-    startedAtMs: 900,
-    endedAtMs: 1_000,
-    inFlightBefore: 0,
-    result: "ok",
-    durationMs: undefined,
-    quality: undefined,
-    auditedQuality: undefined,
-    cost: undefined,
-    ...changes,
-  };
+  return endedWith({ decisionId: "d", mcpId, startedAtMs: 900, endedAtMs: 1_000, ...changes });
 }
