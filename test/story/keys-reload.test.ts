@@ -11,6 +11,7 @@ import { type RunningCoordinator, startCoordinatorProcess } from "../support/coo
 import { type CallEnd, callUnary, openGrpcClient } from "../support/grpc-client.js";
 import { makeEvent } from "../support/make-event.js";
 import { RawStream } from "../support/raw-stream.js";
+import { readAgain } from "../support/read-again.js";
 
 const reasonOf = (end: CallEnd) =>
   end.status?.details.map((any) => anyUnpack(any, ErrorInfoSchema)).find((info) => info !== undefined)?.reason;
@@ -36,13 +37,7 @@ describe("keys in a file that is read again", () => {
     await rm(scratch, { recursive: true, force: true });
   });
 
-  /** Every reading leaves at least one line in the log. */
-  async function reload(config: string): Promise<void> {
-    const before = coordinator.log().length;
-    await writeFile(join(scratch, "c.toml"), config);
-    coordinator.signal("SIGHUP");
-    await expect.poll(() => coordinator.log().slice(before), { timeout: 30_000 }).toMatch(/\n$/);
-  }
+  const reload = (config: string) => readAgain(coordinator, join(scratch, "c.toml"), config);
 
   async function openStream(id: string): Promise<RawStream> {
     const stream = new RawStream(client, bearer(id));

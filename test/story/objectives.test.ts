@@ -13,6 +13,7 @@ import {
 import { type RunningCoordinator, startCoordinatorProcess } from "../support/coordinator.js";
 import { callUnary, openGrpcClient } from "../support/grpc-client.js";
 import { RawStream } from "../support/raw-stream.js";
+import { readAgain } from "../support/read-again.js";
 
 const { method } = RoutingService;
 const objectivesOf = (ocrMs: number) => `[routing.objectives]\nocr = ${ocrMs}\n`;
@@ -70,21 +71,13 @@ describe("a coordinator with a latency objective", () => {
   });
 
   it("takes another one at SIGHUP, and keeps what it has when the file is faulty", async () => {
-    await reload(objectivesOf(0));
+    await readAgain(coordinator, join(scratch, "c.toml"), objectivesOf(0));
     expect((await decide({ requestType: "ocr" })).classSignals?.deadlineMs).toBe(5_000);
-    await reload(objectivesOf(7_000));
+    await readAgain(coordinator, join(scratch, "c.toml"), objectivesOf(7_000));
     expect((await decide({ requestType: "ocr" })).classSignals?.deadlineMs).toBe(7_000);
     expect(coordinator.log()).toContain("other latency objectives are in force");
-    await reload("");
+    await readAgain(coordinator, join(scratch, "c.toml"), "");
     const without = await decide({ requestType: "ocr" });
     expect(without.classSignals?.deadlineMs).toBe(without.classSignals?.p90Ms);
   });
-
-  /** Every reading leaves at least one line in the log. */
-  async function reload(config: string): Promise<void> {
-    const before = coordinator.log().length;
-    await writeFile(join(scratch, "c.toml"), config);
-    coordinator.signal("SIGHUP");
-    await expect.poll(() => coordinator.log().slice(before), { timeout: 30_000 }).toMatch(/\n$/);
-  }
 });
