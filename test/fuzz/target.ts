@@ -19,6 +19,9 @@ import { ManualClock, turn } from "../support/manual-clock.js";
 const silent = pino({ level: "silent" });
 const bearer = { principal: { kind: "anyone" }, mcpId: "", producerId: "", epoch: 0, labels: {}, source: "grpc" } as const;
 
+/** A number from here on is no sequence: it is refused, and no order begins with it. */
+const sequenceEnd = 2n ** 63n;
+
 /** Why a frame that can be read may end its stream. Everything else must be answered on the stream. */
 const lawful: Readonly<Partial<Record<ClientFrame["kind"], readonly ErrorReason[]>>> = {
   hello: ["HELLO_REPEATED", "UNSUPPORTED_VERSION", "FIELD_VIOLATION"],
@@ -59,7 +62,7 @@ class Tap implements Transport {
   /** Events are about to be delivered. */
   expect(drafts: readonly Draft[]): void {
     this.expected += drafts.length;
-    for (const { sequence } of drafts) if (sequence > (this.ordered.at(-1) ?? 0n)) this.ordered.push(sequence);
+    for (const { sequence } of drafts) if (sequence > (this.ordered.at(-1) ?? 0n) && sequence < sequenceEnd) this.ordered.push(sequence);
   }
   readonly end = (): void => {};
   readonly reset = (): void => {};
