@@ -13,6 +13,9 @@ type Trial = { atMs: number; decisionId: string | undefined };
 /** What is known of how one MCP bears its load: what it had in flight after the last assignment, at `assignedAtMs`, and the ends heard since. `effect` is made anew with every end. */
 type Bearing = { present: number; assignedAtMs: number; readonly usual: UsualLoad; effect: LoadEffect | undefined };
 
+/** What the policy itself keeps of one MCP. */
+type Acquaintance = { trial: Trial | undefined; bearing: Bearing | undefined };
+
 /** A trial that ended this long ago is forgotten: its MCP may be tried out either way. So is the load of an MCP that ended nothing since. */
 const forgetAfterMs = 600_000;
 
@@ -26,12 +29,19 @@ export function createQualityTailLoad(
   id: string = qualityTailLoadId,
 ): Policy {
   const settings: RuleSettings = { ...ruleDefaults, ...changed };
-  const trials = new Map<string, Trial>();
-  const bearings = new Map<string, Bearing>();
+  /** One map, because every decision looks up every target. */
+  const acquaintances = new Map<string, Acquaintance>();
   const scratch = createRanking();
 
-  const mayExplore = ({ mcpId, state }: Target, latencyMs: number, nowMs: number): boolean => {
-    const trial = trials.get(mcpId);
+  const acquaintanceOf = (mcpId: string): Acquaintance => {
+    const known = acquaintances.get(mcpId);
+    if (known !== undefined) return known;
+    const fresh = { trial: undefined, bearing: undefined };
+    acquaintances.set(mcpId, fresh);
+    return fresh;
+  };
+
+  const mayExplore = ({ state }: Target, trial: Trial | undefined, latencyMs: number, nowMs: number): boolean => {
     if (trial === undefined) return true;
     if (trial.decisionId !== undefined) return false;
     const everyMs = state === "degraded" ? settings.exploreDegradedEveryMs : settings.exploreEveryMs;
@@ -40,10 +50,10 @@ export function createQualityTailLoad(
 
   /** Failures say how long it takes to fail, so only answers are learned from. */
   const learnLoad = ({ mcpId, startedAtMs, endedAtMs, inFlightBefore, result }: Ended): void => {
-    const known = bearings.get(mcpId);
+    const known = acquaintances.get(mcpId)?.bearing;
     if (known === undefined && result !== "ok") return;
     const bearing = known ?? { present: 1, assignedAtMs: Number.NEGATIVE_INFINITY, usual: noUsualLoad(), effect: undefined };
-    if (known === undefined) bearings.set(mcpId, bearing);
+    if (known === undefined) acquaintanceOf(mcpId).bearing = bearing;
     bearing.present = Math.max(0, bearing.present - 1);
     if (result !== "ok") return;
     // Of an end that another coordinator heard first, only what was in flight at the beginning is known.
@@ -60,31 +70,34 @@ export function createQualityTailLoad(
       const signals: TargetSignals[] = [];
       const explorable: boolean[] = [];
       for (const target of targets) {
+        const own = acquaintances.get(target.mcpId);
         const known = book.read(target.mcpId, request, target.inFlight, nowMs);
-        known.load = bearings.get(target.mcpId)?.effect;
+        known.load = own?.bearing?.effect;
         signals.push(known);
-        explorable.push(!request.noExplore && mayExplore(target, known.latencyMs, nowMs));
+        explorable.push(!request.noExplore && mayExplore(target, own?.trial, known.latencyMs, nowMs));
       }
       const situation = { targets, signals, explorable, deadlineMs: request.deadlineMs ?? classSignals.deadlineMs };
       return new Ruling(situation, classSignals, settings, draw(situation, settings, rng, scratch));
     },
     assigned: ({ mcpId, decisionId, atMs, isExploration, inFlightBefore }: Assigned) => {
-      if (isExploration === true) trials.set(mcpId, { atMs, decisionId });
-      const bearing = bearings.get(mcpId);
+      if (isExploration === true) acquaintanceOf(mcpId).trial = { atMs, decisionId };
+      const bearing = acquaintances.get(mcpId)?.bearing;
       if (bearing === undefined) return;
       bearing.present = inFlightBefore + 1;
       bearing.assignedAtMs = atMs;
     },
     ended: (ended: Ended) => {
-      const trial = trials.get(ended.mcpId);
+      const trial = acquaintances.get(ended.mcpId)?.trial;
       if (trial?.decisionId === ended.decisionId) trial.decisionId = undefined;
       learnLoad(ended);
     },
     tick: (nowMs) => {
-      for (const [mcpId, trial] of trials) {
-        if (trial.decisionId === undefined && nowMs - trial.atMs > forgetAfterMs) trials.delete(mcpId);
+      for (const [mcpId, own] of acquaintances) {
+        const { trial, bearing } = own;
+        if (trial !== undefined && trial.decisionId === undefined && nowMs - trial.atMs > forgetAfterMs) own.trial = undefined;
+        if (bearing !== undefined && nowMs - bearing.usual.atMs > forgetAfterMs) own.bearing = undefined;
+        if (own.trial === undefined && own.bearing === undefined) acquaintances.delete(mcpId);
       }
-      for (const [mcpId, { usual }] of bearings) if (nowMs - usual.atMs > forgetAfterMs) bearings.delete(mcpId);
     },
   };
 }

@@ -1,6 +1,7 @@
 import type { Regime, Target } from "../policy.js";
 import type { TargetSignals } from "../signal-book.js";
 import { smallest } from "./order-statistic.js";
+import { addPlace, keepPlaces, noPlaces, type Places } from "./places.js";
 import type { RuleSettings } from "./settings.js";
 
 /** All that the rule looks at: the targets, and at the same places what is known of each and whether it may be tried out. */
@@ -20,9 +21,9 @@ export type Situation = {
 export type Ranking = {
   regime: Regime;
   epsilon: number;
-  /** Places of the targets that are tied for the best, and of those that may be tried out. */
-  readonly tied: number[];
-  readonly explored: number[];
+  /** The targets that are tied for the best, and those that may be tried out. */
+  tied: Places;
+  explored: Places;
   /** Sum of `share` over `tied`, in their order. */
   shareSum: number;
   rho: Float64Array;
@@ -49,13 +50,17 @@ export type Ranking = {
 };
 
 export function createRanking(): Ranking {
-  return { regime: "normal", epsilon: 0, tied: [], explored: [], shareSum: 0, ...arraysOf(64) };
+  return { regime: "normal", epsilon: 0, shareSum: 0, ...arraysOf(64) };
 }
 
-type Arrays = { readonly [Name in keyof Ranking as Ranking[Name] extends Float64Array | Uint8Array ? Name : never]: Ranking[Name] };
+type Arrays = {
+  readonly [Name in keyof Ranking as Ranking[Name] extends Float64Array | Uint8Array | Places ? Name : never]: Ranking[Name];
+};
 
 function arraysOf(size: number): Arrays {
   return {
+    tied: noPlaces(size),
+    explored: noPlaces(size),
     rho: new Float64Array(size),
     score: new Float64Array(size),
     worth: new Float64Array(size),
@@ -154,8 +159,8 @@ export function costMaxOf(signals: readonly TargetSignals[]): number {
 export function rank(situation: Situation, settings: RuleSettings, into: Ranking): void {
   const count = situation.targets.length;
   if (into.rho.length < count) Object.assign(into, arraysOf(2 ** Math.ceil(Math.log2(count))));
-  into.tied.length = 0;
-  into.explored.length = 0;
+  into.tied.count = 0;
+  into.explored.count = 0;
   into.shareSum = 0;
   into.epsilon = 0;
   into.propensity.fill(0, 0, count);
@@ -233,6 +238,7 @@ function markCandidates(targets: readonly Target[], into: Ranking): boolean {
 
 /** Least loaded first; who got least lately breaks ties, then chance. In a panic, an MCP that is not well counts as four times as loaded. */
 function rankByLoad(regime: "all_hot" | "panic", { targets, signals }: Situation, settings: RuleSettings, into: Ranking): void {
+  const { tied } = into;
   into.regime = regime;
   let least = Number.POSITIVE_INFINITY;
   let leastRecent = Number.POSITIVE_INFINITY;
@@ -241,16 +247,17 @@ function rankByLoad(regime: "all_hot" | "panic", { targets, signals }: Situation
     const load = loadOf(targets[at], regime);
     const recent = settings.usesRecent ? (signals[at]?.recent ?? 0) : 0;
     if (load > least || (load === least && recent > leastRecent)) continue;
-    if (load < least || recent < leastRecent) into.tied.length = 0;
+    if (load < least || recent < leastRecent) tied.count = 0;
     least = load;
     leastRecent = recent;
-    into.tied.push(at);
+    addPlace(tied, at);
   }
-  for (const at of into.tied) {
+  for (let index = 0; index < tied.count; index += 1) {
+    const at = tied.at[index] ?? 0;
     into.share[at] = 1;
-    into.propensity[at] = 1 / into.tied.length;
+    into.propensity[at] = 1 / tied.count;
   }
-  into.shareSum = into.tied.length;
+  into.shareSum = tied.count;
 }
 
 function loadOf(target: Target | undefined, regime: "all_hot" | "panic"): number {
@@ -265,29 +272,36 @@ const panicUnwellShare = 0.25;
 
 function rankCold(situation: Situation, settings: RuleSettings, into: Ranking): void {
   const { targets, signals, explorable } = situation;
-  const { isCandidate, isHot } = into;
+  const { isCandidate, isHot, tied, explored, propensity, share } = into;
   let hasSamples = false;
   for (let at = 0; at < targets.length; at += 1) {
     if ((signals[at]?.samples ?? 0) > 0) hasSamples = true;
-    if (isCandidate[at] === 1) into.tied.push(at);
+    if (isCandidate[at] === 1) addPlace(tied, at);
   }
   into.regime = hasSamples ? "normal" : "cold_start";
   keepWorthIt(situation, settings, into);
   keepLeastLoaded(into, settings);
   keepBest(into, settings);
-  for (const at of into.tied) {
+  for (let index = 0; index < tied.count; index += 1) {
+    const at = tied.at[index] ?? 0;
     const target = targets[at];
     if (target === undefined) continue;
     const health = target.state === "degraded" ? settings.degradedShare : 1;
     const places = health * target.slowStart * (target.weight / 100) * (target.capacity - target.inFlight);
-    into.share[at] = (places / (signals[at]?.latencyMs ?? 1)) * selfFactorOf(signals[at], settings);
-    into.shareSum += into.share[at] ?? 0;
+    share[at] = (places / (signals[at]?.latencyMs ?? 1)) * selfFactorOf(signals[at], settings);
+    into.shareSum += share[at] ?? 0;
   }
-  for (let at = 0; at < targets.length; at += 1) if (hasSamples && isHot[at] === 0 && explorable[at] === true) into.explored.push(at);
-  if (into.explored.length > 0) into.epsilon = settings.epsilon;
-  const { epsilon, tied, explored, shareSum, propensity, share } = into;
-  for (const at of tied) propensity[at] = (1 - epsilon) * (shareSum > 0 ? (share[at] ?? 0) / shareSum : 1 / tied.length);
-  for (const at of explored) propensity[at] = (propensity[at] ?? 0) + epsilon / explored.length;
+  for (let at = 0; at < targets.length; at += 1) if (hasSamples && isHot[at] === 0 && explorable[at] === true) addPlace(explored, at);
+  if (explored.count > 0) into.epsilon = settings.epsilon;
+  const { epsilon, shareSum } = into;
+  for (let index = 0; index < tied.count; index += 1) {
+    const at = tied.at[index] ?? 0;
+    propensity[at] = (1 - epsilon) * (shareSum > 0 ? (share[at] ?? 0) / shareSum : 1 / tied.count);
+  }
+  for (let index = 0; index < explored.count; index += 1) {
+    const at = explored.at[index] ?? 0;
+    propensity[at] = (propensity[at] ?? 0) + epsilon / explored.count;
+  }
 }
 
 /** What its own word does to its share; nothing where quality plays no part. */
@@ -303,9 +317,10 @@ function selfFactorOf(signals: TargetSignals | undefined, settings: RuleSettings
 function keepWorthIt({ signals, deadlineMs }: Situation, settings: RuleSettings, into: Ranking): void {
   const { tied, worth, ownScore, merit, score, pace, crowding, worthVariance, paceVariance } = into;
   let growth = 0;
-  for (const at of tied) growth += (signals[at]?.load?.growth ?? 0) / tied.length;
-  let best = tied[0] ?? 0;
-  for (const at of tied) {
+  for (let index = 0; index < tied.count; index += 1) growth += (signals[tied.at[index] ?? 0]?.load?.growth ?? 0) / tied.count;
+  let best = tied.at[0] ?? 0;
+  for (let index = 0; index < tied.count; index += 1) {
+    const at = tied.at[index] ?? 0;
     const one = signals[at];
     if (one === undefined) continue;
     const ofPace = pace[at] ?? 0;
@@ -320,7 +335,7 @@ function keepWorthIt({ signals, deadlineMs }: Situation, settings: RuleSettings,
   const mostWorth = worth[best] ?? 0;
   const mostMerit = merit[best] ?? 0;
   const growthSquared = growth * growth;
-  keep(tied, (at) => {
+  keepPlaces(tied, (at) => {
     const worthNoise = (worthVariance[best] ?? 0) + (worthVariance[at] ?? 0);
     if (isTie(Math.abs(mostWorth - (worth[at] ?? 0)), worthNoise, settings)) return true;
     const paceNoise = (paceVariance[best] ?? 0) + (paceVariance[at] ?? 0);
@@ -330,29 +345,21 @@ function keepWorthIt({ signals, deadlineMs }: Situation, settings: RuleSettings,
 
 /** Second: among equals load decides. The least loaded part stays, and who is no more than `tieLoadMin` above it. */
 function keepLeastLoaded({ tied, rho, sorted }: Ranking, settings: RuleSettings): void {
-  for (let place = 0; place < tied.length; place += 1) sorted[place] = rho[tied[place] ?? 0] ?? 0;
-  const most = smallest(sorted, tied.length, Math.floor(settings.tieLoadQuantile * (tied.length - 1)));
-  keep(tied, (at) => (rho[at] ?? 0) <= most + settings.tieLoadMin);
+  for (let index = 0; index < tied.count; index += 1) sorted[index] = rho[tied.at[index] ?? 0] ?? 0;
+  const most = smallest(sorted, tied.count, Math.floor(settings.tieLoadQuantile * (tied.count - 1)));
+  keepPlaces(tied, (at) => (rho[at] ?? 0) <= most + settings.tieLoadMin);
 }
 
 /** Third: of these, the ones whose score, pace included, is as good as the best one's; without crowding, because load has decided by now, and a newcomer that nobody has seen under load must not gain by it. */
 function keepBest({ tied, ownScore, worthVariance, paceVariance }: Ranking, settings: RuleSettings): void {
-  let best = tied[0] ?? 0;
-  for (const at of tied) if ((ownScore[at] ?? 0) > (ownScore[best] ?? 0)) best = at;
+  let best = tied.at[0] ?? 0;
+  for (let index = 1; index < tied.count; index += 1) {
+    const at = tied.at[index] ?? 0;
+    if ((ownScore[at] ?? 0) > (ownScore[best] ?? 0)) best = at;
+  }
   const most = ownScore[best] ?? 0;
   const ofBest = (worthVariance[best] ?? 0) + (paceVariance[best] ?? 0);
-  keep(tied, (at) => isTie(most - (ownScore[at] ?? 0), ofBest + (worthVariance[at] ?? 0) + (paceVariance[at] ?? 0), settings));
-}
-
-/** Leaves those in `places` for which `isKept` holds, in their order, without a new array. */
-function keep(places: number[], isKept: (at: number) => boolean): void {
-  let kept = 0;
-  for (const at of places) {
-    if (!isKept(at)) continue;
-    places[kept] = at;
-    kept += 1;
-  }
-  places.length = kept;
+  keepPlaces(tied, (at) => isTie(most - (ownScore[at] ?? 0), ofBest + (worthVariance[at] ?? 0) + (paceVariance[at] ?? 0), settings));
 }
 
 /** Variance of what an answer is worth: of its quality and of its share of failures, as of `samples` draws. */

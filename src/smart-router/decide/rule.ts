@@ -1,6 +1,7 @@
 import { assert } from "../../platform/assert.js";
 import type { Rng } from "../../platform/rng.js";
 import type { Regime, Scored } from "../policy.js";
+import { hasPlace } from "./places.js";
 import { costMaxOf, createRanking, factorNames, factorOf, type Ranking, rank, type Situation } from "./rank.js";
 import type { RuleSettings } from "./settings.js";
 
@@ -23,16 +24,17 @@ export function draw(situation: Situation, settings: RuleSettings, rng: Rng, scr
   rank(situation, settings, scratch);
   const { epsilon, regime, tied, explored, propensity } = scratch;
   const isExploring = epsilon > 0 && rng() < epsilon;
-  const at = isExploring ? explored[Math.floor(rng() * explored.length)] : drawTied(scratch, rng());
-  assert(at !== undefined, "a situation with targets has one that can be drawn");
-  return { at, propensity: propensity[at] ?? 0, epsilon, regime, isExploration: isExploring && !tied.includes(at) };
+  const at = isExploring ? explored.at[Math.floor(rng() * explored.count)] : drawTied(scratch, rng());
+  assert(at !== undefined && tied.count > 0, "a situation with targets has one that can be drawn");
+  return { at, propensity: propensity[at] ?? 0, epsilon, regime, isExploration: isExploring && !hasPlace(tied, at) };
 }
 
 function drawTied({ tied, share, shareSum }: Ranking, uniform: number): number | undefined {
-  if (!(shareSum > 0)) return tied[Math.floor(uniform * tied.length)];
+  if (!(shareSum > 0)) return tied.at[Math.floor(uniform * tied.count)];
   let left = uniform * shareSum;
   let last: number | undefined;
-  for (const at of tied) {
+  for (let index = 0; index < tied.count; index += 1) {
+    const at = tied.at[index] ?? 0;
     const own = share[at] ?? 0;
     if (own <= 0) continue;
     last = at;
@@ -75,6 +77,6 @@ function whyNot(ranking: Ranking, at: number, isHot: boolean): string {
   if (ranking.regime === "panic" || ranking.regime === "all_hot") return "others are less loaded";
   if (isHot) return "hot: more loaded than the others";
   if (ranking.isCandidate[at] === 0) return "degraded, and others are well";
-  if (ranking.tied.includes(at)) return "weight 0";
+  if (hasPlace(ranking.tied, at)) return "weight 0";
   return "others score higher";
 }

@@ -17,6 +17,19 @@ export type Completions = {
   memoFromMs: number;
   memoUntilMs: number;
   memoMedian: number;
+  /** The last answer of `lateOfNewest`, and for which deadlines and times it holds. */
+  readonly memoLate: Late;
+};
+
+/** Of the newest completions: how many there are, and how many took longer than a deadline. */
+type Late = {
+  late: number;
+  count: number;
+  /** Holds for deadlines from `deadlineFromMs` to below `deadlineBelowMs`, and for those that count since a time from `sinceFromMs` to `sinceUntilMs`. */
+  deadlineFromMs: number;
+  deadlineBelowMs: number;
+  sinceFromMs: number;
+  sinceUntilMs: number;
 };
 
 export function noCompletions(): Completions {
@@ -32,7 +45,26 @@ export function noCompletions(): Completions {
     memoFromMs: 0,
     memoUntilMs: 0,
     memoMedian: Number.NaN,
+    memoLate: {
+      late: 0,
+      count: 0,
+      deadlineFromMs: Number.NaN,
+      deadlineBelowMs: Number.NaN,
+      sinceFromMs: Number.NaN,
+      sinceUntilMs: Number.NaN,
+    },
   };
+}
+
+/** Forgets all but what `peakAt` says. */
+export function clearCompletions(completions: Completions): void {
+  completions.added = 0;
+  forgetMemos(completions);
+}
+
+function forgetMemos(completions: Completions): void {
+  completions.memoInFlight = Number.NaN;
+  completions.memoLate.deadlineBelowMs = Number.NaN;
 }
 
 export function addCompletion(completions: Completions, latencyMs: number, inFlight: number, atMs: number, peakDecayMs: number): void {
@@ -50,7 +82,7 @@ export function addCompletion(completions: Completions, latencyMs: number, inFli
   }
   completions.peakAtMs = completions.added === 0 ? atMs : Math.max(completions.peakAtMs, atMs);
   completions.added += 1;
-  completions.memoInFlight = Number.NaN;
+  forgetMemos(completions);
 }
 
 /** The peak-following mean, brought to another number in flight. Unit: ms.     Source: Finagle, PeakEwma. */
@@ -133,23 +165,42 @@ function medianOfPicked(completions: Completions, taken: number): number {
   return taken % 2 === 1 ? upper : (upper + (latencies[middle - 1] ?? 0)) / 2;
 }
 
-const newest = { late: 0, count: 0 };
-
-/** Of the newest `countMax` completions since `sinceMs`: how many there are, and how many took longer than `deadlineMs`. Overwritten by the next call. */
+/**
+ * Of the newest `countMax` completions since `sinceMs`: how many there are, and how many took longer than `deadlineMs`. Remembered while neither moves past one of them, for one
+ * `countMax`: a deadline that follows the fleet moves a little with every end, and seldom past a latency. Overwritten by the next call.
+ */
 export function lateOfNewest(
   completions: Completions,
   deadlineMs: number,
   countMax: number,
   sinceMs: number,
 ): { readonly late: number; readonly count: number } {
-  newest.late = 0;
-  newest.count = 0;
+  const memo = completions.memoLate;
+  const isSameDeadline = deadlineMs >= memo.deadlineFromMs && deadlineMs < memo.deadlineBelowMs;
+  if (isSameDeadline && sinceMs >= memo.sinceFromMs && sinceMs <= memo.sinceUntilMs) return memo;
+  let late = 0;
+  let count = 0;
+  let inTimeMaxMs = Number.NEGATIVE_INFINITY;
+  let lateMinMs = Number.POSITIVE_INFINITY;
+  let oldestMs = Number.POSITIVE_INFINITY;
   const kept = Math.min(completions.added, completionsKept, countMax);
   for (let back = 1; back <= kept; back += 1) {
     const slot = (completions.added - back) % completionsKept;
-    if ((completions.atMs[slot] ?? 0) < sinceMs) continue;
-    newest.count += 1;
-    if ((completions.latencyMs[slot] ?? 0) > deadlineMs) newest.late += 1;
+    const atMs = completions.atMs[slot] ?? 0;
+    if (atMs < sinceMs) continue;
+    const latencyMs = completions.latencyMs[slot] ?? 0;
+    count += 1;
+    if (atMs < oldestMs) oldestMs = atMs;
+    if (latencyMs > deadlineMs) {
+      late += 1;
+      if (latencyMs < lateMinMs) lateMinMs = latencyMs;
+    } else if (latencyMs > inTimeMaxMs) inTimeMaxMs = latencyMs;
   }
-  return newest;
+  memo.late = late;
+  memo.count = count;
+  memo.deadlineFromMs = inTimeMaxMs;
+  memo.deadlineBelowMs = lateMinMs;
+  memo.sinceFromMs = sinceMs;
+  memo.sinceUntilMs = oldestMs;
+  return memo;
 }

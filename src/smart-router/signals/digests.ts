@@ -1,7 +1,7 @@
 import type { HealthWord } from "../health/told.js";
 import { featureCount } from "../learn/features.js";
 import type { QualitySums } from "../learn/residuals.js";
-import { addCompletion, type Completions, completionsKept } from "./completions.js";
+import { addCompletion, type Completions, clearCompletions, completionsKept } from "./completions.js";
 import type { Decay } from "./decay.js";
 import { addToHistogram, bucketCount, edgeOf, emptyHistogram, type LogHistogram } from "./log-histogram.js";
 import { type Cell, type Level, loadBucketCount, type Mcp, type Memory } from "./memory.js";
@@ -238,11 +238,6 @@ function fillCompletions(completions: Completions, { near, peak }: CellDigest, a
   completions.peakMs = peak[0] ?? 0;
   completions.peakInFlight = peak[1] ?? 0;
   completions.peakAtMs = atMs - (peak[2] ?? 0);
-}
-
-function clearCompletions(completions: Completions): void {
-  completions.added = 0;
-  completions.memoInFlight = Number.NaN;
 }
 
 function fillQuality(sums: QualitySums, digest: readonly number[], atMs: number): void {

@@ -1,6 +1,14 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { addCompletion, completionsKept, nearMedian, noCompletions, peakAt } from "../../../src/smart-router/signals/completions.js";
+import {
+  addCompletion,
+  clearCompletions,
+  completionsKept,
+  lateOfNewest,
+  nearMedian,
+  noCompletions,
+  peakAt,
+} from "../../../src/smart-router/signals/completions.js";
 import { Decay } from "../../../src/smart-router/signals/decay.js";
 import {
   addToHistogram,
@@ -100,6 +108,33 @@ test("the expected latency is the median of the nine completions nearest in load
       expect(nearMedian(forwards, inFlight, nowMs, rule)).toBe(young.length < rule.samplesMin ? Number.NaN : median);
       expect(nearMedian(backwards, inFlight, nowMs, rule)).toBe(nearMedian(forwards, inFlight, nowMs, rule));
     }),
+  );
+});
+
+test("late among the newest are those that a look at each finds, whatever was asked, added or forgotten before", () => {
+  const countMax = 4;
+  const small = fc.integer({ min: 0, max: 8 });
+  const added = fc.record({ latencyMs: small, atMs: small });
+  const asked = fc.record({ deadlineMs: fc.integer({ min: 0, max: 16 }).map((half) => half / 2), sinceMs: small });
+  fc.assert(
+    fc.property(fc.array(fc.oneof(added, asked, asked, asked, fc.constant("forget" as const)), { maxLength: 60 }), (steps) => {
+      const completions = noCompletions();
+      let all: { readonly latencyMs: number; readonly atMs: number }[] = [];
+      for (const step of steps) {
+        if (step === "forget") {
+          clearCompletions(completions);
+          all = [];
+        } else if ("latencyMs" in step) {
+          addCompletion(completions, step.latencyMs, 0, step.atMs, 10_000);
+          all.push(step);
+        } else {
+          const counted = all.slice(-countMax).filter(({ atMs }) => atMs >= step.sinceMs);
+          const late = counted.filter(({ latencyMs }) => latencyMs > step.deadlineMs).length;
+          expect(lateOfNewest(completions, step.deadlineMs, countMax, step.sinceMs)).toMatchObject({ late, count: counted.length });
+        }
+      }
+    }),
+    { numRuns: 500 },
   );
 });
 
