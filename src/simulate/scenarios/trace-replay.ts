@@ -1,4 +1,4 @@
-import { type Arrivals, normalWorkOf, poisson, replayed, steady, type Work } from "../arrivals.js";
+import { type Arrivals, hyperexponential, normalWorkOf, poisson, replayed, steady, type Work } from "../arrivals.js";
 import { bursty } from "../bursts.js";
 import { contenderNamed } from "../contenders.js";
 import { exponential, normalWorkMean } from "../draws.js";
@@ -7,13 +7,17 @@ import { both, judgeRatio } from "../judging.js";
 import type { RunLog } from "../run-log.js";
 import { type Material, type Results, type Scenario, worldCell } from "../scenario.js";
 import { estimate, pairedDifference, quantile } from "../statistics.js";
-import { antagonist, equalServers, plainWorld, type World } from "../world.js";
+import { antagonist, equalServers, plainVerdict, plainWorld, type World } from "../world.js";
 
 const ours = "P13-ours";
 const objectiveMs = 1_000;
 const bursts = "bursts of CV 13, 10 times as fast";
+const clumps = "arrivals of CV 3, and two grades of answers";
+const reasoning = "answers of half a minute";
 const speed = 10;
 const lengthMs = 240_000;
+/** Long answers need a long run: 1.5 requests a second for an hour. */
+const thoughtsLengthMs = 3_600_000;
 /** What a token costs: one generated, and one read. */
 const generatedMs = 1;
 const readMs = 0.05;
@@ -61,8 +65,44 @@ function worldOf(serverCount: number, arrivals: Arrivals, horizonMs: number): Wo
 
 const tokens: Work = (rng) => exponential(rng, 150);
 
+/** Every other server answers better. All report the worth of their answers, rightly; a tenth is audited. */
+function gradedWorld(horizonMs: number): World {
+  const answering: World["answering"] = (server, { item }) => {
+    const quality = server % 2 === 0 ? 0.8 : 0.7;
+    return { ...plainVerdict, quality, trueQuality: quality, auditedQuality: item % 10 === 0 ? quality : undefined };
+  };
+  const gaps = hyperexponential(55, 3.03);
+  return {
+    ...worldOf(
+      8,
+      steady(gaps, (rng) => exponential(rng, 270), horizonMs),
+      horizonMs,
+    ),
+    answering,
+  };
+}
+
+/** Seven of ten requests are answered briefly, the others after a long thought: 2 s and 30 s in the mean. */
+const thoughts: Work = (rng) => exponential(rng, rng() < 0.7 ? 2_000 : 30_000);
+const thoughtObjectiveMs = 60_000;
+
+/** Half of what 32 cores can do; 64 places a server, as memory for so long answers allows, and a deadline to match. */
+function reasoningWorld(horizonMs: number): World {
+  const world = worldOf(8, steady(poisson(1.5), thoughts, horizonMs), horizonMs);
+  return { ...world, servers: world.servers.map((server) => ({ ...server, capacity: 64 })), deadlineMs: 300_000 };
+}
+
 function serviceFigures(log: RunLog): Figures {
   return { attainmentPercent: 100 * shareWithin(measured(log), objectiveMs) };
+}
+
+function gradedFigures(log: RunLog): Figures {
+  const outcomes = measured(log);
+  return { ...serviceFigures(log), quality: outcomes.reduce((sum, one) => sum + (one.trueQuality ?? 0), 0) / outcomes.length };
+}
+
+function reasoningFigures(log: RunLog): Figures {
+  return { attainmentPercent: 100 * shareWithin(measured(log), thoughtObjectiveMs) };
 }
 
 function judgeCell(results: Results, cell: string) {
@@ -73,6 +113,12 @@ function judgeCell(results: Results, cell: string) {
     measured: `attainment ${estimate(own).mean.toFixed(2)} %, ${difference.mean.toFixed(2)} ± ${difference.halfWidth.toFixed(2)} points more`,
     isMet: difference.mean >= 0,
   });
+}
+
+function judgeQuality(results: Results, cell: string) {
+  const [own, theirs] = [results.values(cell, ours, "quality"), results.values(cell, "P9-prequal", "quality")];
+  const { mean, halfWidth } = pairedDifference(own, theirs);
+  return { measured: `quality ${estimate(own).mean.toFixed(3)}, ${mean.toFixed(3)} ± ${halfWidth.toFixed(3)} more`, isMet: mean >= 0 };
 }
 
 /** Measured latencies of machines, machine by machine in the order of time; undefined where the file is not present. */
@@ -126,7 +172,9 @@ export function traceReplayWith(material: Pick<Material, "text">): Scenario {
       "Azure's conversation trace of 2023 (5.5 requests a second, CV 1.09), a seeded window of it ten times as fast, a millisecond for each generated token and 0.05 for each that is read, over 8 servers of four cores " +
       "with the neighbours of S2; where the file is not present, Poisson arrivals of the same rate. Then bursts of CV 13 with three of four seconds idle, 26 requests a second in the mean, exponential work of 150 ms, over 8 servers. Then " +
       "ten servers on machines as slow as Azure recorded burstable ones (B8ms, 2024; 8.5 to 20.5 ms for the same work, read as the part of the cores that is left, a measurement every 2 s), Poisson arrivals of " +
-      "Normal(80 ms) work at 70 % of what is left in the mean; where the file is not present, steps between the same two speeds. The names of the cells say what was replayed.",
+      "Normal(80 ms) work at 70 % of what is left in the mean; where the file is not present, steps between the same two speeds. Then gaps of CV 3.03, as Mooncake's trace of conversations has, 55 requests a second of exponential work of 270 ms, over the 8 servers, where every other one " +
+      "answers worth 0.8 in place of 0.7; all report it, a tenth is audited. Last 1.5 requests a second for an hour, seven of ten with exponential work of 2 s and the others of 30 s, as reasoning models take, over the same servers without " +
+      "grades; within 60 s is asked of them. The names of the cells say what was replayed.",
     contenders: [
       ours,
       "P2-round-robin",
@@ -157,17 +205,26 @@ export function traceReplayWith(material: Pick<Material, "text">): Scenario {
         serviceFigures,
       ),
       worldCell(noise, contenderNamed, (given) => noisyWorld(given, (lengthMs / 2) * given.scale), serviceFigures),
+      worldCell(clumps, contenderNamed, (given) => gradedWorld(lengthMs * given.scale), gradedFigures),
+      worldCell(reasoning, contenderNamed, (given) => reasoningWorld(thoughtsLengthMs * given.scale), reasoningFigures),
     ],
     columns: [
       { figure: "p50Ms", heading: "p50 ms", digits: 0 },
       { figure: "p99Ms", heading: "p99 ms", digits: 0 },
       { figure: "p999Ms", heading: "p99.9 ms", digits: 0 },
-      { figure: "attainmentPercent", heading: "within 1 s, %", digits: 2 },
+      { figure: "attainmentPercent", heading: "within 1 s (60 s), %", digits: 2 },
+      { figure: "quality", heading: "quality", digits: 3 },
     ],
     chartFigure: "p99Ms",
-    claims: [conversation, bursts, noise].map((cell) => ({
-      text: `${cell}: p99 and attainment no worse than Prequal`,
-      judge: (results: Results) => judgeCell(results, cell),
-    })),
+    claims: [
+      ...[conversation, bursts, noise, reasoning].map((cell) => ({
+        text: `${cell}: p99 and attainment no worse than Prequal`,
+        judge: (results: Results) => judgeCell(results, cell),
+      })),
+      {
+        text: `${clumps}: p99, attainment and quality no worse than Prequal`,
+        judge: (results: Results) => both(judgeCell(results, clumps), judgeQuality(results, clumps)),
+      },
+    ],
   };
 }
