@@ -25,7 +25,7 @@ import { mismatchOf, type Offer, offerOf } from "./offer.js";
 import type { Choice } from "./policy.js";
 import { classOf, type RouteRequest } from "./request.js";
 import { Roster } from "./roster.js";
-import type { Router, RouterDeps, RouterFigures, SelectionSettings } from "./router.js";
+import type { LearntAudit, Router, RouterDeps, RouterFigures, SelectionSettings } from "./router.js";
 
 /** Those who want to hear of something. */
 class Listeners<T> {
@@ -57,6 +57,7 @@ class SelectionDesk {
   readonly #settings: SelectionSettings & { readonly health: HealthSettings };
   readonly #decisions = new Listeners<Decision>();
   readonly #outcomes = new Listeners<DecisionOutcome>();
+  readonly #foreignAudits = new Listeners<LearntAudit>();
   readonly #healthChanges = new Listeners<HealthChange>();
   readonly #lineUp: LineUp;
   /** Chooses when there is no time for taste: in a panic, whatever policy is in force. */
@@ -85,6 +86,7 @@ class SelectionDesk {
       slowFactor: health.slowFactor,
       memberOf: (mcpId) => this.#roster.get(mcpId),
       outcome: (outcome) => this.#outcomes.tell(outcome),
+      handOver: (audit) => this.#foreignAudits.tell(audit),
     });
   }
 
@@ -95,6 +97,7 @@ class SelectionDesk {
       release: (decisionId, mcpId, nowMs) => this.#flights.release(decisionId, mcpId, nowMs),
       settle: (decisionId, mcpId, report, nowMs) => this.#settle(decisionId, mcpId, report, nowMs),
       audit: (decisionId, quality, nowMs) => this.#flights.audit(decisionId, quality, nowMs),
+      learnAudit: (audit) => this.#flights.learnAudit(audit),
       configure: (config, nowMs) => this.#configure(config, nowMs),
       streamOpened: (mcpId, sessionId, nowMs) => this.#streamOpened(mcpId, sessionId, nowMs),
       streamClosed: (mcpId, sessionId, how, nowMs) => this.#streamClosed(mcpId, sessionId, how, nowMs),
@@ -137,6 +140,7 @@ class SelectionDesk {
       figures: () => this.#figures(),
       onDecision: this.#decisions.add,
       onOutcome: this.#outcomes.add,
+      onForeignAudit: this.#foreignAudits.add,
       onHealth: this.#healthChanges.add,
     };
   }

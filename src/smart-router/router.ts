@@ -114,13 +114,7 @@ export type PolicyFactory = (book: Pick<SignalBook, "read" | "readClass">) => Po
 /** A signal book, and what the owner of one may tell it besides. */
 export type Book = SignalBook & {
   /** An independent judgement that came by itself. */
-  readonly audited?: (audit: {
-    readonly decisionId: string;
-    readonly mcpId: string;
-    readonly request: RouteRequest;
-    readonly atMs: number;
-    readonly quality: number;
-  }) => void;
+  readonly audited?: (audit: LearntAudit) => void;
   /** A sign of life that is no end of a request. */
   readonly heard?: (mcpId: string, atMs: number) => void;
   readonly tick?: (nowMs: number) => void;
@@ -138,6 +132,15 @@ export type EndReport = {
   readonly errorCode: string;
   /** When it ended, where this coordinator heard of it later; undefined for now. Before the decision, or after now, it counts as that. Monotonic ms. */
   readonly endedAtMs?: number | undefined;
+};
+
+/** An audit of a decision, for whoever holds the stream of the MCP. `atMs`: when it was judged. */
+export type LearntAudit = {
+  readonly decisionId: string;
+  readonly mcpId: string;
+  readonly request: RouteRequest;
+  readonly quality: number;
+  readonly atMs: number;
 };
 
 /** What an audit met: whom it judges, the quality that counts, and whether this audit brought it. */
@@ -189,6 +192,11 @@ export type Router = {
    * forgotten, or was given back unused.     Bound: `limits.routedPastMax` decisions that have ended.
    */
   readonly audit: (decisionId: string, quality: number, nowMs: number) => AuditVerdict | undefined;
+  /**
+   * An audit that another coordinator took, of an MCP whose stream is here. True when what is known of the MCP has it; false while it waits for the end of the request, and then
+   * the same audit may be told again. Of a request that is not remembered it counts each time: the caller keeps count (ForeignAudits).
+   */
+  readonly learnAudit: (audit: LearntAudit) => boolean;
   /** Time passes: leases run out, ejections end, estimators decay. About once a second. */
   readonly tick: (nowMs: number) => void;
 
@@ -209,6 +217,8 @@ export type Router = {
   /** Calls back with every decision, at once, before `select` returns. Must not throw, must not wait. Returns how to stop. */
   readonly onDecision: (hear: (decision: Decision) => void) => () => void;
   readonly onOutcome: (hear: (outcome: DecisionOutcome) => void) => () => void;
+  /** Calls back with each audit of an MCP whose stream another coordinator holds: nothing was learned from it here. */
+  readonly onForeignAudit: (hear: (audit: LearntAudit) => void) => () => void;
   /** Calls back when an MCP changes its state. */
   readonly onHealth: (hear: (change: HealthChange) => void) => () => void;
 };

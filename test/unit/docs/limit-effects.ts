@@ -182,6 +182,8 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   routerStateMaxAgeMs: { unit: ms, reached: "nothing: the router starts without it" },
   routerStatesKeptMax: { unit: "states", reached: "nothing: those saved longest ago go, which nobody would read" },
   routerStatesMax: { unit: "states", reached: "nothing: MCPs of further ones start unknown" },
+  foreignAuditsMax: { unit: "audits", reached: "the oldest is not learned from where the MCP's stream is; the log says so, and it stays in the decision log" },
+  foreignAuditMaxAgeMs: { unit: ms, reached: "the audit is not learned from; the log says so, and it stays in the decision log" },
   foreignEndsMax: { unit: "ends", reached: "the decision is open at the coordinator that made it until its lease ends" },
   routerDigestSuspectMs: { unit: ms, reached: "MCPs of that coordinator are chosen only when there is no other" },
   routerDigestCellsMax: { unit: "classes", reached: "nothing: other coordinators judge a class by the MCP's other requests" },
