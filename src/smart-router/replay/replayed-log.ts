@@ -126,5 +126,6 @@ function loggedOutcomeOf(outcome: ReplayedRow["outcome"]): LoggedOutcome {
   if (outcome?.state === undefined) return { kind: "open" };
   if (outcome.state === "censored" || observedMs === undefined) return { kind: "censored" };
   if (outcome.state === "error") return { kind: "error", cost: undefined, observedMs };
-  return { kind: "complete", quality: outcome.quality, cost: undefined, observedMs };
+  const { auditedQuality, quality } = outcome;
+  return { kind: "complete", quality: auditedQuality ?? quality, isAudited: auditedQuality !== undefined, cost: undefined, observedMs };
 }
