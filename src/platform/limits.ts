@@ -315,6 +315,8 @@ export const limits = {
   /** What an operator may say of an MCP; routing_service.proto. */
   routingPriorityMax: 9,
   routingWeightMax: 10_000,
+  /** Greatest cost of one request that an operator may set, in the operator's own unit. */
+  routingCostMax: 1_000_000_000,
   routingConcurrentMax: 10_000,
   /** Policies asked along without effect: each costs as much as a decision. */
   shadowPoliciesMax: 4,

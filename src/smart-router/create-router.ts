@@ -23,6 +23,7 @@ import { LineUp, type Player } from "./line-up.js";
 import { type Member, maxConcurrentOf, targetOf, viewOf } from "./member.js";
 import { mismatchOf, type Offer, offerOf } from "./offer.js";
 import type { Choice } from "./policy.js";
+import { Prices } from "./prices.js";
 import { classOf, type RouteRequest } from "./request.js";
 import { Roster } from "./roster.js";
 import type { LearntAudit, Router, RouterDeps, RouterFigures, SelectionSettings } from "./router.js";
@@ -65,6 +66,7 @@ class SelectionDesk {
   readonly #health: FleetHealth;
   readonly #flights: Flights;
   readonly #roster: Roster;
+  readonly #prices = new Prices();
   readonly #counts = { decisions: 0, explorations: 0, refusedUnavailable: 0, refusedBusy: 0, panicDecisions: 0 };
 
   constructor(deps: RouterDeps, settings: SelectionSettings, health: HealthSettings) {
@@ -78,7 +80,10 @@ class SelectionDesk {
       if (member !== undefined) member.target = undefined;
       this.#healthChanges.tell(change);
     });
-    this.#roster = new Roster((member) => this.#health.forget(member), settings.priorityDefault ?? 0);
+    this.#roster = new Roster((member) => {
+      this.#health.forget(member);
+      this.#prices.set(member.mcpId, undefined);
+    }, settings.priorityDefault ?? 0);
     this.#flights = new Flights({
       book: deps.book,
       lineUp: this.#lineUp,
@@ -136,6 +141,7 @@ class SelectionDesk {
         return member && view(member, nowMs);
       },
       maxConcurrentOf: (mcpId) => this.#roster.get(mcpId)?.config.maxConcurrent ?? this.#settings.maxConcurrentDefault,
+      costOf: (mcpId) => this.#prices.of(mcpId),
       weightSignals: (nowMs) => this.#deps.book.readWeights(this.#mcpIds(), nowMs),
       figures: () => this.#figures(),
       onDecision: this.#decisions.add,
@@ -248,6 +254,7 @@ class SelectionDesk {
     const wasDraining = member.config.isDraining;
     member.config = config;
     member.target = undefined;
+    this.#prices.set(config.mcpId, config.costPerRequest);
     if (config.isDraining && !wasDraining) this.#health.drained(member, nowMs);
     else if (!config.isDraining && wasDraining) this.#health.resumed(member, nowMs);
   }

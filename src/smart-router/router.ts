@@ -20,6 +20,8 @@ export type TargetConfig = {
   /** What it can do, and which input formats it reads. An empty list of formats means any. */
   readonly capabilities: readonly string[];
   readonly formats: readonly string[];
+  /** What a request costs, ≥ 0, in the operator's unit; undefined when no operator says so. */
+  readonly costPerRequest?: number | undefined;
   /** Gets nothing new; what it has may end. */
   readonly isDraining: boolean;
   /** Somebody counts on it: it is registered and has not left, or an operator named it. Any other one is forgotten when it is idle. */
@@ -211,6 +213,8 @@ export type Router = {
   readonly mcp: (mcpId: string, nowMs: number) => RoutedMcp | undefined;
   /** Requests that an MCP may have at once when it is well; the default for one that is unknown. Cheap. */
   readonly maxConcurrentOf: (mcpId: string) => number;
+  /** What a request costs at an MCP, in the operator's unit: its price, or the mean of the others'; undefined while no MCP has one. Cheap. */
+  readonly costOf: (mcpId: string) => number | undefined;
   readonly weightSignals: (nowMs: number) => readonly WeightSignals[];
   readonly figures: () => RouterFigures;
 

@@ -269,6 +269,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   routingConfigPollMs: { unit: ms, reached: "a change is in force on the other coordinators" },
   routingConfigMaxAttempts: { unit: "tries", reached: "ALREADY_EXISTS, CONFIG_CHANGED" },
   routingPriorityMax: { unit: "tiers", reached: "INVALID_ARGUMENT, FIELD_VIOLATION" },
+  routingCostMax: { unit: "of the operator's unit", reached: "INVALID_ARGUMENT, FIELD_VIOLATION", why: "A typing error is found, and sums of costs stay exact enough." },
   routingWeightMax: { unit: "hundredths", reached: "INVALID_ARGUMENT, FIELD_VIOLATION", why: "A hundred times the neutral weight of 100." },
   routingConcurrentMax: {
     unit: "requests",

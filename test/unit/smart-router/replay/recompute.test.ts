@@ -161,6 +161,21 @@ describe("a logged decision", () => {
     expect(audited).toBeGreaterThan(5);
   });
 
+  it("enters an evaluation with what the chosen MCP cost then, where anything cost anything", () => {
+    const rows = runLog(9, 60);
+    const priced = rows.map(({ record, outcome }): ReplayedRow => {
+      const candidates = record.candidates?.map((one) => ({ ...one, signals: one.signals && { ...one.signals, cost: one.mcpId === "a" ? 0 : 3 } }));
+      return { record: { ...record, candidates }, outcome };
+    });
+    const costs = (all: readonly ReplayedRow[]) =>
+      all.flatMap((row) => {
+        const { outcome, chosen } = loggedDecisionOf(row);
+        return outcome.kind === "complete" || outcome.kind === "error" ? [[chosen === "a", outcome.cost]] : [];
+      });
+    expect(new Set(costs(rows).map(([, cost]) => cost))).toEqual(new Set([undefined]));
+    expect(new Set(costs(priced).map((one) => JSON.stringify(one)))).toEqual(new Set(["[true,0]", "[false,3]"]));
+  });
+
   it("enters an evaluation with probabilities probabilities that sum to one within its tier", () => {
     for (const row of runLog(9, 60)) {
       const logged = loggedDecisionOf(row);
