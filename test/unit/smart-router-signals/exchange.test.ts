@@ -152,6 +152,7 @@ describe("two coordinators on one store", () => {
       { mcpId: "ejected", inFlight: 0, health: "ejected" },
       { mcpId: "probing", inFlight: 0, health: "probing" },
       { mcpId: "slow", inFlight: 0, health: "degraded", isSuspect: true },
+      { mcpId: "starting", inFlight: 0, health: "warming" },
       { mcpId: "well", inFlight: 0 },
     ];
     await a.exchange.start();
@@ -161,11 +162,12 @@ describe("two coordinators on one store", () => {
       ["ejected", "shut_out", false],
       ["probing", "shut_out", false],
       ["slow", "degraded", true],
+      ["starting", "starting", false],
       ["well", "well", false],
     ]);
     a.held = a.held.map(({ mcpId, inFlight }) => ({ mcpId, inFlight }));
     await clock.advance(2_000);
-    expect(told().map(([, ...rest]) => rest)).toEqual(Array.from({ length: 4 }, () => ["well", false]));
+    expect(told().map(([, ...rest]) => rest)).toEqual(Array.from({ length: 5 }, () => ["well", false]));
   });
 
   test.each([

@@ -40,6 +40,18 @@ describe("MCPs whose streams other coordinators hold", () => {
     expect(chosenAt(2_000)).toEqual(new Set(["m1", "m2", "m3"]));
   });
 
+  it("have their whole share at a coordinator that begins as soon as they have it at their own", () => {
+    const { router, streams } = setUp();
+    streams.become([at("m1"), at("m2", { health: "starting" }), at("m3", { health: "degraded" })], 0);
+    expect(router.mcps(0).map(({ state, slowStart }) => [state, slowStart])).toEqual([
+      ["healthy", 1],
+      ["warming", 0.1],
+      ["degraded", 1],
+    ]);
+    streams.become([at("m1"), at("m2"), at("m3")], 1_000);
+    expect(router.mcps(1_000).map(({ state, slowStart }) => [state, slowStart])).toEqual(Array.from({ length: 3 }, () => ["healthy", 1]));
+  });
+
   it("get nothing while they are suspect there, or their coordinator is silent, and there is an alternative", () => {
     const { streams, chosenAt } = setUp();
     streams.become([at("m1"), at("m2", { isSuspect: true })], 0);
@@ -54,8 +66,8 @@ describe("MCPs whose streams other coordinators hold", () => {
     router.onHealth(({ to }) => states.push(to));
     streams.become([at("m1")], 0);
     streams.become([at("m1", { coordinatorId: "b" })], 1_000);
-    expect(router.mcp("m1", 1_000)).toMatchObject({ openStreams: 1, state: "warming" });
-    expect(states).toEqual(["warming"]);
+    expect(router.mcp("m1", 1_000)).toMatchObject({ openStreams: 1, state: "healthy" });
+    expect(states).toEqual(["warming", "healthy"]);
     streams.become([at("m1", { coordinatorId: "b", ageMs: 9_000 })], 10_000);
     streams.become([], 11_000);
     expect(router.mcp("m1", 11_000)).toMatchObject({ openStreams: 0, state: "disconnected", expectedAs: undefined });
