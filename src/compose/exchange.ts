@@ -29,7 +29,8 @@ export function composeExchange(machine: Machine, parts: Parts, ends: Ends): Com
   const foreign = new ForeignEnds();
   const audits = new ForeignAudits({
     learn: router.learnAudit,
-    lost: (count) => log.warn({ audits: count }, "audits were not learned from: no coordinator that holds the MCP's stream has acknowledged them"),
+    lost: (count) =>
+      log.warn({ audits: count }, "audits were not learned from: no coordinator that holds the MCP's stream has acknowledged them"),
   });
   const streams = new RemoteStreams(router);
   router.onForeignAudit((audit) => audits.add(audit));

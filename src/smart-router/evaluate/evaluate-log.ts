@@ -118,7 +118,13 @@ function evaluateReward(reward: Reward, decided: readonly Decided[], known: Read
     return its === undefined ? [] : [sampleOf(row, shares, its)];
   });
   const unratedCount = decided.length - samples.length;
-  return { reward, estimates: estimate(samples, clipAt), rowCount: samples.length, unratedCount, auditedShare: auditedShareOf(reward, decided) };
+  return {
+    reward,
+    estimates: estimate(samples, clipAt),
+    rowCount: samples.length,
+    unratedCount,
+    auditedShare: auditedShareOf(reward, decided),
+  };
 }
 
 function auditedShareOf(reward: Reward, decided: readonly Decided[]): number | undefined {

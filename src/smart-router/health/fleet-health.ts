@@ -160,7 +160,8 @@ export class FleetHealth {
       this.#apply(mcp, "told_well", `no longer shut out by its coordinator (${by})`, nowMs);
       return;
     }
-    if (health !== "starting" && standing.ejectionCount === 0) this.#apply(mcp, "warmed", `it has started at its coordinator (${by})`, nowMs);
+    if (health !== "starting" && standing.ejectionCount === 0)
+      this.#apply(mcp, "warmed", `it has started at its coordinator (${by})`, nowMs);
     this.#judgeAtWork(mcp, nowMs);
   }
 

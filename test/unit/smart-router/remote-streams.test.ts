@@ -119,7 +119,11 @@ describe("MCPs whose streams other coordinators hold", () => {
     new RemoteStreams(here.router).become([at("m1")], 0);
     there.router.streamOpened("m1", "session", 0);
     /** Self-reports, audits beside one, and audits. */
-    const counts = ({ book }: typeof here) => book.digestOf(["m1"], 100, 0)[0]?.reports.filter((_, index) => [0, 3, 5].includes(index)).map(Math.round);
+    const counts = ({ book }: typeof here) =>
+      book
+        .digestOf(["m1"], 100, 0)[0]
+        ?.reports.filter((_, index) => [0, 3, 5].includes(index))
+        .map(Math.round);
     const decide = (): string => {
       const selection = here.router.select(plainRequest, 0);
       return selection.kind === "decided" ? selection.decision.decisionId : "";

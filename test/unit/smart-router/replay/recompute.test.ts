@@ -136,7 +136,9 @@ describe("a logged decision", () => {
   it("enters an evaluation with the quality of its audit where it has one, and a policy that learns is told of both", () => {
     const rows = runLog(9, 60).map((row, at): ReplayedRow => {
       const { outcome } = row;
-      return outcome === undefined || at % 2 === 1 ? row : { ...row, outcome: { ...outcome, auditedQuality: 0.125, auditor: "golden-set" } };
+      return outcome === undefined || at % 2 === 1
+        ? row
+        : { ...row, outcome: { ...outcome, auditedQuality: 0.125, auditor: "golden-set" } };
     });
     const told: (readonly [number | undefined, number | undefined])[] = [];
     const factory: PolicyFactory = () => ({
@@ -164,7 +166,10 @@ describe("a logged decision", () => {
   it("enters an evaluation with what the chosen MCP cost then, where anything cost anything", () => {
     const rows = runLog(9, 60);
     const priced = rows.map(({ record, outcome }): ReplayedRow => {
-      const candidates = record.candidates?.map((one) => ({ ...one, signals: one.signals && { ...one.signals, cost: one.mcpId === "a" ? 0 : 3 } }));
+      const candidates = record.candidates?.map((one) => ({
+        ...one,
+        signals: one.signals && { ...one.signals, cost: one.mcpId === "a" ? 0 : 3 },
+      }));
       return { record: { ...record, candidates }, outcome };
     });
     const costs = (all: readonly ReplayedRow[]) =>
