@@ -139,9 +139,16 @@ function printEvaluation(output: Output, { counts, policies }: LogEvaluation): v
       return [[reward, logged.value.toFixed(4), ips.value.toFixed(4), snips?.value.toFixed(4) ?? "-", interval, ess.toFixed(0)]];
     });
     for (const line of table([["reward", "logged", "IPS", "SNIPS", "DR [95 %]", "ESS"], ...lines])) output.data(line);
+    output.data(`audited    ${auditedText(policy.quality)}`);
     output.data(`coverage   ${policy.coverage.toFixed(4)}`);
     printGate(output, policy);
   }
+}
+
+function auditedText({ auditedShare }: PolicyEvaluation["quality"]): string {
+  if (auditedShare === undefined) return "no answer was rated";
+  const percent = (100 * auditedShare).toFixed(1);
+  return `${percent} % of the rated answers count with the quality of an audit${auditedShare < 1 ? "; the others with what their MCPs say of themselves" : ""}`;
 }
 
 function printGate(output: Output, { gate }: PolicyEvaluation): void {

@@ -16,6 +16,7 @@ type SetOptions = TalkOptions &
     readonly priority?: string;
     readonly weight?: string;
     readonly maxConcurrent?: string;
+    readonly cost?: string;
     readonly drain?: boolean;
     readonly reset?: readonly string[];
     readonly policy?: string;
@@ -35,10 +36,11 @@ export function addRoutingConfigCommand(program: Command, context: CliContext): 
     .action((options: GetOptions) => get(context, options));
   addTalkFlags(addEndpointFlags(command.command("set")))
     .description("change how requests are routed: stored, audited, and in force on every coordinator within about a second")
-    .option("--mcp <id>", "the MCP that --priority, --weight, --max-concurrent, --drain and --no-drain are about")
+    .option("--mcp <id>", "the MCP that --priority, --weight, --max-concurrent, --cost, --drain and --no-drain are about")
     .option("--priority <tier>", `tier of the MCP, 0 to ${limits.routingPriorityMax}; 0 is served first`)
     .option("--weight <weight>", `0 to ${limits.routingWeightMax}; 100 is neutral, 0 takes it out`)
     .option("--max-concurrent <count>", `requests that it may have at once, 1 to ${limits.routingConcurrentMax}`)
+    .option("--cost <amount>", "what one request to it costs, in a unit of your own that is the same for all MCPs")
     .option("--drain", "give it nothing new")
     .option("--no-drain", "give it requests again")
     .option("--reset <mcp>", "take back everything that was set for this MCP; may be given several times", collect)
@@ -55,6 +57,7 @@ export function addRoutingConfigCommand(program: Command, context: CliContext): 
       "before",
       examples([
         ["mcp-coordinator routing-config set --mcp ocr_001 --drain --reason 'new model'", "nothing new for one MCP"],
+        ["mcp-coordinator routing-config set --mcp ocr_001 --cost 0.25", "a request to it costs a quarter: the dearer of two equals loses"],
         ["mcp-coordinator routing-config set --shadow least-requests/1", "see what another policy would do"],
       ]),
     )
@@ -104,13 +107,13 @@ async function set(context: CliContext, options: SetOptions): Promise<void> {
   else printConfig(output, config);
 }
 
-function mcpOf({ mcp, priority, weight, maxConcurrent, drain }: SetOptions): McpSettings | undefined {
-  const isNothing = priority === undefined && weight === undefined && maxConcurrent === undefined && drain === undefined;
+function mcpOf({ mcp, priority, weight, maxConcurrent, cost, drain }: SetOptions): McpSettings | undefined {
+  const isNothing = [priority, weight, maxConcurrent, cost, drain].every((value) => value === undefined);
   if (mcp === undefined) {
     if (isNothing) return undefined;
-    throw new CliFailure("usage", "--priority, --weight, --max-concurrent and --drain need --mcp <id>");
+    throw new CliFailure("usage", "--priority, --weight, --max-concurrent, --cost and --drain need --mcp <id>");
   }
-  if (isNothing) throw new CliFailure("usage", "--mcp needs --priority, --weight, --max-concurrent, --drain or --no-drain");
+  if (isNothing) throw new CliFailure("usage", "--mcp needs --priority, --weight, --max-concurrent, --cost, --drain or --no-drain");
   // Bounds are the coordinator's to judge; here only what is no number is refused.
   const numberOf = (flag: string, text: string | undefined) =>
     text === undefined ? undefined : wholeNumber(flag, text, -1_000_000, 1_000_000);
@@ -119,8 +122,15 @@ function mcpOf({ mcp, priority, weight, maxConcurrent, drain }: SetOptions): Mcp
     priority: numberOf("--priority", priority),
     weight: numberOf("--weight", weight),
     maxConcurrent: numberOf("--max-concurrent", maxConcurrent),
+    costPerRequest: cost === undefined ? undefined : amountOf("--cost", cost),
     drain,
   };
+}
+
+function amountOf(flag: string, text: string): number {
+  const value = Number(text);
+  if (/^-?\d+(\.\d+)?$/.test(text) && Number.isFinite(value)) return value;
+  throw new CliFailure("usage", `${flag} must be a number such as 0.25, not "${text}"`);
 }
 
 function printConfig(output: Output, config: RoutingConfigView): void {
@@ -131,6 +141,9 @@ function printConfig(output: Output, config: RoutingConfigView): void {
   if (config.shadowPolicyIds.length > 0) output.data(`shadows    ${config.shadowPolicyIds.join(", ")}`);
   if (config.mcps.length === 0) return;
   const shown = (value: number | boolean | undefined) => (value === undefined ? "-" : String(value));
-  const rows = config.mcps.map((mcp) => [mcp.mcpId, shown(mcp.priority), shown(mcp.weight), shown(mcp.maxConcurrent), shown(mcp.drain)]);
-  for (const line of table([["mcp", "priority", "weight", "max concurrent", "drain"], ...rows])) output.data(line);
+  const rows = config.mcps.map(({ mcpId, priority, weight, maxConcurrent, costPerRequest, drain }) => [
+    mcpId,
+    ...[priority, weight, maxConcurrent, costPerRequest, drain].map(shown),
+  ]);
+  for (const line of table([["mcp", "priority", "weight", "max concurrent", "cost", "drain"], ...rows])) output.data(line);
 }

@@ -14,6 +14,8 @@ export type McpSettings = {
   readonly priority: number | undefined;
   readonly weight: number | undefined;
   readonly maxConcurrent: number | undefined;
+  /** In the operator's unit. */
+  readonly costPerRequest: number | undefined;
   readonly drain: boolean | undefined;
 };
 
@@ -86,12 +88,13 @@ export async function setRoutingConfig(
 ): Promise<RoutingConfigView> {
   const { mcps, reset, policyId, shadowPolicyIds, ifVersion, reason } = change;
   const request = create(SetRoutingConfigRequestSchema, {
-    mcps: mcps.map(({ mcpId, priority, weight, maxConcurrent, drain }) => ({
+    mcps: mcps.map(({ mcpId, priority, weight, maxConcurrent, costPerRequest, drain }) => ({
       mcpId,
       ...(priority === undefined ? {} : { priority }),
       ...(weight === undefined ? {} : { weight }),
       ...(maxConcurrent === undefined ? {} : { maxConcurrentRequests: maxConcurrent }),
       ...(drain === undefined ? {} : { drain }),
+      ...(costPerRequest === undefined ? {} : { costPerRequest }),
     })),
     resetMcpIds: [...reset],
     policyId: policyId ?? "",
@@ -108,11 +111,12 @@ function configView(config: FleetRoutingConfig | undefined): RoutingConfigView {
     version: Number(config?.version ?? 0n),
     policyId: config?.policyId ?? "",
     shadowPolicyIds: config?.shadowPolicyIds ?? [],
-    mcps: (config?.mcps ?? []).map(({ mcpId, priority, weight, maxConcurrentRequests, drain }) => ({
+    mcps: (config?.mcps ?? []).map(({ mcpId, priority, weight, maxConcurrentRequests, costPerRequest, drain }) => ({
       mcpId,
       priority,
       weight,
       maxConcurrent: maxConcurrentRequests,
+      costPerRequest,
       drain,
     })),
     changedAtMs: config?.changedAt === undefined ? undefined : msOf(config.changedAt, 0),

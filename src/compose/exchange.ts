@@ -2,6 +2,7 @@ import type { Fleet } from "../hub/fleet.js";
 import type { Ingest } from "../ingest/ingest.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
 import { createExchange, type Exchange } from "../smart-router/exchange.js";
+import { ForeignAudits } from "../smart-router/foreign-audits.js";
 import { ForeignEnds } from "../smart-router/foreign-ends.js";
 import { wordOf } from "../smart-router/health/told.js";
 import { RemoteStreams, settleForeign } from "../smart-router/remote-streams.js";
@@ -26,7 +27,13 @@ export function composeExchange(machine: Machine, parts: Parts, ends: Ends): Com
   const { config, clock, log } = machine;
   const { store, ingest, router, book, fleet } = parts;
   const foreign = new ForeignEnds();
+  const audits = new ForeignAudits({
+    learn: router.learnAudit,
+    lost: (count) =>
+      log.warn({ audits: count }, "audits were not learned from: no coordinator that holds the MCP's stream has acknowledged them"),
+  });
   const streams = new RemoteStreams(router);
+  router.onForeignAudit((audit) => audits.add(audit));
   router.onDecision(({ decisionId }) => foreign.decided(decisionId));
   ingest.follow((events) => foreign.observe(events, clock.monotonicMs()));
   const exchange = createExchange({
@@ -46,6 +53,7 @@ export function composeExchange(machine: Machine, parts: Parts, ends: Ends): Com
     },
     elsewhere: (mcps) => streams.become(mcps, clock.monotonicMs()),
     foreignEnds: () => foreign.recent(clock.monotonicMs()),
+    audits,
     ended: (told, writtenAtMs) => settleForeign(router, told, writtenAtMs, clock.monotonicMs()),
     coordinatorId: config.server.coordinatorId,
     runId: mintUuidV7(),

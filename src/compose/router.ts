@@ -19,7 +19,7 @@ export function startRouter(machine: Machine, ingest: Ingest, ends: Ends): { rea
   const { maxConcurrentDefault } = config.routing;
   const book: LocalSignalBook = createSignalBook(
     { ...signalDefaults, objectiveMs: objectivesOf(config), wallOffsetMs: clock.nowMs() - clock.monotonicMs() },
-    { capacityOf: (mcpId) => router.maxConcurrentOf(mcpId) },
+    { capacityOf: (mcpId) => router.maxConcurrentOf(mcpId), costOf: (mcpId) => router.costOf(mcpId) },
   );
   const router: Router = createRouter(
     {

@@ -206,6 +206,10 @@ export const limits = {
   routerStatesKeptMax: 64,
   /** Ends that one digest tells of requests that other coordinators decided; some 100 bytes each. */
   foreignEndsMax: 2_000,
+  /** Audits that one digest tells to whoever holds the MCPs' streams; some 250 bytes each. They are acknowledged within two or three seconds. */
+  foreignAuditsMax: 2_000,
+  /** How long an audit is told that nobody acknowledges: longer than a lease of most requests, so that what still runs can end. */
+  foreignAuditMaxAgeMs: 60_000,
   /** Three missed digests: an MCP of that coordinator gets nothing new while there is an alternative. */
   routerDigestSuspectMs: 3_000,
   /** Classes and types of each MCP in a digest: those used last. */
@@ -311,6 +315,8 @@ export const limits = {
   /** What an operator may say of an MCP; routing_service.proto. */
   routingPriorityMax: 9,
   routingWeightMax: 10_000,
+  /** Greatest cost of one request that an operator may set, in the operator's own unit. */
+  routingCostMax: 1_000_000_000,
   routingConcurrentMax: 10_000,
   /** Policies asked along without effect: each costs as much as a decision. */
   shadowPoliciesMax: 4,

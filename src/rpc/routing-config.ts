@@ -83,12 +83,13 @@ function configMessage(inForce: ConfigInForce, principal: Principal): MessageIni
     shadowPolicyIds: [...shadowPolicyIds],
     mcps: config.mcps
       .filter(({ mcpId }) => mayActFor(principal, mcpId))
-      .map(({ mcpId, priority, weight, maxConcurrent, isDraining }) => ({
+      .map(({ mcpId, priority, weight, maxConcurrent, costPerRequest, isDraining }) => ({
         mcpId,
         ...(priority === undefined ? {} : { priority }),
         ...(weight === undefined ? {} : { weight }),
         ...(maxConcurrent === undefined ? {} : { maxConcurrentRequests: maxConcurrent }),
         ...(isDraining === undefined ? {} : { drain: isDraining }),
+        ...(costPerRequest === undefined ? {} : { costPerRequest }),
       })),
     ...(changedAtMs === undefined ? {} : { changedAt: timestampFromMs(changedAtMs) }),
     changedBy,
@@ -136,14 +137,15 @@ function parseChange(request: SetRoutingConfigRequest, deps: ConfigDeps): Operat
 
 function checkMcp(mcp: McpRoutingConfig, field: string, report: Report): void {
   const check = (name: string, value: number | undefined, min: number, max: number) => {
-    if (value !== undefined && (value < min || value > max)) report(`${field}.${name}`, "OUT_OF_RANGE", `must be ${min} to ${max}`);
+    if (value !== undefined && !(value >= min && value <= max)) report(`${field}.${name}`, "OUT_OF_RANGE", `must be ${min} to ${max}`);
   };
   check("priority", mcp.priority, 0, limits.routingPriorityMax);
   check("weight", mcp.weight, 0, limits.routingWeightMax);
   check("max_concurrent_requests", mcp.maxConcurrentRequests, 1, limits.routingConcurrentMax);
-  const { priority, weight, maxConcurrentRequests, drain } = mcp;
-  if ([priority, weight, maxConcurrentRequests, drain].every((value) => value === undefined)) {
-    report(field, "REQUIRED", "say what to change of it: priority, weight, max_concurrent_requests or drain");
+  check("cost_per_request", mcp.costPerRequest, 0, limits.routingCostMax);
+  const { priority, weight, maxConcurrentRequests, drain, costPerRequest } = mcp;
+  if ([priority, weight, maxConcurrentRequests, drain, costPerRequest].every((value) => value === undefined)) {
+    report(field, "REQUIRED", "say what to change of it: priority, weight, max_concurrent_requests, drain or cost_per_request");
   }
 }
 
@@ -153,6 +155,6 @@ function checkPolicy(id: string, field: string, known: ReadonlySet<string>, repo
   report(field, "UNKNOWN", `is no policy that this coordinator knows: ${names.join(", ")}`);
 }
 
-function overrideOf({ mcpId, priority, weight, maxConcurrentRequests, drain }: McpRoutingConfig): McpOverride {
-  return { mcpId, priority, weight, maxConcurrent: maxConcurrentRequests, isDraining: drain };
+function overrideOf({ mcpId, priority, weight, maxConcurrentRequests, drain, costPerRequest }: McpRoutingConfig): McpOverride {
+  return { mcpId, priority, weight, maxConcurrent: maxConcurrentRequests, costPerRequest, isDraining: drain };
 }

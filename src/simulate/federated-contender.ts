@@ -1,6 +1,7 @@
 import type { Facts } from "../interaction/event.js";
 import { assert } from "../platform/assert.js";
 import type { RuleSettings } from "../smart-router/decide/settings.js";
+import { ForeignAudits } from "../smart-router/foreign-audits.js";
 import { ForeignEnds } from "../smart-router/foreign-ends.js";
 import { wordOf } from "../smart-router/health/told.js";
 import { type HeldMcp, Peers, type WrittenDigest } from "../smart-router/peers.js";
@@ -67,6 +68,7 @@ export function federatedContender(id: string, rule: Partial<RuleSettings> = {})
         placed.delete(token);
         if (place === undefined || told.isSilent) return;
         observe(place.holder, place.mcpId, token, terminalOf(told), nowMs);
+        if (told.auditedQuality !== undefined) own.router.audit(token, told.auditedQuality, nowMs);
       },
       tick: (nowMs) => {
         own.router.tick(nowMs);
@@ -100,6 +102,8 @@ function begin(surroundings: DispatcherSurroundings, rule: Partial<RuleSettings>
   const { router, book } = createProcess(surroundings, { rule }, { aheadMs: 0, drift: 0 }, `${coordinatorId}-decision`);
   const held = new Set<string>();
   const foreign = new ForeignEnds();
+  const audits = new ForeignAudits({ learn: router.learnAudit, lost: (count) => assert(count === 0, "every audit is learned from") });
+  router.onForeignAudit((audit) => audits.add(audit));
   const streams = new RemoteStreams(router);
   const clock = { nowMs: 0 };
   const peers = new Peers(
@@ -109,6 +113,7 @@ function begin(surroundings: DispatcherSurroundings, rule: Partial<RuleSettings>
       elsewhere: (mcps) => streams.become(mcps, clock.nowMs),
       foreignEnds: () => foreign.recent(clock.nowMs),
       ended: (ends, writtenAtMs) => settleForeign(router, ends, writtenAtMs, clock.nowMs),
+      audits,
       parse: ({ body }) => parseMemory(body),
       coordinatorId,
       runId: "run",
@@ -131,7 +136,7 @@ function exchange(own: Coordinator, all: readonly Coordinator[], nowMs: number):
   own.words = [{ digest: own.peers.write(nowMs), atMs: nowMs }, ...own.words.slice(0, 1)];
   for (const other of all) {
     const read = other === own ? undefined : other.words.find(({ atMs }) => atMs < nowMs);
-    if (read !== undefined) own.peers.hear(read.digest, read.atMs);
+    if (read !== undefined) own.peers.hear(read.digest, read.atMs, nowMs);
   }
   own.peers.apply(nowMs);
 }

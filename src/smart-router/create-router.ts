@@ -23,9 +23,10 @@ import { LineUp, type Player } from "./line-up.js";
 import { type Member, maxConcurrentOf, targetOf, viewOf } from "./member.js";
 import { mismatchOf, type Offer, offerOf } from "./offer.js";
 import type { Choice } from "./policy.js";
+import { Prices } from "./prices.js";
 import { classOf, type RouteRequest } from "./request.js";
 import { Roster } from "./roster.js";
-import type { Router, RouterDeps, RouterFigures, SelectionSettings } from "./router.js";
+import type { LearntAudit, Router, RouterDeps, RouterFigures, SelectionSettings } from "./router.js";
 
 /** Those who want to hear of something. */
 class Listeners<T> {
@@ -57,6 +58,7 @@ class SelectionDesk {
   readonly #settings: SelectionSettings & { readonly health: HealthSettings };
   readonly #decisions = new Listeners<Decision>();
   readonly #outcomes = new Listeners<DecisionOutcome>();
+  readonly #foreignAudits = new Listeners<LearntAudit>();
   readonly #healthChanges = new Listeners<HealthChange>();
   readonly #lineUp: LineUp;
   /** Chooses when there is no time for taste: in a panic, whatever policy is in force. */
@@ -64,6 +66,7 @@ class SelectionDesk {
   readonly #health: FleetHealth;
   readonly #flights: Flights;
   readonly #roster: Roster;
+  readonly #prices = new Prices();
   readonly #counts = { decisions: 0, explorations: 0, refusedUnavailable: 0, refusedBusy: 0, panicDecisions: 0 };
 
   constructor(deps: RouterDeps, settings: SelectionSettings, health: HealthSettings) {
@@ -77,7 +80,10 @@ class SelectionDesk {
       if (member !== undefined) member.target = undefined;
       this.#healthChanges.tell(change);
     });
-    this.#roster = new Roster((member) => this.#health.forget(member), settings.priorityDefault ?? 0);
+    this.#roster = new Roster((member) => {
+      this.#health.forget(member);
+      this.#prices.set(member.mcpId, undefined);
+    }, settings.priorityDefault ?? 0);
     this.#flights = new Flights({
       book: deps.book,
       lineUp: this.#lineUp,
@@ -85,6 +91,7 @@ class SelectionDesk {
       slowFactor: health.slowFactor,
       memberOf: (mcpId) => this.#roster.get(mcpId),
       outcome: (outcome) => this.#outcomes.tell(outcome),
+      handOver: (audit) => this.#foreignAudits.tell(audit),
     });
   }
 
@@ -95,6 +102,7 @@ class SelectionDesk {
       release: (decisionId, mcpId, nowMs) => this.#flights.release(decisionId, mcpId, nowMs),
       settle: (decisionId, mcpId, report, nowMs) => this.#settle(decisionId, mcpId, report, nowMs),
       audit: (decisionId, quality, nowMs) => this.#flights.audit(decisionId, quality, nowMs),
+      learnAudit: (audit) => this.#flights.learnAudit(audit),
       configure: (config, nowMs) => this.#configure(config, nowMs),
       streamOpened: (mcpId, sessionId, nowMs) => this.#streamOpened(mcpId, sessionId, nowMs),
       streamClosed: (mcpId, sessionId, how, nowMs) => this.#streamClosed(mcpId, sessionId, how, nowMs),
@@ -133,10 +141,12 @@ class SelectionDesk {
         return member && view(member, nowMs);
       },
       maxConcurrentOf: (mcpId) => this.#roster.get(mcpId)?.config.maxConcurrent ?? this.#settings.maxConcurrentDefault,
+      costOf: (mcpId) => this.#prices.of(mcpId),
       weightSignals: (nowMs) => this.#deps.book.readWeights(this.#mcpIds(), nowMs),
       figures: () => this.#figures(),
       onDecision: this.#decisions.add,
       onOutcome: this.#outcomes.add,
+      onForeignAudit: this.#foreignAudits.add,
       onHealth: this.#healthChanges.add,
     };
   }
@@ -244,6 +254,7 @@ class SelectionDesk {
     const wasDraining = member.config.isDraining;
     member.config = config;
     member.target = undefined;
+    this.#prices.set(config.mcpId, config.costPerRequest);
     if (config.isDraining && !wasDraining) this.#health.drained(member, nowMs);
     else if (!config.isDraining && wasDraining) this.#health.resumed(member, nowMs);
   }

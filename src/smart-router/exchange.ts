@@ -133,7 +133,7 @@ class ExchangeLoop {
     const builtMs = clock.monotonicMs();
     const rows = await exchangeDigests(own, limits.routerDigestMaxAgeMs);
     const readAtMs = clock.monotonicMs();
-    for (const row of rows) this.#peers.hear(row, readAtMs - row.ageMs);
+    for (const row of rows) this.#peers.hear(row, readAtMs - row.ageMs, readAtMs);
     this.#workedMs = builtMs - beganMs + (clock.monotonicMs() - readAtMs);
   }
 

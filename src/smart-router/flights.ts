@@ -1,14 +1,16 @@
 import type { Facts } from "../interaction/event.js";
 import { limits } from "../platform/limits.js";
+import { ClassBaselines } from "./class-baselines.js";
 import type { DecisionOutcome } from "./decision.js";
 import { type End, endedAtOf, latencyOf, nothing } from "./flight-end.js";
 import type { FleetHealth } from "./health/fleet-health.js";
-import { endReported, type Flight, inFlightOf, leave, noteEarlyEnd, take } from "./in-flight.js";
+import { endReported, type Flight, inFlightOf, isElsewhere, leave, noteEarlyEnd, take } from "./in-flight.js";
 import type { LineUp } from "./line-up.js";
 import type { Member } from "./member.js";
+import { NamedFlights } from "./named-flights.js";
 import type { Ended } from "./policy.js";
 import { classOf, plainRequest, type RouteRequest } from "./request.js";
-import type { AuditVerdict, Book } from "./router.js";
+import type { AuditVerdict, Book, LearntAudit } from "./router.js";
 
 export type FlightDeps = {
   readonly book: Book;
@@ -18,14 +20,9 @@ export type FlightDeps = {
   readonly slowFactor: number;
   readonly memberOf: (mcpId: string) => Member | undefined;
   readonly outcome: (outcome: DecisionOutcome) => void;
+  /** Takes an audit that the coordinator which holds the MCP's stream has to learn from. */
+  readonly handOver: (audit: LearntAudit) => void;
 };
-
-/** A class's latencies as they were at `atMs`, for judging single answers. `lateAboveMs` is for requests that name no deadline. */
-type Baseline = { readonly atMs: number; readonly p50Ms: number; readonly lateAboveMs: number };
-
-const baselineMaxAgeMs = 1_000;
-/** Medians of its class that an answer may take before it can be late where neither the caller nor the configuration names a deadline. */
-const lateFactor = 2;
 
 /**
  * Every request that is with an MCP, from the decision or the start event to its end: who holds a place, and who is told what came of it.
@@ -39,7 +36,9 @@ export class Flights {
   readonly #past = new Map<string, Flight>();
   readonly #pastRing: Flight[] = [];
   #pastAt = 0;
-  readonly #baselines = new Map<string, Baseline>();
+  /** Those of decisions that are not known here. */
+  readonly #named = new NamedFlights();
+  readonly #baselines: ClassBaselines;
   #plainCount = 0;
   #running = 0;
   released = 0;
@@ -48,6 +47,7 @@ export class Flights {
 
   constructor(deps: FlightDeps) {
     this.#deps = deps;
+    this.#baselines = new ClassBaselines(deps.book);
   }
 
   get openLeases(): number {
@@ -111,6 +111,7 @@ export class Flights {
         atMs: nowMs,
         leaseMs: member.leaseMs,
       });
+      if (facts.routingDecisionId !== "") this.#named.add(facts.routingDecisionId, flight);
       this.#confirm(member, flight, interactionId, nowMs);
       return;
     }
@@ -143,7 +144,9 @@ export class Flights {
     flight.audited ??= told.auditedQuality;
     this.#close(member, flight, "ended");
     const ended = this.#endedOf(flight, end);
-    this.#deps.book.ended(ended);
+    const isForHolder = end.auditedQuality !== undefined && isElsewhere(member.load);
+    this.#deps.book.ended(isForHolder ? { ...ended, auditedQuality: undefined } : ended);
+    if (isForHolder) this.#tellAudit(flight, end.atMs);
     if (isLate) this.lateEnds += 1;
     else {
       this.#deps.lineUp.ended(ended);
@@ -168,6 +171,21 @@ export class Flights {
     flight.audited = quality;
     if (flight.state !== "running") this.#tellAudit(flight, nowMs);
     return { mcpId, quality, isFirst: true };
+  }
+
+  /** See Router.learnAudit. What runs is judged when it ends, as in `audit`. */
+  learnAudit({ decisionId, mcpId, request, quality, atMs }: LearntAudit): boolean {
+    const flight = this.#named.find(decisionId, mcpId);
+    if (flight === undefined) {
+      this.#deps.book.audited?.({ decisionId, mcpId, request, atMs, quality });
+      return true;
+    }
+    const isOver = flight.state !== "running";
+    if (flight.audited === undefined) {
+      flight.audited = quality;
+      if (isOver) this.#tellAudit(flight, atMs);
+    }
+    return isOver;
   }
 
   /** Gives a place back that was not used. False unless the decision runs, at this MCP, and no start of it was heard. */
@@ -317,9 +335,13 @@ export class Flights {
     return ended;
   }
 
-  /** Tells the book of an audit that no end has told it of. */
-  #tellAudit({ decisionId, mcpId, request, audited }: Flight, atMs: number): void {
-    if (audited !== undefined) this.#deps.book.audited?.({ decisionId, mcpId, request, atMs, quality: audited });
+  /** Tells of an audit that no end has told the book of: the book, or whoever holds the MCP's stream, whose word would take the place of what is learned here. */
+  #tellAudit({ decisionId, isDecided, mcpId, request, audited: quality }: Flight, atMs: number): void {
+    if (quality === undefined) return;
+    const load = this.#deps.memberOf(mcpId)?.load;
+    if (load === undefined || !isElsewhere(load)) this.#deps.book.audited?.({ decisionId, mcpId, request, atMs, quality });
+    // An audit of another one's decision is told by that one, until somebody has learned from it.
+    else if (isDecided) this.#deps.handOver({ decisionId, mcpId, request, atMs, quality });
   }
 
   #endedOf(flight: Pick<Flight, "decisionId" | "mcpId" | "request" | "startedAtMs" | "assignedAtMs" | "inFlightBefore">, end: End): Ended {
@@ -343,23 +365,11 @@ export class Flights {
     const { result } = ended;
     if (flight.isProbe) this.#deps.health.probeEnded(member, result, flight.assignedAtMs, nowMs);
     if (result === "released") return;
-    const baseline = this.#baselineOf(flight.request, flight.requestClass, nowMs);
+    const baseline = this.#baselines.of(flight.request, flight.requestClass, nowMs);
     const latencyMs = latencyOf(ended);
     const isSlow = latencyMs > this.#deps.slowFactor * baseline.p50Ms;
     const lateAboveMs = flight.request.deadlineMs ?? baseline.lateAboveMs;
     this.#deps.health.ended(member, { result, isSlow, isLate: latencyMs > lateAboveMs, startedAtMs: ended.startedAtMs }, nowMs);
-  }
-
-  #baselineOf(request: RouteRequest, requestClass: string, nowMs: number): Baseline {
-    const known = this.#baselines.get(requestClass);
-    if (known !== undefined && nowMs - known.atMs < baselineMaxAgeMs) return known;
-    if (this.#baselines.size >= limits.routedClassesMax) this.#baselines.clear();
-    const { p50Ms, p90Ms, deadlineMs } = this.#deps.book.readClass(request, nowMs);
-    // An objective is a deadline as it stands. Without one it is the p90, which a tenth of all answers misses by definition: only what is far from the median, too, is late.
-    const lateAboveMs = deadlineMs === p90Ms ? Math.max(p90Ms, lateFactor * p50Ms) : deadlineMs;
-    const fresh = { atMs: nowMs, p50Ms, lateAboveMs };
-    this.#baselines.set(requestClass, fresh);
-    return fresh;
   }
 
   #tell(

@@ -1,5 +1,6 @@
 import type { Facts } from "../interaction/event.js";
 import { limits } from "../platform/limits.js";
+import { RecentNames } from "./recent-names.js";
 
 /** How a request ended that another coordinator decided and whose MCP reports here. Fields that the MCP did not tell are missing. */
 export type ForeignEnd = {
@@ -24,7 +25,7 @@ const toldForMs = 10_000;
  * Bounds: `limits.openRequestsMax` own decisions and as many interactions, `limits.foreignEndsMax` ends; the oldest go first.
  */
 export class ForeignEnds {
-  readonly #own = new Ring(limits.openRequestsMax);
+  readonly #own = new RecentNames(limits.openRequestsMax);
   readonly #running = new Map<string, string>();
   #ends: { readonly end: ForeignEnd; readonly atMs: number }[] = [];
 
@@ -69,27 +70,3 @@ export class ForeignEnds {
 }
 
 const keyOf = (mcpId: string, interactionId: string): string => JSON.stringify([mcpId, interactionId]);
-
-/** The last `max` names. */
-class Ring {
-  readonly #names: string[] = [];
-  readonly #known = new Set<string>();
-  readonly #max: number;
-  #next = 0;
-
-  constructor(max: number) {
-    this.#max = max;
-  }
-
-  has(name: string): boolean {
-    return this.#known.has(name);
-  }
-
-  add(name: string): void {
-    const oldest = this.#names[this.#next];
-    if (oldest !== undefined) this.#known.delete(oldest);
-    this.#names[this.#next] = name;
-    this.#known.add(name);
-    this.#next = (this.#next + 1) % this.#max;
-  }
-}

@@ -1,4 +1,3 @@
-import type { ForeignEnd } from "./foreign-ends.js";
 import { compareIds } from "./order.js";
 import type { McpDigest } from "./signals/digests.js";
 import type { SharedKnowledge } from "./signals/shared-knowledge.js";
@@ -12,8 +11,6 @@ export type Word = {
   readonly mcps: readonly McpDigest[];
   /** Sums of its shared regression. */
   readonly shared: SharedKnowledge;
-  /** Ends that it heard of requests that others had decided. */
-  readonly ends: readonly ForeignEnd[];
 };
 
 /** The last word of each coordinator, by its name. */

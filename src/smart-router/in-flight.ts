@@ -253,6 +253,12 @@ export function strainStream(
   suspectStream(inFlight, sessionId, { isLagging: unansweredTables >= tablesMax });
 }
 
+/** Whether every stream of an MCP is at another coordinator: that one is the authority for what is known of it. */
+export function isElsewhere({ streams }: Pick<InFlight, "streams">): boolean {
+  for (const { toldAtMs } of streams.values()) if (toldAtMs === undefined) return false;
+  return streams.size > 0;
+}
+
 /** How an MCP keeps up: as well as the best of its sessions does. */
 export function strainOf({ streams }: InFlight): { readonly unansweredTables: number; readonly heartbeatJitter: number } {
   if (streams.size === 0) return { unansweredTables: 0, heartbeatJitter: 0 };

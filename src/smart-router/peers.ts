@@ -1,4 +1,5 @@
 import { limits } from "../platform/limits.js";
+import type { ForeignAudits } from "./foreign-audits.js";
 import type { ForeignEnd } from "./foreign-ends.js";
 import { type HealthWord, readWord, type ToldHealth } from "./health/told.js";
 import { forgetSilent, type Heard, mergeHeard, whereabouts } from "./heard.js";
@@ -37,6 +38,8 @@ export type PeersDeps = {
   readonly foreignEnds: () => readonly ForeignEnd[];
   /** Takes ends that others heard, of a word written at `writtenAtMs`; most are of decisions of someone else, and each comes several times. Must not throw. */
   readonly ended: (ends: readonly ForeignEnd[], writtenAtMs: number) => void;
+  /** Audits of what one coordinator decided and another one serves. */
+  readonly audits: Pick<ForeignAudits, "tell" | "hear">;
   /** What a text says; undefined for one that cannot be read here. */
   readonly parse: (written: WrittenDigest) => MemoryText | undefined;
   readonly coordinatorId: string;
@@ -70,26 +73,30 @@ export class Peers {
     const { book, coordinatorId, runId } = this.#deps;
     const held = this.#deps.held();
     for (const { mcpId } of held) book.claim(mcpId);
-    const rendered = renderMemory(book, held, nowMs, this.#detail, limits.routerDigestMaxBytes, this.#deps.foreignEnds());
+    const { audits, learned } = this.#deps.audits.tell(new Set(held.map(({ mcpId }) => mcpId)), nowMs);
+    const news = { ends: this.#deps.foreignEnds(), audits, learned };
+    const rendered = renderMemory(book, held, nowMs, this.#detail, limits.routerDigestMaxBytes, news);
     this.#detail = Math.min(rendered.nextDetail, limits.routerDigestCellsMax);
     this.#seq += 1;
     return { coordinatorId, runId, seq: this.#seq, format: memoryFormat, body: rendered.text };
   }
 
   /** Takes note of another one's word, written at `atMs`. */
-  hear(written: WrittenDigest, atMs: number): void {
+  hear(written: WrittenDigest, atMs: number, nowMs: number): void {
     const { coordinatorId, runId, seq } = written;
     const memory = this.#deps.parse(written);
     if (memory === undefined) return;
     if (memory.ends.length > 0) this.#deps.ended(memory.ends, atMs);
-    this.#heard = mergeHeard(this.#heard, new Map([[coordinatorId, { coordinatorId, runId, seq, atMs, ...memory }]]));
+    if (memory.audits.length + memory.learned.length > 0) this.#deps.audits.hear(memory, this.#heldIds(), atMs, nowMs);
+    const { mcps, shared } = memory;
+    this.#heard = mergeHeard(this.#heard, new Map([[coordinatorId, { coordinatorId, runId, seq, atMs, mcps, shared }]]));
   }
 
   /** Brings book and router to what was heard; also when nothing new was, because words grow old. */
   apply(nowMs: number): void {
     const { book } = this.#deps;
     this.#heard = forgetSilent(this.#heard, nowMs, limits.routerDigestMaxAgeMs);
-    const heldHere = new Set(this.#deps.held().map(({ mcpId }) => mcpId));
+    const heldHere = this.#heldIds();
     const remote: RemoteMcp[] = [];
     for (const [mcpId, { word, digest }] of whereabouts(this.#heard, heldHere)) {
       const ageMs = Math.max(0, nowMs - word.atMs);
@@ -101,5 +108,9 @@ export class Peers {
       nowMs,
     );
     this.#deps.elsewhere(remote);
+  }
+
+  #heldIds(): ReadonlySet<string> {
+    return new Set(this.#deps.held().map(({ mcpId }) => mcpId));
   }
 }

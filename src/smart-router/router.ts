@@ -20,6 +20,8 @@ export type TargetConfig = {
   /** What it can do, and which input formats it reads. An empty list of formats means any. */
   readonly capabilities: readonly string[];
   readonly formats: readonly string[];
+  /** What a request costs, ≥ 0, in the operator's unit; undefined when no operator says so. */
+  readonly costPerRequest?: number | undefined;
   /** Gets nothing new; what it has may end. */
   readonly isDraining: boolean;
   /** Somebody counts on it: it is registered and has not left, or an operator named it. Any other one is forgotten when it is idle. */
@@ -114,13 +116,7 @@ export type PolicyFactory = (book: Pick<SignalBook, "read" | "readClass">) => Po
 /** A signal book, and what the owner of one may tell it besides. */
 export type Book = SignalBook & {
   /** An independent judgement that came by itself. */
-  readonly audited?: (audit: {
-    readonly decisionId: string;
-    readonly mcpId: string;
-    readonly request: RouteRequest;
-    readonly atMs: number;
-    readonly quality: number;
-  }) => void;
+  readonly audited?: (audit: LearntAudit) => void;
   /** A sign of life that is no end of a request. */
   readonly heard?: (mcpId: string, atMs: number) => void;
   readonly tick?: (nowMs: number) => void;
@@ -138,6 +134,15 @@ export type EndReport = {
   readonly errorCode: string;
   /** When it ended, where this coordinator heard of it later; undefined for now. Before the decision, or after now, it counts as that. Monotonic ms. */
   readonly endedAtMs?: number | undefined;
+};
+
+/** An audit of a decision, for whoever holds the stream of the MCP. `atMs`: when it was judged. */
+export type LearntAudit = {
+  readonly decisionId: string;
+  readonly mcpId: string;
+  readonly request: RouteRequest;
+  readonly quality: number;
+  readonly atMs: number;
 };
 
 /** What an audit met: whom it judges, the quality that counts, and whether this audit brought it. */
@@ -189,6 +194,11 @@ export type Router = {
    * forgotten, or was given back unused.     Bound: `limits.routedPastMax` decisions that have ended.
    */
   readonly audit: (decisionId: string, quality: number, nowMs: number) => AuditVerdict | undefined;
+  /**
+   * An audit that another coordinator took, of an MCP whose stream is here. True when what is known of the MCP has it; false while it waits for the end of the request, and then
+   * the same audit may be told again. Of a request that is not remembered it counts each time: the caller keeps count (ForeignAudits).
+   */
+  readonly learnAudit: (audit: LearntAudit) => boolean;
   /** Time passes: leases run out, ejections end, estimators decay. About once a second. */
   readonly tick: (nowMs: number) => void;
 
@@ -203,12 +213,16 @@ export type Router = {
   readonly mcp: (mcpId: string, nowMs: number) => RoutedMcp | undefined;
   /** Requests that an MCP may have at once when it is well; the default for one that is unknown. Cheap. */
   readonly maxConcurrentOf: (mcpId: string) => number;
+  /** What a request costs at an MCP, in the operator's unit: its price, or the mean of the others'; undefined while no MCP has one. Cheap. */
+  readonly costOf: (mcpId: string) => number | undefined;
   readonly weightSignals: (nowMs: number) => readonly WeightSignals[];
   readonly figures: () => RouterFigures;
 
   /** Calls back with every decision, at once, before `select` returns. Must not throw, must not wait. Returns how to stop. */
   readonly onDecision: (hear: (decision: Decision) => void) => () => void;
   readonly onOutcome: (hear: (outcome: DecisionOutcome) => void) => () => void;
+  /** Calls back with each audit of an MCP whose stream another coordinator holds: nothing was learned from it here. */
+  readonly onForeignAudit: (hear: (audit: LearntAudit) => void) => () => void;
   /** Calls back when an MCP changes its state. */
   readonly onHealth: (hear: (change: HealthChange) => void) => () => void;
 };

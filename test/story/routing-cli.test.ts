@@ -10,6 +10,7 @@ import {
   SelectMcpRequestSchema,
 } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { Capability } from "../../gen/mcp/coordinator/v1/session_pb.js";
+import type { DecisionView } from "../../src/client/decisions.js";
 import { mintUuidV7 } from "../../src/platform/uuid-v7.js";
 import { type RunningCoordinator, runCli, startCoordinatorProcess } from "../support/coordinator.js";
 import { callUnary, openGrpcClient } from "../support/grpc-client.js";
@@ -90,7 +91,7 @@ describe("an operator at the command line", () => {
 
     const shown = await at("routing-config", "get", "--changes", "5");
     expect(shown.code).toBe(0);
-    expect(shown.stdout).toMatch(/^one +- +- +- +true$/m);
+    expect(shown.stdout).toMatch(/^one +- +- +- +- +true$/m);
     expect(shown.stdout).toMatch(/^change .*new model$/m);
     expect(shown.stdout).toContain("mcps[one].drain: - → true");
 
@@ -100,6 +101,32 @@ describe("an operator at the command line", () => {
     await expect.poll(async () => (await routeOf("one"))?.weight ?? 0, { timeout: 20_000 }).toBeGreaterThan(0);
     const reset = await at("routing-config", "set", "--reset", "one", "--json");
     expect([reset.code, JSON.parse(reset.stdout).mcps]).toEqual([0, []]);
+  });
+
+  it("says what a request to an MCP costs: the dearer one loses for it, and the explanation shows how much", async () => {
+    const priced = await at("routing-config", "set", "--mcp", "one", "--cost", "0.25", "--reason", "price list", "--json");
+    expect([priced.code, JSON.parse(priced.stdout)]).toMatchObject([0, { mcps: [{ mcpId: "one", costPerRequest: 0.25 }] }]);
+    expect((await at("routing-config", "set", "--mcp", "two", "--cost", "0.05")).code).toBe(0);
+    const shown = await at("routing-config", "get", "--changes", "5");
+    expect(shown.stdout).toMatch(/^one +- +- +- +0.25 +-$/m);
+    expect(shown.stdout).toContain("mcps[one].cost_per_request: - → 0.25");
+
+    const [, decisionId = ""] = (await at("select", "--type", "ocr", "--keep-candidates")).stdout.split("\n");
+    const explained = JSON.parse((await at("explain", decisionId, "--json")).stdout) as DecisionView;
+    const costs = explained.candidates?.map(({ mcpId, signals, factors }) => [
+      ...[mcpId, signals?.cost],
+      factors.find(({ name }) => name === "cost")?.contribution,
+    ]);
+    expect(costs).toEqual([
+      ["one", 0.25, -0.1],
+      ["two", 0.05, expect.closeTo(-0.02, 12)],
+    ]);
+
+    for (const wrong of ["-1", "1e3", "NaN", "2000000000"]) {
+      const told = await at("routing-config", "set", "--mcp", "one", `--cost=${wrong}`);
+      expect([told.code, told.stderr]).toEqual([2, expect.stringMatching(/cost_per_request|--cost must be a number/)]);
+    }
+    expect((await at("routing-config", "set", "--reset", "one", "--reset", "two")).code).toBe(0);
   });
 
   it("is told which flag, which field and which version stand in the way of a change", async () => {

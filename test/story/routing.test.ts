@@ -199,6 +199,8 @@ describe("a request that is routed", () => {
     ["a weight above its bound", { mcps: [{ mcpId: "a", weight: 10_001 }] }, "mcps[0].weight"],
     ["a priority above its bound", { mcps: [{ mcpId: "a", priority: 10 }] }, "mcps[0].priority"],
     ["no room at all", { mcps: [{ mcpId: "a", maxConcurrentRequests: 0 }] }, "mcps[0].max_concurrent_requests"],
+    ["a cost below nothing", { mcps: [{ mcpId: "a", costPerRequest: -0.01 }] }, "mcps[0].cost_per_request"],
+    ["a cost that is no number", { mcps: [{ mcpId: "a", costPerRequest: Number.NaN }] }, "mcps[0].cost_per_request"],
     ["an MCP without a name", { mcps: [{ mcpId: "", weight: 1 }] }, "mcps[0]"],
     [
       "an MCP twice",
@@ -271,6 +273,10 @@ describe("a request that is routed", () => {
     const without = JSON.parse((await runCli([...replay, "--without", "bit_001"])).stdout);
     // The log need not have chosen it: then nobody speaks of it at all.
     expect(without.choices.find((one: { mcpId: string }) => one.mcpId === "bit_001")?.replayed ?? 0).toBe(0);
+    // All decisions are younger than what the evaluation waits for, and it says on what it stands.
+    const other = await runCli(["replay", "--policy", "least-requests/1", "--from", "1h", "--target", coordinator.target]);
+    expect(other.stdout).toMatch(/^evidence +0 decisions; left out: \d+ too young/m);
+    expect(other.stdout).toMatch(/^audited +no answer was rated$/m);
     const explained = await runCli(["explain", decisions[0] ?? "", "--target", coordinator.target]);
     expect(explained.code).toBe(0);
     expect(explained.stdout).toContain("bit for bit");

@@ -282,9 +282,13 @@ describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the schem
     return rows.map((row) => row["QUERY PLAN"]).join("\n");
   };
 
-  it("serves a page of the decisions about one MCP from an index, in their order", async () => {
-    const plan = await planOf("SELECT * FROM route_decision WHERE chosen = 'ocr_001' ORDER BY decision_id LIMIT 100");
-    expect(plan).toContain("chosen_decision_id_idx");
+  it.each([
+    ["about one MCP", "chosen = 'ocr_001'", "chosen_decision_id_idx"],
+    ["under one policy", "policy_id = 'least-requests/1'", "policy_id_decision_id_idx"],
+    ["of one policy about one MCP", "policy_id = 'least-requests/1' AND chosen = 'ocr_001'", "_decision_id_idx"],
+  ])("serves a page of the decisions %s from an index, in their order", async (_, condition, index) => {
+    const plan = await planOf(`SELECT * FROM route_decision WHERE ${condition} ORDER BY decision_id LIMIT 100`);
+    expect(plan).toContain(index);
     expect(plan).not.toContain("Sort ");
   });
 

@@ -3,7 +3,12 @@ import type { Client } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { DecisionCandidate } from "../../gen/mcp/coordinator/v1/decisions_pb.js";
 import { EventStatus } from "../../gen/mcp/coordinator/v1/events_pb.js";
-import { ReleaseDecisionRequestSchema, RoutingService, SelectMcpRequestSchema } from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
+import {
+  AuditDecisionRequestSchema,
+  ReleaseDecisionRequestSchema,
+  RoutingService,
+  SelectMcpRequestSchema,
+} from "../../gen/mcp/coordinator/v1/routing_service_pb.js";
 import { mintUuidV7 } from "../../src/platform/uuid-v7.js";
 import { type RunningCoordinator, startCoordinatorProcess } from "../support/coordinator.js";
 import { callUnary, openGrpcClient } from "../support/grpc-client.js";
@@ -106,6 +111,40 @@ describe("two coordinators with half of a fleet each", () => {
       atSecond.close();
     }
   });
+
+  story(
+    "what one of them is told of the answers of an MCP, the other one learns that holds its stream, and both go by it",
+    { timeout: 60_000 },
+    async () => {
+      const [atFirst, atSecond] = [openGrpcClient(first.target), openGrpcClient(second.target)];
+      const stream = await connect(atSecond, "b-boaster");
+      try {
+        await untilChosen(atFirst, 1, ([mcpId]) => mcpId === "b-boaster");
+        let sequence = 0n;
+        for (let index = 0; index < 20; index += 1) {
+          const request = create(SelectMcpRequestSchema, { request: { requestType: "ocr" } });
+          const decisionId = (await callUnary(atFirst, RoutingService.method.selectMcp, request)).response?.decisionId ?? "";
+          const [start, end] = interaction(sequence + 1n, { case: "complete", value: { qualityScore: index % 2 === 0 ? 1 : 0.97 } });
+          sequence += 2n;
+          const started = { ...start, detail: { case: "start", value: { requestType: "ocr", routingDecisionId: decisionId } } } as const;
+          for (const event of [started, end]) stream.send({ case: "event", value: makeEvent({ ...event, mcpId: "b-boaster" }) });
+          await stream.untilAcks(Number(sequence));
+          const audit = create(AuditDecisionRequestSchema, { decisionId, quality: 0, auditor: "golden-set" });
+          const { response } = await callUnary(atFirst, RoutingService.method.auditDecision, audit);
+          expect(response).toMatchObject({ mcpId: "b-boaster", counted: true });
+        }
+        // Twenty audits against as many words of its own: without them its quality would stay where it is assumed to be.
+        const qualityAt = async (client: Client) => (await seenAt(client, "b-boaster"))?.signals?.quality ?? 1;
+        await expect.poll(() => qualityAt(atSecond), { timeout: 45_000 }).toBeLessThan(0.3);
+        await expect.poll(() => qualityAt(atFirst), { timeout: 15_000 }).toBeLessThan(0.3);
+      } finally {
+        stream.halfClose();
+        await stream.ended;
+        atFirst.close();
+        atSecond.close();
+      }
+    },
+  );
 
   story("both route over the whole fleet by what all of it does, also after one of them is killed", { timeout: 120_000 }, async () => {
     const [atFirst, atSecond] = [openGrpcClient(first.target), openGrpcClient(second.target)];

@@ -52,7 +52,7 @@ function logOf(
     const observedMs = outcome.endedAtMs - outcome.arrival.atMs;
     const result =
       outcome.result === "ok"
-        ? ({ kind: "complete", quality: outcome.quality, cost: outcome.cost, observedMs } as const)
+        ? ({ kind: "complete", quality: outcome.quality, isAudited: false, cost: outcome.cost, observedMs } as const)
         : ({ kind: "error", cost: outcome.cost, observedMs } as const);
     return [{ ...decision, outcome: result }];
   });

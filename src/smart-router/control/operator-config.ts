@@ -8,6 +8,7 @@ export type McpOverride = {
   readonly priority: number | undefined;
   readonly weight: number | undefined;
   readonly maxConcurrent: number | undefined;
+  readonly costPerRequest: number | undefined;
   readonly isDraining: boolean | undefined;
 };
 
@@ -36,20 +37,19 @@ export type SettingChange = { readonly setting: string; readonly oldValue: strin
 
 export const emptyOperatorConfig: OperatorConfig = { policyId: undefined, shadowPolicyIds: undefined, mcps: [] };
 
+const overrideShape = z.object({
+  mcpId: z.string(),
+  priority: z.number().optional(),
+  weight: z.number().optional(),
+  maxConcurrent: z.number().optional(),
+  costPerRequest: z.number().optional(),
+  isDraining: z.boolean().optional(),
+});
+
 const documentShape = z.object({
   policyId: z.string().optional(),
   shadowPolicyIds: z.array(z.string()).optional(),
-  mcps: z
-    .array(
-      z.object({
-        mcpId: z.string(),
-        priority: z.number().optional(),
-        weight: z.number().optional(),
-        maxConcurrent: z.number().optional(),
-        isDraining: z.boolean().optional(),
-      }),
-    )
-    .default([]),
+  mcps: z.array(overrideShape).default([]),
 });
 
 /** The configuration in a stored document; undefined when it is none that this version can read. Members that it does not know are left out. */
@@ -60,8 +60,13 @@ export function parseOperatorConfig(document: unknown): OperatorConfig | undefin
   return {
     policyId,
     shadowPolicyIds,
-    mcps: mcps.map(({ mcpId, priority, weight, maxConcurrent, isDraining }) => ({ mcpId, priority, weight, maxConcurrent, isDraining })),
+    mcps: mcps.map(overrideOf),
   };
+}
+
+/** With a member for each thing that may be said. */
+function overrideOf({ mcpId, priority, weight, maxConcurrent, costPerRequest, isDraining }: z.infer<typeof overrideShape>): McpOverride {
+  return { mcpId, priority, weight, maxConcurrent, costPerRequest, isDraining };
 }
 
 /** The configuration after a change. Pure; the same change again changes nothing more. */
@@ -111,6 +116,7 @@ export function targetOf(base: TargetConfig, override: McpOverride | undefined):
     priority: override.priority ?? base.priority,
     weight: override.weight ?? base.weight,
     maxConcurrent: override.maxConcurrent ?? base.maxConcurrent,
+    costPerRequest: override.costPerRequest,
     isDraining: override.isDraining ?? base.isDraining,
     isExpected: true,
   };
@@ -122,6 +128,7 @@ function mergeOverride(old: McpOverride | undefined, next: McpOverride): McpOver
     priority: next.priority ?? old?.priority,
     weight: next.weight ?? old?.weight,
     maxConcurrent: next.maxConcurrent ?? old?.maxConcurrent,
+    costPerRequest: next.costPerRequest ?? old?.costPerRequest,
     isDraining: next.isDraining ?? old?.isDraining,
   };
 }
@@ -138,10 +145,11 @@ function settingsOf(config: OperatorConfig): ReadonlyMap<string, string> {
   };
   put("policy_id", config.policyId);
   put("shadow_policy_ids", config.shadowPolicyIds);
-  for (const { mcpId, priority, weight, maxConcurrent, isDraining } of config.mcps) {
+  for (const { mcpId, priority, weight, maxConcurrent, costPerRequest, isDraining } of config.mcps) {
     put(`mcps[${mcpId}].priority`, priority);
     put(`mcps[${mcpId}].weight`, weight);
     put(`mcps[${mcpId}].max_concurrent_requests`, maxConcurrent);
+    put(`mcps[${mcpId}].cost_per_request`, costPerRequest);
     put(`mcps[${mcpId}].drain`, isDraining);
   }
   return settings;

@@ -25,6 +25,11 @@ export type RewardEvaluation = {
   readonly rowCount: number;
   /** Usable rows whose outcome does not tell this reward: nobody rated it, or no cost was reported. */
   readonly unratedCount: number;
+  /**
+   * Share of what entered that an independent judge told, 0 to 1: of qualities the audited ones among those of answers, since a failure needs no judge. The rest is what MCPs say of themselves.
+   * Undefined where there is nothing to audit: for other rewards, and without rated answers. Rows that stand for several count as such.
+   */
+  readonly auditedShare: number | undefined;
 };
 
 export type PolicyEvaluation = {
@@ -112,7 +117,25 @@ function evaluateReward(reward: Reward, decided: readonly Decided[], known: Read
     const its = known.get(row.decisionId);
     return its === undefined ? [] : [sampleOf(row, shares, its)];
   });
-  return { reward, estimates: estimate(samples, clipAt), rowCount: samples.length, unratedCount: decided.length - samples.length };
+  const unratedCount = decided.length - samples.length;
+  return {
+    reward,
+    estimates: estimate(samples, clipAt),
+    rowCount: samples.length,
+    unratedCount,
+    auditedShare: auditedShareOf(reward, decided),
+  };
+}
+
+function auditedShareOf(reward: Reward, decided: readonly Decided[]): number | undefined {
+  let [audited, rated] = [0, 0];
+  for (const { row } of decided) {
+    const { outcome, keptShare } = row;
+    if (reward !== "quality" || outcome.kind !== "complete" || rewardOf(reward, outcome) === undefined) continue;
+    rated += 1 / keptShare;
+    if (outcome.isAudited) audited += 1 / keptShare;
+  }
+  return rated === 0 ? undefined : audited / rated;
 }
 
 function sampleOf(row: LoggedDecision, shares: ReadonlyMap<string, number>, { reward, model }: Known): Sample {

@@ -30,8 +30,17 @@ export type LoggedShadow = { readonly policyId: string; readonly mcpId: string; 
 
 /** How a decision ended, as far as it is known when the log is read. */
 export type LoggedOutcome =
-  /** `quality` undefined: nobody rated it. `observedMs`: from the decision to the end, on the coordinator's clock. */
-  | { readonly kind: "complete"; readonly quality: number | undefined; readonly cost: number | undefined; readonly observedMs: number }
+  /**
+   * `quality` undefined: nobody rated it. `isAudited`: somebody did who did not give the answer; otherwise the MCP itself. `observedMs`: from the decision to the end, on
+   * the coordinator's clock.
+   */
+  | {
+      readonly kind: "complete";
+      readonly quality: number | undefined;
+      readonly isAudited: boolean;
+      readonly cost: number | undefined;
+      readonly observedMs: number;
+    }
   | { readonly kind: "error"; readonly cost: number | undefined; readonly observedMs: number }
   /** Given back unused, or its lease ran out before an end was heard. */
   | { readonly kind: "censored" }

@@ -137,7 +137,8 @@ export class FleetHealth {
 
   /**
    * The coordinator that holds its stream `by` says how it is, which counts until `untilMs`. Whoever is shut out there is shut out here, if the fleet can do without
-   * it, and as long as the word is renewed; what this coordinator found by itself stands beside that.
+   * it, and as long as the word is renewed; what this coordinator found by itself stands beside that. Whoever has started there need not start here again, unless this
+   * coordinator has ejected it.
    */
   told(mcp: Patient, by: string, health: ToldHealth, untilMs: number, nowMs: number): void {
     const { standing } = mcp;
@@ -157,7 +158,11 @@ export class FleetHealth {
     if (standing.state === "ejected" && wasBarred && nowMs >= standing.ejectedUntilMs) {
       standing.warmingMs = this.#settings.warmingMs;
       this.#apply(mcp, "told_well", `no longer shut out by its coordinator (${by})`, nowMs);
-    } else this.#judgeAtWork(mcp, nowMs);
+      return;
+    }
+    if (health !== "starting" && standing.ejectionCount === 0)
+      this.#apply(mcp, "warmed", `it has started at its coordinator (${by})`, nowMs);
+    this.#judgeAtWork(mcp, nowMs);
   }
 
   /** The stream `by` of which somebody told is over, and the word with it. */

@@ -8,13 +8,13 @@ export type HealthWord = {
   readonly isSuspect?: boolean | undefined;
 };
 
-/** What a coordinator makes of another one's word. */
-export type ToldHealth = "well" | "degraded" | "shut_out";
+/** What a coordinator makes of another one's word. "starting": it is well, and its slow start goes on there. */
+export type ToldHealth = "well" | "starting" | "degraded" | "shut_out";
 
 /** The word about an MCP in a state. Of one that is well it is empty, so that a digest of a fleet that is well is not longer for it. */
 export function wordOf(state: HealthState | undefined, isSuspect: boolean): HealthWord {
   return {
-    ...(state === "degraded" || state === "ejected" || state === "probing" ? { health: state } : {}),
+    ...(state === "warming" || state === "degraded" || state === "ejected" || state === "probing" ? { health: state } : {}),
     ...(isSuspect ? { isSuspect } : {}),
   };
 }
@@ -24,6 +24,13 @@ export function readWord({ health, isSuspect }: { readonly health?: unknown; rea
   readonly health: ToldHealth;
   readonly isSuspect: boolean;
 } {
-  const isShutOut = health === "ejected" || health === "probing";
-  return { health: isShutOut ? "shut_out" : health === "degraded" ? "degraded" : "well", isSuspect: isSuspect === true };
+  const told = typeof health === "string" ? readAs.get(health) : undefined;
+  return { health: told ?? "well", isSuspect: isSuspect === true };
 }
+
+const readAs: ReadonlyMap<string, ToldHealth> = new Map([
+  ["warming", "starting"],
+  ["degraded", "degraded"],
+  ["ejected", "shut_out"],
+  ["probing", "shut_out"],
+]);

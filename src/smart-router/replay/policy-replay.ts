@@ -67,7 +67,8 @@ export class PolicyReplay {
     if (outcome?.state === undefined || observedMs === undefined) return;
     const endedAtMs = decidedAtMs + observedMs;
     const result = outcome.state === "complete" ? "ok" : outcome.state === "error" ? "error" : "expired";
-    const { durationMs, quality } = outcome;
+    // An audit came later than the end, as a rule: the log does not say when.
+    const { durationMs, quality, auditedQuality } = outcome;
     const ended = {
       ...common,
       startedAtMs: decidedAtMs,
@@ -75,7 +76,7 @@ export class PolicyReplay {
       result,
       durationMs,
       quality,
-      auditedQuality: undefined,
+      auditedQuality,
       cost: undefined,
     } as const;
     const place = this.#ends.findIndex(({ atMs }) => atMs > endedAtMs);

@@ -117,14 +117,21 @@ export function loggedDecisionOf({ record, outcome }: ReplayedRow): LoggedDecisi
     candidates: candidates.map((candidate) => ({ ...candidate, propensity: candidate.propensity / tierShare })),
     keptShare: record.keptShare,
     shadow: record.shadow,
-    outcome: loggedOutcomeOf(outcome),
+    outcome: loggedOutcomeOf(outcome, costOf(record)),
   };
 }
 
-function loggedOutcomeOf(outcome: ReplayedRow["outcome"]): LoggedOutcome {
+/** What a request to the chosen MCP cost when it was decided; undefined where nothing cost anything, since then nobody had told a cost. */
+function costOf({ candidates = [], chosen }: ReplayedRow["record"]): number | undefined {
+  const isTold = candidates.some(({ signals }) => signals !== undefined && signals.cost > 0);
+  return isTold ? candidates.find(({ mcpId }) => mcpId === chosen)?.signals?.cost : undefined;
+}
+
+function loggedOutcomeOf(outcome: ReplayedRow["outcome"], cost: number | undefined): LoggedOutcome {
   const observedMs = outcome?.observedMs ?? outcome?.durationMs;
   if (outcome?.state === undefined) return { kind: "open" };
   if (outcome.state === "censored" || observedMs === undefined) return { kind: "censored" };
-  if (outcome.state === "error") return { kind: "error", cost: undefined, observedMs };
-  return { kind: "complete", quality: outcome.quality, cost: undefined, observedMs };
+  if (outcome.state === "error") return { kind: "error", cost, observedMs };
+  const { auditedQuality, quality } = outcome;
+  return { kind: "complete", quality: auditedQuality ?? quality, isAudited: auditedQuality !== undefined, cost, observedMs };
 }

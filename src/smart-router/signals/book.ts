@@ -72,6 +72,8 @@ export type LocalSignalBook = SignalBook & {
 export type SignalOptions = {
   /** Requests that an MCP may have at once; the load buckets of its tail are quarters of it. 10 when left out. */
   readonly capacityOf?: (mcpId: string) => number;
+  /** What a request costs at an MCP as operators say; undefined where they say nothing, and then what was reported counts. */
+  readonly costOf?: (mcpId: string) => number | undefined;
   readonly bounds?: Partial<MemoryBounds>;
 };
 
@@ -102,7 +104,8 @@ class Book {
     this.#slow = new Decay(settings.histogramHalfLifeMs);
     this.#quality = new Quality(settings.quality, settings.wallOffsetMs);
     const capacityOf = options.capacityOf ?? (() => capacityDefault);
-    this.#by = { settings, errors: this.#errors, slow: this.#slow, quality: this.#quality, capacityOf };
+    const costOf = options.costOf ?? (() => undefined);
+    this.#by = { settings, errors: this.#errors, slow: this.#slow, quality: this.#quality, capacityOf, costOf };
     this.#situations = new Situations(this.#memory, this.#errors, this.#slow, this.#quality, settings);
   }
 

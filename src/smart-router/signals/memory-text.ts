@@ -1,3 +1,4 @@
+import type { AuditWord } from "../foreign-audits.js";
 import type { ForeignEnd } from "../foreign-ends.js";
 import type { HealthWord } from "../health/told.js";
 import { featureCount } from "../learn/features.js";
@@ -8,13 +9,19 @@ import type { SharedKnowledge } from "./shared-knowledge.js";
 /** Version of the text; another one is not read. Grows with every change of `McpDigest` that an older program would misread. */
 export const memoryFormat = 2;
 
-/** What a coordinator knows, as text for others and for a restart. */
-export type MemoryText = {
-  readonly mcps: readonly McpDigest[];
-  readonly shared: SharedKnowledge;
-  /** Ends of requests that another coordinator had decided; none in a memory for a restart. */
+/** What a coordinator has for single others; nothing in a memory for a restart. */
+export type News = AuditWord & {
+  /** Ends of requests that another coordinator had decided. */
   readonly ends: readonly ForeignEnd[];
 };
+
+/** What a coordinator knows, as text for others and for a restart. */
+export type MemoryText = News & {
+  readonly mcps: readonly McpDigest[];
+  readonly shared: SharedKnowledge;
+};
+
+const noNews: News = { ends: [], audits: [], learned: [] };
 
 /** Classes and types of each MCP that are told besides everything; -1 tells only that it is there and what it has in flight. */
 export type Detail = number;
@@ -29,7 +36,7 @@ export function renderMemory(
   nowMs: number,
   detail: Detail,
   maxBytes: number,
-  ends: readonly ForeignEnd[] = [],
+  news: News = noNews,
 ): { readonly text: string; readonly nextDetail: Detail } {
   for (let tried = detail; ; tried = tried > 0 ? Math.floor(tried / 2) : -1) {
     const known = new Map(
@@ -47,7 +54,7 @@ export function renderMemory(
       return tried < 0 ? { ...told, cells: [], reports: [] } : told;
     });
     const shared = book.sharedSums(nowMs, Math.max(0, tried) * effectsPerDetail);
-    const text = JSON.stringify({ mcps, shared, ends } satisfies MemoryText);
+    const text = JSON.stringify({ mcps, shared, ...news } satisfies MemoryText);
     const bytes = Buffer.byteLength(text);
     if (bytes <= maxBytes || tried < 0) return { text, nextDetail: bytes * 4 < maxBytes ? Math.max(1, tried * 2) : tried };
   }
@@ -66,12 +73,15 @@ export function parseMemory(text: string): MemoryText | undefined {
   } catch {
     return undefined; // translated: whoever reads says so and goes on without
   }
-  return isMemory(parsed) ? parsed : undefined;
+  return isMemory(parsed) ? { ...noNews, ...parsed } : undefined;
 }
 
-function isMemory(value: unknown): value is MemoryText {
+/** Older programs tell nothing of audits. */
+function isMemory(value: unknown): value is Omit<MemoryText, keyof AuditWord> & Partial<AuditWord> {
   if (!isRecord(value) || !Array.isArray(value.mcps) || !isRecord(value.shared)) return false;
   if (!Array.isArray(value.ends) || !value.ends.every(isEnd)) return false;
+  const { audits = [], learned = [] } = value;
+  if (!Array.isArray(audits) || !audits.every(isAudit) || !Array.isArray(learned) || !learned.every(isNamed)) return false;
   const { products, targets, effects } = value.shared;
   if (!Array.isArray(effects) || !effects.every(isEffect)) return false;
   return isNumbers(products) && isNumbers(targets) && targets.length === featureCount && value.mcps.every(isMcp);
@@ -86,8 +96,17 @@ function isMcp(value: unknown): boolean {
   return ["revision", "inFlight", "heardAgeMs", "endedAgeMs"].every((name) => Number.isFinite(value[name])) && value.cells.every(isCell);
 }
 
+function isNamed(value: unknown): value is Readonly<Record<string, unknown>> {
+  return isRecord(value) && typeof value.decisionId === "string" && typeof value.mcpId === "string";
+}
+
+function isAudit(value: unknown): boolean {
+  if (!isNamed(value) || !isNumbers([value.quality, value.inputBytes, value.agoMs])) return false;
+  return ["requestType", "qualityLevel", "privacyLevel"].every((name) => typeof value[name] === "string");
+}
+
 function isEnd(value: unknown): boolean {
-  if (!isRecord(value) || typeof value.decisionId !== "string" || typeof value.mcpId !== "string") return false;
+  if (!isNamed(value)) return false;
   return typeof value.success === "boolean" && typeof value.errorCode === "string";
 }
 

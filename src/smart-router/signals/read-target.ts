@@ -16,6 +16,8 @@ export type Estimators = {
   readonly quality: Quality;
   /** Requests that the MCP may have at once. */
   readonly capacityOf: (mcpId: string) => number;
+  /** What a request costs there as operators say; undefined where they say nothing. */
+  readonly costOf: (mcpId: string) => number | undefined;
 };
 
 /** Estimates for one MCP; `mcp` is undefined when nothing is known of it. */
@@ -42,7 +44,7 @@ export function readTarget(
     quality: quality.quality,
     qualitySigma: quality.sigma,
     selfFactor: quality.selfFactor,
-    cost: cell === undefined ? situation.cost : costOf(by, situation, cell, nowMs),
+    cost: by.costOf(mcpId) ?? (cell === undefined ? situation.cost : reportedCost(by, situation, cell, nowMs)),
     recent: mcp === undefined || mcp.recent === 0 ? 0 : mcp.recent * keptAfter(nowMs - mcp.recentAtMs, by.settings.recentHalfLifeMs),
     samples: answer.samples,
     ageMs: mcp?.told === undefined ? undefined : Math.max(0, nowMs - mcp.told.atMs),
@@ -173,7 +175,7 @@ function errorRateOf(by: Estimators, situation: Situation, finestCell: Cell, now
 }
 
 /** Mean cost, shrunk to the fleet's by one sample: who tells no cost is not taken for free. */
-function costOf(by: Estimators, situation: Situation, finestCell: Cell, nowMs: number): number {
+function reportedCost(by: Estimators, situation: Situation, finestCell: Cell, nowMs: number): number {
   const kept = by.slow.keptAt(nowMs);
   let cell = finestCell;
   while (cell.costCount * kept < by.settings.samplesMin && cell.coarser !== undefined) cell = cell.coarser;

@@ -182,6 +182,11 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   routerStateMaxAgeMs: { unit: ms, reached: "nothing: the router starts without it" },
   routerStatesKeptMax: { unit: "states", reached: "nothing: those saved longest ago go, which nobody would read" },
   routerStatesMax: { unit: "states", reached: "nothing: MCPs of further ones start unknown" },
+  foreignAuditsMax: {
+    unit: "audits",
+    reached: "the oldest is not learned from where the MCP's stream is; the log says so, and it stays in the decision log",
+  },
+  foreignAuditMaxAgeMs: { unit: ms, reached: "the audit is not learned from; the log says so, and it stays in the decision log" },
   foreignEndsMax: { unit: "ends", reached: "the decision is open at the coordinator that made it until its lease ends" },
   routerDigestSuspectMs: { unit: ms, reached: "MCPs of that coordinator are chosen only when there is no other" },
   routerDigestCellsMax: { unit: "classes", reached: "nothing: other coordinators judge a class by the MCP's other requests" },
@@ -267,6 +272,11 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   routingConfigPollMs: { unit: ms, reached: "a change is in force on the other coordinators" },
   routingConfigMaxAttempts: { unit: "tries", reached: "ALREADY_EXISTS, CONFIG_CHANGED" },
   routingPriorityMax: { unit: "tiers", reached: "INVALID_ARGUMENT, FIELD_VIOLATION" },
+  routingCostMax: {
+    unit: "of the operator's unit",
+    reached: "INVALID_ARGUMENT, FIELD_VIOLATION",
+    why: "A typing error is found, and sums of costs stay exact enough.",
+  },
   routingWeightMax: { unit: "hundredths", reached: "INVALID_ARGUMENT, FIELD_VIOLATION", why: "A hundred times the neutral weight of 100." },
   routingConcurrentMax: {
     unit: "requests",

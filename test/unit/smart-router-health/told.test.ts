@@ -115,10 +115,54 @@ describe("an MCP whose stream another coordinator holds", () => {
   });
 });
 
+describe("an MCP that another coordinator has had for longer than this one", () => {
+  const begin = () => {
+    const changes: HealthChange[] = [];
+    const health = new FleetHealth({ ...healthDefaults, ejectionJitter: 0 }, seededRng(1), (change) => changes.push(change));
+    const mcps = Array.from({ length: 3 }, (_, index) => createPatient(`m${index}`, 0));
+    for (const mcp of mcps) health.opened(mcp, 0);
+    return { health, mcps, changes };
+  };
+
+  test.each([
+    ["well", "healthy"],
+    ["degraded", "degraded"],
+    ["starting", "warming"],
+    ["shut_out", "ejected"],
+  ] as const)("and has %s there is %s here at once", (told, state) => {
+    const fleet = begin();
+    expect(say(fleet, firstOf(fleet), told, 0)).toBe(state);
+  });
+
+  test("starts slowly as long as it does so there, or for its own time here when no word comes", () => {
+    const fleet = begin();
+    const mcp = firstOf(fleet);
+    expect(say(fleet, mcp, "starting", 5_000)).toBe("warming");
+    expect(say(fleet, mcp, "well", 6_000)).toBe("healthy");
+    expect(fleet.changes.at(-1)).toMatchObject({ from: "warming", to: "healthy", reason: "it has started at its coordinator (at other)" });
+    const [, other] = fleet.mcps;
+    if (other === undefined) throw new Error("there are three");
+    say(fleet, other, "well", 6_000, wordMs);
+    expect(other.standing.state).toBe("warming");
+    fleet.health.tick(other, healthDefaults.warmingMs);
+    expect(other.standing.state).toBe("healthy");
+  });
+
+  test("starts slowly here after an ejection of this coordinator, whatever the other one says", () => {
+    const fleet = begin();
+    const mcp = firstOf(fleet);
+    fail(fleet, mcp, 0);
+    fleet.health.tick(mcp, 31_000);
+    for (let probe = 1; probe <= 3; probe += 1) fleet.health.probeEnded(mcp, "ok", 31_000 + probe, 31_000 + probe);
+    expect(mcp.standing.state).toBe("warming");
+    expect(say(fleet, mcp, "well", 32_000)).toBe("warming");
+  });
+});
+
 test("words never shut out more than a third of the fleet, never its last MCP, and let everyone come back", () => {
   const step = fc.record({
     mcp: fc.nat(11),
-    kind: fc.constantFrom("shut_out", "degraded", "well", "fail", "close", "open", "tick"),
+    kind: fc.constantFrom("shut_out", "degraded", "starting", "well", "fail", "close", "open", "tick"),
     afterMs: fc.integer({ min: 0, max: 4_000 }),
     ageMs: fc.integer({ min: 0, max: 12_000 }),
   });
@@ -158,11 +202,12 @@ test("words never shut out more than a third of the fleet, never its last MCP, a
 describe("the word about an MCP", () => {
   const states = ["joining", "warming", "healthy", "degraded", "ejected", "probing", "draining", "disconnected", "gone"] as const;
 
-  test("says after a journey as JSON who is shut out, degraded or suspect, and nothing of whom is well", () => {
+  test("says after a journey as JSON who is starting, shut out, degraded or suspect, and nothing of whom is well", () => {
     fc.assert(
       fc.property(fc.constantFrom(...states), fc.boolean(), (state, isSuspect) => {
         const text = JSON.stringify(wordOf(state, isSuspect));
-        const told = state === "ejected" || state === "probing" ? "shut_out" : state === "degraded" ? "degraded" : "well";
+        const words = { warming: "starting", degraded: "degraded", ejected: "shut_out", probing: "shut_out" } as const;
+        const told = state in words ? words[state as keyof typeof words] : "well";
         expect(readWord(JSON.parse(text))).toEqual({ health: told, isSuspect });
         expect(text === "{}").toBe(told === "well" && !isSuspect);
       }),

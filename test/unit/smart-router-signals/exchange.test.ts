@@ -1,9 +1,11 @@
 import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import { createExchange, type Exchange } from "../../../src/smart-router/exchange.js";
+import { ForeignAudits } from "../../../src/smart-router/foreign-audits.js";
 import type { ForeignEnd } from "../../../src/smart-router/foreign-ends.js";
 import type { HeldMcp, RemoteMcp, WrittenDigest } from "../../../src/smart-router/peers.js";
 import { plainRequest } from "../../../src/smart-router/request.js";
+import type { LearntAudit } from "../../../src/smart-router/router.js";
 import { createSignalBook, type LocalSignalBook } from "../../../src/smart-router/signals/book.js";
 import { memoryFormat, parseMemory, renderMemory } from "../../../src/smart-router/signals/memory-text.js";
 import { endedWith } from "../../support/ended.js";
@@ -58,13 +60,19 @@ type Peer = {
   held: HeldMcp[];
   elsewhere: readonly RemoteMcp[];
   ends: ForeignEnd[];
+  readonly audits: ForeignAudits;
+  readonly learnt: LearntAudit[];
   readonly heardEnds: { readonly end: ForeignEnd; readonly writtenAtMs: number }[];
 };
 
 function peerOf(tables: Tables, clock: ManualClock, coordinatorId: string, isAlone = false): Peer {
   const book = createSignalBook();
+  const learnt: LearntAudit[] = [];
+  const audits = new ForeignAudits({ learn: (audit) => learnt.push(audit) > 0, lost: () => {} });
   const peer: Peer = {
     book,
+    audits,
+    learnt,
     held: [],
     elsewhere: [],
     ends: [],
@@ -77,6 +85,7 @@ function peerOf(tables: Tables, clock: ManualClock, coordinatorId: string, isAlo
       elsewhere: (mcps) => {
         peer.elsewhere = mcps;
       },
+      audits,
       foreignEnds: () => peer.ends,
       ended: (ends, writtenAtMs) => peer.heardEnds.push(...ends.map((end) => ({ end, writtenAtMs }))),
       coordinatorId,
@@ -143,6 +152,7 @@ describe("two coordinators on one store", () => {
       { mcpId: "ejected", inFlight: 0, health: "ejected" },
       { mcpId: "probing", inFlight: 0, health: "probing" },
       { mcpId: "slow", inFlight: 0, health: "degraded", isSuspect: true },
+      { mcpId: "starting", inFlight: 0, health: "warming" },
       { mcpId: "well", inFlight: 0 },
     ];
     await a.exchange.start();
@@ -152,11 +162,12 @@ describe("two coordinators on one store", () => {
       ["ejected", "shut_out", false],
       ["probing", "shut_out", false],
       ["slow", "degraded", true],
+      ["starting", "starting", false],
       ["well", "well", false],
     ]);
     a.held = a.held.map(({ mcpId, inFlight }) => ({ mcpId, inFlight }));
     await clock.advance(2_000);
-    expect(told().map(([, ...rest]) => rest)).toEqual(Array.from({ length: 4 }, () => ["well", false]));
+    expect(told().map(([, ...rest]) => rest)).toEqual(Array.from({ length: 5 }, () => ["well", false]));
   });
 
   test.each([
@@ -206,6 +217,23 @@ describe("two coordinators on one store", () => {
     await clock.advance(700);
     await b.exchange.start();
     expect(b.heardEnds).toEqual([{ end, writtenAtMs }]);
+  });
+
+  test("tell the one that holds an MCP's stream what was audited at the other, once, and no program is confused that knows nothing of audits", async () => {
+    const clock = new ManualClock(1_000_000);
+    const tables = new Tables(clock);
+    const [a, b] = [peerOf(tables, clock, "a"), peerOf(tables, clock, "b")];
+    b.held = [{ mcpId: "m", inFlight: 0 }];
+    const audit = { decisionId: "d", mcpId: "m", request, quality: 0.25, atMs: clock.monotonicMs() };
+    a.audits.add(audit);
+    await a.exchange.start();
+    await b.exchange.start();
+    await clock.advance(30_000);
+    expect([a.learnt, b.learnt]).toEqual([[], [audit]]);
+    const digest = tables.digests.get("a");
+    const { audits: _, learned: __, ...older } = JSON.parse(digest?.body ?? "");
+    expect(parseMemory(JSON.stringify(older))).toMatchObject({ audits: [], learned: [] });
+    expect(parseMemory(JSON.stringify({ ...older, audits: [{ decisionId: "d", mcpId: "m", quality: "1" }] }))).toBeUndefined();
   });
 
   test("go on with what they know while the store is away", async () => {

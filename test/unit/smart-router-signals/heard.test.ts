@@ -14,7 +14,6 @@ const word: fc.Arbitrary<Word> = fc
     seq,
     atMs: seq * 1_000 + atMs,
     shared: noSums,
-    ends: [],
     mcps: ["m1", "m2", "m3"]
       .filter((_, index) => (seq + index + coordinatorId.charCodeAt(0)) % 2 === 0)
       .map((mcpId) => ({ mcpId, revision: seq, inFlight: seq, heardAgeMs: seq * 10, endedAgeMs: -1, reports: [], cells: [] })),
@@ -63,7 +62,7 @@ test("every MCP is in one place: never here and elsewhere, and with the one that
 });
 
 test("who says nothing for ten seconds is taken for gone", () => {
-  const said: Heard = new Map([["a", { coordinatorId: "a", runId: "r", seq: 1, atMs: 1_000, shared: noSums, ends: [], mcps: [] }]]);
+  const said: Heard = new Map([["a", { coordinatorId: "a", runId: "r", seq: 1, atMs: 1_000, shared: noSums, mcps: [] }]]);
   expect(forgetSilent(said, 11_000, 10_000).size).toBe(1);
   expect(forgetSilent(said, 11_001, 10_000).size).toBe(0);
 });

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { limits } from "../../../src/platform/limits.js";
 import { seededRng } from "../../../src/platform/rng.js";
-import { createSimulatedRouter } from "../../../src/simulate/router-contender.js";
+import { createProcess, createSimulatedRouter } from "../../../src/simulate/router-contender.js";
 import type { RemoteMcp } from "../../../src/smart-router/peers.js";
 import { RemoteStreams, settleForeign } from "../../../src/smart-router/remote-streams.js";
 import { plainRequest } from "../../../src/smart-router/request.js";
-import { plainTarget } from "../../../src/smart-router/router.js";
+import { type LearntAudit, plainTarget } from "../../../src/smart-router/router.js";
 
 const well = { inFlight: 0, health: "well", isSuspect: false, coordinatorId: "a", ageMs: 0 } as const;
 const at = (mcpId: string, more: Partial<RemoteMcp> = {}): RemoteMcp => ({ mcpId, ...well, ...more });
@@ -40,6 +40,18 @@ describe("MCPs whose streams other coordinators hold", () => {
     expect(chosenAt(2_000)).toEqual(new Set(["m1", "m2", "m3"]));
   });
 
+  it("have their whole share at a coordinator that begins as soon as they have it at their own", () => {
+    const { router, streams } = setUp();
+    streams.become([at("m1"), at("m2", { health: "starting" }), at("m3", { health: "degraded" })], 0);
+    expect(router.mcps(0).map(({ state, slowStart }) => [state, slowStart])).toEqual([
+      ["healthy", 1],
+      ["warming", 0.1],
+      ["degraded", 1],
+    ]);
+    streams.become([at("m1"), at("m2"), at("m3")], 1_000);
+    expect(router.mcps(1_000).map(({ state, slowStart }) => [state, slowStart])).toEqual(Array.from({ length: 3 }, () => ["healthy", 1]));
+  });
+
   it("get nothing while they are suspect there, or their coordinator is silent, and there is an alternative", () => {
     const { streams, chosenAt } = setUp();
     streams.become([at("m1"), at("m2", { isSuspect: true })], 0);
@@ -54,8 +66,8 @@ describe("MCPs whose streams other coordinators hold", () => {
     router.onHealth(({ to }) => states.push(to));
     streams.become([at("m1")], 0);
     streams.become([at("m1", { coordinatorId: "b" })], 1_000);
-    expect(router.mcp("m1", 1_000)).toMatchObject({ openStreams: 1, state: "warming" });
-    expect(states).toEqual(["warming"]);
+    expect(router.mcp("m1", 1_000)).toMatchObject({ openStreams: 1, state: "healthy" });
+    expect(states).toEqual(["warming", "healthy"]);
     streams.become([at("m1", { coordinatorId: "b", ageMs: 9_000 })], 10_000);
     streams.become([], 11_000);
     expect(router.mcp("m1", 11_000)).toMatchObject({ openStreams: 0, state: "disconnected", expectedAs: undefined });
@@ -97,6 +109,59 @@ describe("MCPs whose streams other coordinators hold", () => {
     expect(new Set(observed)).toEqual(new Set([60]));
     expect(states).not.toContain("m1 degraded");
     expect(router.mcps(60_000).map(({ state }) => state)).toEqual(["healthy", "healthy"]);
+  });
+
+  it("are judged where their streams are when decisions of this coordinator are audited, beside what they said there of themselves", () => {
+    const here = createProcess({ choices: seededRng(7) }, {}, { aheadMs: 0, drift: 0 }, "here");
+    const there = createProcess({ choices: seededRng(8) }, {}, { aheadMs: 0, drift: 0 }, "there");
+    const told: LearntAudit[] = [];
+    here.router.onForeignAudit((audit) => told.push(audit));
+    new RemoteStreams(here.router).become([at("m1")], 0);
+    there.router.streamOpened("m1", "session", 0);
+    /** Self-reports, audits beside one, and audits. */
+    const counts = ({ book }: typeof here) =>
+      book
+        .digestOf(["m1"], 100, 0)[0]
+        ?.reports.filter((_, index) => [0, 3, 5].includes(index))
+        .map(Math.round);
+    const decide = (): string => {
+      const selection = here.router.select(plainRequest, 0);
+      return selection.kind === "decided" ? selection.decision.decisionId : "";
+    };
+    const unsaid = { requestType: "", sessionId: "", userPseudonym: "", inputBytes: 0, qualityLevel: "", privacyLevel: "" };
+    const start = (interactionId: string, routingDecisionId: string) =>
+      there.router.observe([{ mcpId: "m1", interactionId, facts: { kind: "start", routingDecisionId, ...unsaid } }], 0);
+    const complete = (interactionId: string) => {
+      const facts = { kind: "terminal", success: true, durationMs: 20, qualityScore: 1, errorCode: "", adapterUsed: "" } as const;
+      there.router.observe([{ mcpId: "m1", interactionId, facts }], 20);
+    };
+    const endHere = (decisionId: string) =>
+      settleForeign(here.router, [{ decisionId, mcpId: "m1", success: true, durationMs: 20, quality: 1, errorCode: "", agoMs: 0 }], 20, 20);
+
+    // Audited after its end, and before: handed over when the end is known, and only once.
+    const [after, before, unseen] = [decide(), decide(), decide()];
+    start("i1", after);
+    start("i2", before);
+    expect(here.router.audit(before, 0.5, 10)).toMatchObject({ isFirst: true });
+    expect(told).toEqual([]);
+    complete("i1");
+    endHere(after);
+    endHere(before);
+    endHere(unseen);
+    for (const decisionId of [after, unseen]) expect(here.router.audit(decisionId, 0.5, 30)).toMatchObject({ isFirst: true });
+    expect(told.map(({ decisionId, quality, atMs }) => [decisionId, quality, atMs])).toEqual([
+      [before, 0.5, 20],
+      [after, 0.5, 30],
+      [unseen, 0.5, 30],
+    ]);
+    expect(counts(here)).toEqual([3, 0, 0]);
+
+    // Where it is served: one that runs waits for its end; one of which nothing is known there counts by itself.
+    expect(told.map((audit) => there.router.learnAudit(audit))).toEqual([false, true, true]);
+    expect(counts(there)).toEqual([1, 1, 2]);
+    complete("i2");
+    expect(told.slice(0, 2).map((audit) => there.router.learnAudit(audit))).toEqual([true, true]);
+    expect(counts(there)).toEqual([2, 2, 3]);
   });
 
   it("have places for as many as they answer, although their ends are heard a second and a half later", () => {

@@ -60,7 +60,9 @@ const change = (more: Partial<OperatorChange>): OperatorChange => ({
   ...more,
 });
 const ask = (more: Partial<OperatorChange>, ifVersion = 0) => ({ change: change(more), changedBy: "ops", reason: "trial", ifVersion });
-const drainA = { mcps: [{ mcpId: "a", priority: undefined, weight: undefined, maxConcurrent: undefined, isDraining: true }] };
+const drainA = {
+  mcps: [{ mcpId: "a", priority: undefined, weight: undefined, maxConcurrent: undefined, costPerRequest: undefined, isDraining: true }],
+};
 
 describe("the configuration in force", () => {
   it("is the defaults until somebody changes something, and then at once what was stored", async () => {
@@ -142,6 +144,7 @@ describe("the configuration in force", () => {
       priority: undefined,
       weight: to,
       maxConcurrent: undefined,
+      costPerRequest: undefined,
       isDraining: undefined,
     });
     await book.change(ask({ reset: ["b", "c"], mcps: [weight("a", 70), weight("b", 80)] }));
@@ -184,7 +187,14 @@ describe("the configuration in force", () => {
 
   it("never grows beyond what the router remembers", async () => {
     const { book } = openBook(new Row());
-    const override = (mcpId: string) => ({ mcpId, priority: 1, weight: undefined, maxConcurrent: undefined, isDraining: undefined });
+    const override = (mcpId: string) => ({
+      mcpId,
+      priority: 1,
+      weight: undefined,
+      maxConcurrent: undefined,
+      costPerRequest: undefined,
+      isDraining: undefined,
+    });
     await book.change(ask({ mcps: Array.from({ length: limits.routedMcpMax }, (_, at) => override(`m-${at}`)) }));
     await expect(book.change(ask({ mcps: [override("one-more")] }))).rejects.toMatchObject({ code: "invalid", reason: "FIELD_VIOLATION" });
   });

@@ -16,6 +16,7 @@ const override = (mcpId: string, more: Partial<McpOverride> = {}): McpOverride =
   priority: undefined,
   weight: undefined,
   maxConcurrent: undefined,
+  costPerRequest: undefined,
   isDraining: undefined,
   ...more,
 });
@@ -34,6 +35,7 @@ const overrides = fc.record({
   priority: maybe(fc.nat(9)),
   weight: maybe(fc.nat(10_000)),
   maxConcurrent: maybe(fc.integer({ min: 1, max: 100 })),
+  costPerRequest: maybe(fc.double({ min: 0, max: 1e9, noNaN: true }).map((value) => value + 0)),
   isDraining: maybe(fc.boolean()),
 });
 const changes = fc.record({

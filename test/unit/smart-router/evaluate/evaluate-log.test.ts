@@ -4,7 +4,7 @@ import { seededRng } from "../../../../src/platform/rng.js";
 import type { Estimate } from "../../../../src/smart-router/evaluate/estimate.js";
 import { evaluateLog } from "../../../../src/smart-router/evaluate/evaluate-log.js";
 import { always, asLogged, mixed, uniform } from "../../../../src/smart-router/evaluate/evaluated-policies.js";
-import type { EvaluatedPolicy } from "../../../../src/smart-router/evaluate/logged-decision.js";
+import type { EvaluatedPolicy, LoggedDecision, LoggedOutcome } from "../../../../src/smart-router/evaluate/logged-decision.js";
 import { candidate, loggedWorld, rated, row } from "./logs.js";
 
 const later = { nowMs: 3_600_000 };
@@ -98,8 +98,8 @@ describe("evaluateLog", () => {
     const rows = [
       row(1),
       row(2, { outcome: { kind: "error", cost: undefined, observedMs: 5 } }),
-      row(3, { outcome: { kind: "complete", quality: undefined, cost: 2, observedMs: 5 } }),
-      row(4, { outcome: { kind: "complete", quality: 0.5, cost: 4, observedMs: 5 } }),
+      row(3, { outcome: { kind: "complete", quality: undefined, isAudited: false, cost: 2, observedMs: 5 } }),
+      row(4, { outcome: { kind: "complete", quality: 0.5, isAudited: false, cost: 4, observedMs: 5 } }),
     ];
     const [own] = evaluateLog(rows, [asLogged()], later).policies;
     expect(own?.quality.unratedCount).toBe(1);
@@ -107,6 +107,21 @@ describe("evaluateLog", () => {
     expect(own?.error.estimates?.logged.value).toBeCloseTo(0.25, 12);
     expect(own?.cost.estimates?.logged.value).toBeCloseTo(3, 12);
     expect(own?.cost.unratedCount).toBe(2);
+  });
+
+  test("the share of audited answers is that among rated ones, of the whole log and not of the rows that were kept", () => {
+    const unrated: LoggedOutcome = { kind: "complete", quality: undefined, isAudited: false, cost: undefined, observedMs: 5 };
+    const rows = [
+      row(1, { outcome: rated(1, true) }),
+      row(2, { outcome: rated(1), keptShare: 0.25 }),
+      row(3, { outcome: rated(0.5, true) }),
+      row(4, { outcome: { kind: "error", cost: undefined, observedMs: 5 } }),
+      row(5, { outcome: unrated }),
+    ];
+    const shareOf = (log: readonly LoggedDecision[]) => evaluateLog(log, [asLogged()], later).policies[0]?.quality.auditedShare;
+    expect(shareOf(rows)).toBeCloseTo(2 / 6, 12);
+    expect(shareOf(rows.slice(3))).toBeUndefined();
+    expect(evaluateLog(rows, [asLogged()], later).policies[0]?.error.auditedShare).toBeUndefined();
   });
 
   test("a log that keeps the candidates of every exploration and a tenth of the rest is put right by what it says it kept", () => {

@@ -18,8 +18,8 @@ export function candidate(mcpId: string, propensity: number, known: Partial<Logg
 }
 
 /** Completed at once, with this quality. */
-export function rated(quality: number): LoggedOutcome {
-  return { kind: "complete", quality, cost: undefined, observedMs: 100 };
+export function rated(quality: number, isAudited = false): LoggedOutcome {
+  return { kind: "complete", quality, isAudited, cost: undefined, observedMs: 100 };
 }
 
 /** A row of two MCPs, of which "a" was chosen with p = 0.5 and answered well. */

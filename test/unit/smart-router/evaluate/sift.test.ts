@@ -4,7 +4,7 @@ import type { LoggedDecision } from "../../../../src/smart-router/evaluate/logge
 import { type RowCounts, sift, waitMinMs } from "../../../../src/smart-router/evaluate/sift.js";
 import { candidate, rated, row } from "./logs.js";
 
-const complete = (observedMs: number) => ({ kind: "complete" as const, quality: 1, cost: undefined, observedMs });
+const complete = (observedMs: number) => ({ kind: "complete" as const, quality: 1, isAudited: false, cost: undefined, observedMs });
 
 /** One row of each fate, read 10 minutes after all were made. */
 const fates: Readonly<Record<Exclude<keyof RowCounts, "given" | "repeated">, LoggedDecision>> = {

@@ -13,6 +13,7 @@ import type { ReplayedRow } from "../../../../src/smart-router/replay/policy-rep
 import { differenceOf, recompute, sumOfFactors } from "../../../../src/smart-router/replay/recompute.js";
 import { loggedDecisionOf, replayLog } from "../../../../src/smart-router/replay/replayed-log.js";
 import { plainRequest } from "../../../../src/smart-router/request.js";
+import type { PolicyFactory } from "../../../../src/smart-router/router.js";
 import { createSignalBook } from "../../../../src/smart-router/signals/book.js";
 import { contextOfTest } from "../log/decision-of.js";
 
@@ -61,6 +62,9 @@ function runLog(seed: number, count: number): readonly ReplayedRow[] {
     return { record, outcome: outcome === undefined ? undefined : outcomeRow(outcome) };
   });
 }
+
+/** A choice without alternatives. */
+const sure = { propensity: 1, epsilon: 0, regime: "normal", isExploration: false, scored: [] } as const;
 
 describe("a logged decision", () => {
   it("is computed again bit for bit from the log alone, whatever happened before it", () => {
@@ -129,7 +133,55 @@ describe("a logged decision", () => {
     }
   });
 
-  it("enters an evaluation with probabilities that sum to one within its tier", () => {
+  it("enters an evaluation with the quality of its audit where it has one, and a policy that learns is told of both", () => {
+    const rows = runLog(9, 60).map((row, at): ReplayedRow => {
+      const { outcome } = row;
+      return outcome === undefined || at % 2 === 1
+        ? row
+        : { ...row, outcome: { ...outcome, auditedQuality: 0.125, auditor: "golden-set" } };
+    });
+    const told: (readonly [number | undefined, number | undefined])[] = [];
+    const factory: PolicyFactory = () => ({
+      id: "told/1",
+      parameters: {},
+      choose: (_, targets) => ({ ...sure, mcpId: targets[0]?.mcpId ?? "" }),
+      assigned: () => {},
+      ended: ({ quality, auditedQuality }) => told.push([quality, auditedQuality]),
+      tick: () => {},
+    });
+    replayLog(rows, "told/1", factory);
+    expect(new Set(told.map(([, audited]) => audited))).toEqual(new Set([0.125, undefined]));
+    expect(told.some(([quality, audited]) => quality !== undefined && audited !== undefined)).toBe(true);
+    let audited = 0;
+    for (const row of rows) {
+      const logged = loggedDecisionOf(row).outcome;
+      if (logged.kind !== "complete") continue;
+      const { auditedQuality, quality } = row.outcome ?? {};
+      expect([logged.quality, logged.isAudited]).toEqual([auditedQuality ?? quality, auditedQuality !== undefined]);
+      if (logged.isAudited) audited += 1;
+    }
+    expect(audited).toBeGreaterThan(5);
+  });
+
+  it("enters an evaluation with what the chosen MCP cost then, where anything cost anything", () => {
+    const rows = runLog(9, 60);
+    const priced = rows.map(({ record, outcome }): ReplayedRow => {
+      const candidates = record.candidates?.map((one) => ({
+        ...one,
+        signals: one.signals && { ...one.signals, cost: one.mcpId === "a" ? 0 : 3 },
+      }));
+      return { record: { ...record, candidates }, outcome };
+    });
+    const costs = (all: readonly ReplayedRow[]) =>
+      all.flatMap((row) => {
+        const { outcome, chosen } = loggedDecisionOf(row);
+        return outcome.kind === "complete" || outcome.kind === "error" ? [[chosen === "a", outcome.cost]] : [];
+      });
+    expect(new Set(costs(rows).map(([, cost]) => cost))).toEqual(new Set([undefined]));
+    expect(new Set(costs(priced).map((one) => JSON.stringify(one)))).toEqual(new Set(["[true,0]", "[false,3]"]));
+  });
+
+  it("enters an evaluation with probabilities probabilities that sum to one within its tier", () => {
     for (const row of runLog(9, 60)) {
       const logged = loggedDecisionOf(row);
       if (!logged.isOpeEligible) continue;
