@@ -17,7 +17,7 @@ describe("what operators say a request costs", () => {
         (settings) => {
           const prices = new Prices();
           for (const [mcpId, price] of settings) prices.set(mcpId, price);
-          const last = new Map(settings);
+          const last = new Map<string, number | undefined>(settings);
           const told = [...last.values()].filter((price) => price !== undefined);
           const mean = told.reduce((sum, price) => sum + price, 0) / told.length;
           for (const mcpId of ["a", "b", "c", "other"]) {
