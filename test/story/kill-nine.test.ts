@@ -25,11 +25,13 @@ describe.each([
 ])("kill -9 of a coordinator on the $kind store", ({ kind, isThere }) => {
   let postgres: RunningPostgres | undefined;
   let first: RunningCoordinator | undefined;
+  let coordinator: RunningCoordinator | undefined;
 
   beforeAll(async () => {
     if (isThere && kind === "postgres") postgres = await startPostgres();
   });
   afterAll(async () => {
+    await coordinator?.stop();
     await first?.stop();
     await postgres?.[Symbol.asyncDispose]();
   });
@@ -42,7 +44,7 @@ describe.each([
       const where = postgres === undefined ? {} : { databaseUrl: postgres.url };
       first = await startCoordinatorProcess(where);
       const port = first.target.split(":")[1] ?? "";
-      let coordinator = first;
+      coordinator = first;
       const acked = new Set<string>();
       const sent = new Map<string, string>();
       const session = createStreamSession({
@@ -107,7 +109,6 @@ describe.each([
       }
       expect(wrong).toEqual([]);
       client.close();
-      await coordinator.stop();
     },
   );
 });

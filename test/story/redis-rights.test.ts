@@ -66,7 +66,7 @@ describe.skipIf(redisSkipReason())("users of Redis with fewer rights than they n
       expect(troubles.filter((kind) => kind === "transport")).toEqual(["transport"]);
       expect(lines.filter((line) => line.includes("may not XREAD"))).toHaveLength(1);
       await grant("producer", ...producerRules);
-      expect(await reporter.flush(30_000)).toBe(true);
+      expect(await reporter.flush(120_000)).toBe(true);
       expect(reporter.state.counters).toMatchObject({ stored: 1, duplicate: 0 });
       // A right that is taken away again while it reports.
       await grant("producer", `~${stream}`, `~${stream}:*`, "+xlen", "+xread", "+exists");
@@ -74,7 +74,7 @@ describe.skipIf(redisSkipReason())("users of Redis with fewer rights than they n
       await until("the refusal is known", () => reporter.state.transports[0]?.denied?.[0] === `XADD to ${stream}`);
       expect(reporter.state.spool.events).toBe(1);
       await grant("producer", ...producerRules);
-      expect(await reporter.flush(30_000)).toBe(true);
+      expect(await reporter.flush(120_000)).toBe(true);
       expect(reporter.state.counters).toMatchObject({ stored: 2, setAside: 0 });
     } finally {
       await reporter.close();

@@ -259,7 +259,7 @@ describe("a request that is routed", () => {
       await chosen?.complete(`bit-${at}`);
     }
     expect(decisions.length).toBe(20);
-    await expect.poll(async () => (await statsOf(client))?.logWaiting, { timeout: 10_000 }).toBe(0);
+    await expect.poll(async () => (await statsOf(client))?.logWaiting).toBe(0);
     const replay = ["replay", "--policy", "quality-tail-load/1", "--from", "1h", "--target", coordinator.target, "--json"];
     const { code, stdout, stderr } = await runCli(replay);
     expect(stderr).toBe("");
@@ -305,13 +305,11 @@ describe("two coordinators on one Postgres", () => {
     const decisionId = response?.decisionId ?? "";
     await mcp.start("shared-1", decisionId);
     await mcp.complete("shared-1");
-    await expect
-      .poll(async () => (await explain(atSecond, decisionId))?.outcome?.state, { timeout: 20_000 })
-      .toBe(DecisionOutcomeState.COMPLETE);
+    await expect.poll(async () => (await explain(atSecond, decisionId))?.outcome?.state).toBe(DecisionOutcomeState.COMPLETE);
     expect(await explain(atSecond, decisionId)).toMatchObject({ candidates: (await explain(atFirst, decisionId))?.candidates });
     const changed = await configure(atFirst, { policyId: "random/1", mcps: [{ mcpId: "shared_001", weight: 7 }], reason: "for both" });
     await expect
-      .poll(async () => (await configOf(atSecond))?.config, { timeout: 20_000 })
+      .poll(async () => (await configOf(atSecond))?.config)
       .toMatchObject({ version: changed.response?.config?.version, policyId: "random/1", mcps: [{ mcpId: "shared_001", weight: 7 }] });
     await mcp.leave();
     atFirst.close();

@@ -24,7 +24,7 @@ describe("the weight plane over gRPC", () => {
     },
   );
 
-  it("takes the weight of an MCP that stops, and of one whose connection is reset", { timeout: 120_000 }, async ({ annotate }) => {
+  it("takes the weight of an MCP that stops, and of one whose connection is reset", async ({ annotate }) => {
     const { silentMs, resetMs } = await runDeadStreams(1);
     await annotate(`no weight ${silentMs[0]?.toFixed(0)} ms after SIGSTOP, ${resetMs[0]?.toFixed(0)} ms after a reset`);
     expect(silentMs).toHaveLength(1);
