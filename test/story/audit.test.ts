@@ -87,8 +87,8 @@ describe("an MCP that claims perfect quality", () => {
   });
   afterAll(async () => {
     for (const stream of streams.values()) stream.cancel();
-    client.close();
-    await coordinator.stop();
+    client?.close();
+    await coordinator?.stop();
   });
 
   it("loses its share when audits say otherwise, may not audit itself, and every word of that is explained", async () => {

@@ -78,7 +78,7 @@ function firstStreams(): (sequence: bigint, stream: number) => number {
 }
 
 describe("the conformance kit", () => {
-  it("certifies the TypeScript client in every behaviour", { timeout: 300_000 }, async ({ annotate }) => {
+  it("certifies the TypeScript client in every behaviour", { timeout: 900_000 }, async ({ annotate }) => {
     const certificate = await certify({ name: "typescript", command: reference, without: new Set() }, whole);
     await annotate(formatCertificates([certificate]));
     expect(certificate.judgements.filter(({ verdict }) => verdict !== "passed")).toEqual([]);

@@ -29,8 +29,8 @@ beforeEach(async () => {
   client = openGrpcClient(ports.grpcAddress);
 });
 afterEach(async () => {
-  client.close();
-  await ports[Symbol.asyncDispose]();
+  client?.close();
+  await ports?.[Symbol.asyncDispose]();
 });
 
 const reportOnce = () =>

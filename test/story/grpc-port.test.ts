@@ -33,8 +33,8 @@ beforeEach(() => {
   client?.close();
 });
 afterEach(async () => {
-  client.close();
-  await ports[Symbol.asyncDispose]();
+  client?.close();
+  await ports?.[Symbol.asyncDispose]();
 });
 
 const getInteraction = (interactionId: string, headers: Readonly<Record<string, string>> = {}) =>

@@ -152,7 +152,7 @@ describe("bytes that never become a request", () => {
   beforeAll(async () => {
     living = await startCoordinatorProcess();
   });
-  afterAll(() => living.stop());
+  afterAll(() => living?.stop());
   const portOf = (): number => Number(new URL(living.webUrl).port);
 
   it.each([

@@ -13,7 +13,7 @@ beforeEach(async () => {
   gated = await openGatedApi();
   api = await ApiCaller.open(gated.url);
 });
-afterEach(() => gated[Symbol.asyncDispose]());
+afterEach(() => gated?.[Symbol.asyncDispose]());
 
 const reports = "/api/v2/interactions";
 const startOf = (interaction_id: string) => ({ action: "start", mcp_id: "ocr", interaction_id, timestamp: noonMs / 1_000 });

@@ -23,8 +23,8 @@ beforeEach(async () => {
   announced = once(session, "remoteSettings").then(([settings]) => settings);
 });
 afterEach(async () => {
-  session.destroy();
-  await ports[Symbol.asyncDispose]();
+  session?.destroy();
+  await ports?.[Symbol.asyncDispose]();
 });
 
 function openStream(path: string): ClientHttp2Stream {

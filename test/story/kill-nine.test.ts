@@ -38,7 +38,7 @@ describe.each([
 
   it.runIf(isThere)(
     `loses no acknowledged event and stores none twice, ${rounds} times at random moments (SEED=${seed})`,
-    { timeout: 600_000 },
+    { timeout: 1_200_000 },
     async () => {
       const rng = seededRng(seed);
       const where = postgres === undefined ? {} : { databaseUrl: postgres.url };

@@ -18,11 +18,11 @@ import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
 
 const group = "mcp-coordinators";
 
-/** Waits until something is so, for at most a minute. */
+/** Waits until something is so, for at most four minutes. */
 async function until(what: string, isSo: () => Promise<boolean> | boolean): Promise<void> {
-  const untilMs = Date.now() + 60_000;
+  const untilMs = Date.now() + 240_000;
   while (!(await isSo())) {
-    if (Date.now() > untilMs) throw new Error(`not within 60 s: ${what}`);
+    if (Date.now() > untilMs) throw new Error(`not within four minutes: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -14,13 +14,13 @@ import { type RunningRedis, redisSkipReason, startRedis } from "../support/redis
 const group = "mcp-coordinators";
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Waits until `found` gives something, for at most a minute. */
+/** Waits until `found` gives something, for at most four minutes. */
 async function until<T>(what: string, found: () => Promise<T | undefined | false>): Promise<T> {
-  const untilMs = Date.now() + 60_000;
+  const untilMs = Date.now() + 240_000;
   for (;;) {
     const value = await found();
     if (value !== undefined && value !== false) return value;
-    if (Date.now() > untilMs) throw new Error(`not within 60 s: ${what}`);
+    if (Date.now() > untilMs) throw new Error(`not within four minutes: ${what}`);
     await sleep(20);
   }
 }

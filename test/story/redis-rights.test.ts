@@ -9,9 +9,9 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const stream = "mcp:interactions";
 
 async function until(what: string, found: () => boolean | Promise<boolean>): Promise<void> {
-  const untilMs = Date.now() + 60_000;
+  const untilMs = Date.now() + 240_000;
   while (!(await found())) {
-    if (Date.now() > untilMs) throw new Error(`not within 60 s: ${what}`);
+    if (Date.now() > untilMs) throw new Error(`not within four minutes: ${what}`);
     await sleep(20);
   }
 }

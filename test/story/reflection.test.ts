@@ -32,7 +32,7 @@ beforeAll(async () => {
   ports = await startRpcPorts();
 });
 afterAll(async () => {
-  await ports[Symbol.asyncDispose]();
+  await ports?.[Symbol.asyncDispose]();
 });
 
 /** Asks one version of the service several questions over one stream. */

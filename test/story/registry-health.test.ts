@@ -139,9 +139,9 @@ describe("a coordinator that checks health endpoints", () => {
     registry = new RegistryClient(coordinator.target);
   });
   afterAll(async () => {
-    registry[Symbol.dispose]();
-    endpoint.stop();
-    await coordinator.stop();
+    registry?.[Symbol.dispose]();
+    endpoint?.stop();
+    await coordinator?.stop();
   });
 
   it("finds an MCP healthy, unhealthy after failures in a row, and healthy again, and keeps the history", async () => {

@@ -40,8 +40,8 @@ describe("a registry", () => {
     registry = new RegistryClient(coordinator.target);
   });
   afterAll(async () => {
-    registry[Symbol.dispose]();
-    await coordinator.stop();
+    registry?.[Symbol.dispose]();
+    await coordinator?.stop();
   });
 
   it("takes an MCP through the four steps of the documents: it registers, is configured, beats, gets its rules, and reports", async () => {

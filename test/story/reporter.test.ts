@@ -32,7 +32,7 @@ let coordinator: RunningCoordinator;
 beforeAll(async () => {
   coordinator = await startCoordinatorProcess();
 });
-afterAll(() => coordinator.stop());
+afterAll(() => coordinator?.stop());
 afterEach(async () => {
   for (const reporter of opened.reporters.splice(0)) await reporter.close();
   for (const end of opened.ends.splice(0)) await end();

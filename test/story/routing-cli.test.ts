@@ -58,8 +58,8 @@ describe("an operator at the command line", () => {
   });
   afterAll(async () => {
     for (const stream of streams) stream.cancel();
-    client.close();
-    await coordinator.stop();
+    client?.close();
+    await coordinator?.stop();
   });
 
   it("asks for an MCP, hears whom and how likely, and which flag is wrong", async () => {

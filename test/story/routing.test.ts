@@ -90,8 +90,8 @@ describe("a request that is routed", () => {
     client = openGrpcClient(coordinator.target);
   });
   afterAll(async () => {
-    client.close();
-    await coordinator.stop();
+    client?.close();
+    await coordinator?.stop();
   });
 
   it("meets UNAVAILABLE and a delay of a second at most while no MCP is connected", async () => {
@@ -349,8 +349,8 @@ describe("keys", () => {
     client = openGrpcClient(coordinator.target);
   });
   afterAll(async () => {
-    client.close();
-    await coordinator.stop();
+    client?.close();
+    await coordinator?.stop();
   });
 
   it("release and explain what they selected themselves and what names their own MCP, and nothing else", async () => {

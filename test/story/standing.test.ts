@@ -65,10 +65,10 @@ describe("who has a share of the weights, and who is chosen", () => {
       return false;
     });
   });
-  afterEach(() => observer[Symbol.asyncDispose]());
+  afterEach(() => observer?.[Symbol.asyncDispose]());
   afterAll(async () => {
-    client.close();
-    await coordinator.stop();
+    client?.close();
+    await coordinator?.stop();
   });
 
   it("a newcomer that nobody registered takes a share beside the others, not all of it", async () => {

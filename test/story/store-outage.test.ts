@@ -51,7 +51,7 @@ describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the Postg
   });
   afterEach(async () => {
     await store?.close();
-    await proxy[Symbol.asyncDispose]();
+    await proxy?.[Symbol.asyncDispose]();
   });
   const append = () => store.append(0, [newEvent({ interactionId: freshName("i") })]);
 

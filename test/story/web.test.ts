@@ -20,7 +20,7 @@ async function open(options: RpcPortsOptions = {}): Promise<void> {
   ports = await startRpcPorts(options);
 }
 afterEach(async () => {
-  await ports[Symbol.asyncDispose]();
+  await ports?.[Symbol.asyncDispose]();
 });
 
 const streamPath = "/mcp.coordinator.v1.InteractionService/StreamInteractions";

@@ -8,7 +8,7 @@ const story = it.runIf(findPostgres().kind === "found");
 describe("the weight plane over gRPC", () => {
   story(
     "brings every table to 200 streams, past a slow one and one that rejects, through kill -9, and applies none that nobody published",
-    { timeout: 300_000 },
+    { timeout: 900_000 },
     async ({ annotate }) => {
       await using postgres = await startPostgres();
       const run = await runWeightPlane(postgres.url, 200, 8);

@@ -79,7 +79,7 @@ export async function startPostgres(settings: readonly string[] = []): Promise<R
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     const ending = server;
     server = undefined;
-    if (ending === undefined || ending.exitCode !== null) return;
+    if (ending === undefined || ending.exitCode !== null || ending.signalCode !== null) return;
     ending.kill(signal);
     await once(ending, "exit");
   };
@@ -121,7 +121,7 @@ async function untilReady(url: string, server: ChildProcess): Promise<void> {
       await sql`SELECT 1`;
       return;
     } catch (thrown) {
-      if (server.exitCode !== null || Date.now() > untilMs) throw thrown;
+      if (server.exitCode !== null || server.signalCode !== null || Date.now() > untilMs) throw thrown;
       await new Promise((resolve) => setTimeout(resolve, 25));
     } finally {
       await sql.end({ timeout: 0 });

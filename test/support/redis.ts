@@ -61,7 +61,7 @@ export async function startRedis(settings: RedisSettings = {}): Promise<RunningR
   const kill = async (): Promise<void> => {
     const ending = server;
     server = undefined;
-    if (ending === undefined || ending.exitCode !== null) return;
+    if (ending === undefined || ending.exitCode !== null || ending.signalCode !== null) return;
     ending.kill("SIGKILL");
     await once(ending, "exit");
   };
@@ -101,7 +101,7 @@ async function untilReady(url: string, server: ChildProcess): Promise<void> {
       await client.connect();
       if ((await client.ping()) === "PONG") return;
     } catch (thrown) {
-      if (server.exitCode !== null || Date.now() > untilMs) throw thrown;
+      if (server.exitCode !== null || server.signalCode !== null || Date.now() > untilMs) throw thrown;
       await new Promise((resolve) => setTimeout(resolve, 25));
     } finally {
       client.disconnect();
