@@ -280,6 +280,24 @@ describe("on one store", () => {
       await keeper.close();
     });
 
+    it("makes one suspect whose last stream ended as soon as that can be written, when the store was away at the time", async () => {
+      const mcpId = await register(store, freshName("unwritten"));
+      await store.updateMcpConfig(mcpId, 1, (before) => ({ ...before, heartbeatInterval: 3_600 }), "slow");
+      live.add(mcpId);
+      await directory.start();
+      keeper.start();
+      await pass(limits.leaseTickMs);
+      live.clear();
+      await pass(limits.leaseLostGraceMs);
+      isDown = true;
+      await pass(2 * limits.leaseTickMs);
+      expect((await beatOf(mcpId))?.state).toBe("alive");
+      isDown = false;
+      await pass(limits.leaseTickMs);
+      expect((await beatOf(mcpId))?.state).toBe("suspect");
+      await keeper.close();
+    });
+
     it("holds an outage of the store against nobody, and closes only after what is under way", async () => {
       const mcpId = await begin("patient");
       live.add(mcpId);
