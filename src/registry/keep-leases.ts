@@ -132,19 +132,23 @@ export class LeaseKeeper {
         due.push(this.#changeOf(mcp, { kind: "traffic" }, "signs of life came"));
       }
     }
+    const gone: string[] = [];
     for (const [mcpId, lostAtMs] of this.#lostAtMs) {
       if (nowMs - lostAtMs < limits.leaseLostGraceMs) continue;
-      this.#lostAtMs.delete(mcpId);
-      this.#renewedAtMs.delete(mcpId);
+      gone.push(mcpId);
       const mcp = directory.get(mcpId);
       // Renewed since we last looked: it is somewhere else.
       if (mcp?.lease.state === "alive" && this.#silence.silentMs(mcpId) > 0) {
         due.push({ ...this.#changeOf(mcp, { kind: "lost" }, "its last stream has ended"), expectedBeat: this.#silence.beat(mcpId) });
       }
     }
-    if (due.length === 0) return;
-    await store.changeLeases(due, coordinatorId);
+    if (due.length > 0) await store.changeLeases(due, coordinatorId);
     for (const { mcpId, isBeat } of due) if (isBeat) this.#renewedAtMs.set(mcpId, nowMs);
+    // Only when it is written: otherwise the next tick has to know of it.
+    for (const mcpId of gone) {
+      this.#lostAtMs.delete(mcpId);
+      this.#renewedAtMs.delete(mcpId);
+    }
   }
 
   /** Three renewals fit into the interval of a heartbeat; one that is not alive is not kept waiting. */

@@ -8,7 +8,7 @@ import { seenOf } from "./record.js";
 const promised = [Capability.HEARTBEAT, Capability.FLOW_CONTROL, Capability.ROUTING, Capability.DRAIN];
 const timerSlackMs = 60;
 /** What a busy machine may add to a second. */
-const busyMs = 1_500;
+const busyMs = 5_000;
 /** Time after which a verdict has surely been read. */
 const readMs = 1_500;
 /** Most attempts of an honest client in one second: with caps of 100, 200, 400 and 800 ms some ten come to pass by chance. */

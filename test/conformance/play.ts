@@ -26,8 +26,8 @@ export type Stage = {
 /** A step that did not come to its end, and what was awaited in vain. */
 export type StepFault = { readonly step: string; readonly awaited: string };
 
-const exitMaxMs = 20_000;
-const tableMaxMs = 5_000;
+const exitMaxMs = 60_000;
+const tableMaxMs = 20_000;
 const pollMs = 10;
 
 /** Plays the steps in order, and stops at the first that the client does not see through. Returns that one, or undefined. */
@@ -204,7 +204,7 @@ class Player implements AsyncDisposable {
           verdicts === undefined ? [] : events.map((e) => e.eventId),
         ),
       );
-    const missing = await this.#await(`${untilPosted} events over HTTP`, () => posted().size >= untilPosted, 15_000);
+    const missing = await this.#await(`${untilPosted} events over HTTP`, () => posted().size >= untilPosted, 30_000);
     front.set("pass");
     record.add({ kind: "healed" });
     // Its absence is a finding of the behaviour, not the end of the run: a client may do without HTTP.

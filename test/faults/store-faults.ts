@@ -33,7 +33,7 @@ export const storeFaults: readonly Disturbance[] = [
       for (let cut = 0; cut < cuts; cut += 1) {
         const phase = rng() < 0.7 ? "committed" : "sent";
         at[phase] += 1;
-        await Promise.race([site.link.cutNextAppend(phase), sleep(5_000)]);
+        await Promise.race([site.link.cutNextAppend(phase), sleep(30_000)]);
         await sleep(between(rng, 50, 400));
       }
       const done = site.link.counts.cut - before;

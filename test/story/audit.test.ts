@@ -87,13 +87,11 @@ describe("an MCP that claims perfect quality", () => {
   });
   afterAll(async () => {
     for (const stream of streams.values()) stream.cancel();
-    client.close();
-    await coordinator.stop();
+    client?.close();
+    await coordinator?.stop();
   });
 
-  it("loses its share when audits say otherwise, may not audit itself, and every word of that is explained", {
-    timeout: 120_000,
-  }, async () => {
+  it("loses its share when audits say otherwise, may not audit itself, and every word of that is explained", async () => {
     const [decisions, honestOnes]: [string[], string[]] = [[], []];
     for (let at = 0; at < 20; at += 1) {
       decisions.push(await serve("boaster", at % 2 === 0 ? 1 : 0.97));
@@ -134,7 +132,7 @@ describe("an MCP that claims perfect quality", () => {
     expect((await boaster())?.signals?.quality).toBeCloseTo(judged?.signals?.quality ?? 0, 2);
   });
 
-  it("is audited from the command line and over Connect, too", { timeout: 60_000 }, async () => {
+  it("is audited from the command line and over Connect, too", async () => {
     const [first, second] = [await serve("boaster", 1), await serve("boaster", 1)];
     const at = (key: string, ...args: readonly string[]) => runCli([...args, "--target", coordinator.target], { MCPC_KEY: key });
     const told = await at(operator, "audit", first, "--quality", "0.25", "--auditor", "panel", "--json");

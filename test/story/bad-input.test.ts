@@ -22,8 +22,8 @@ beforeAll(async () => {
   client = openGrpcClient(coordinator.target);
 });
 afterAll(async () => {
-  client.close();
-  await coordinator.stop();
+  client?.close();
+  await coordinator?.stop();
 });
 
 const reasonOf = (end: CallEnd) =>

@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { outputOf } from "../support/child-output.js";
 import { freePort } from "../support/server-process.js";
 import { listen } from "../support/socket-relay.js";
@@ -19,7 +19,9 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 function start(stdout: "pipe" | number, ...args: readonly string[]): ChildProcess {
   const { DATABASE_URL: _, ...env } = process.env;
-  return spawn(process.execPath, [mainFile, ...args], { env, stdio: ["ignore", stdout, "pipe"] });
+  const child = spawn(process.execPath, [mainFile, ...args], { env, stdio: ["ignore", stdout, "pipe"] });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  return child;
 }
 
 /** Exit code, or the signal that ended it. */

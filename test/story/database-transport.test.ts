@@ -12,7 +12,7 @@ import { postgresSkipReason, type RunningPostgres, startPostgres } from "../supp
 import { startTcpProxy } from "../support/tcp-proxy.js";
 
 const skip = postgresSkipReason();
-const until = (holds: () => boolean | Promise<boolean>): Promise<unknown> => vi.waitUntil(holds, { timeout: 60_000, interval: 20 });
+const until = (holds: () => boolean | Promise<boolean>): Promise<unknown> => vi.waitUntil(holds, { timeout: 120_000, interval: 20 });
 
 type Running = { readonly transport: Transport; readonly settled: Settlement[]; readonly states: string[] };
 
@@ -90,6 +90,8 @@ describe.skipIf(skip !== undefined)(`the client's database transport${skip === u
     expect(transport.offer(events.slice(limits.databaseQueueMax))).toBe(0);
     await until(() => settled.length === limits.databaseQueueMax);
     expect(transport.offer(events.slice(limits.databaseQueueMax))).toBe(10);
+    // Until their rows are there, too: one on its way would be found by the next story.
+    await until(() => settled.length === events.length);
   });
 
   it("waits out a crash of the database, and loses nothing", async () => {

@@ -5,7 +5,7 @@ import type { Disturbance } from "../faults/fault.js";
 import { linkFaults } from "../faults/link-faults.js";
 import { Load } from "../faults/load.js";
 import { processFaults } from "../faults/process-faults.js";
-import { openSite, type Site, sleep } from "../faults/site.js";
+import { openSite, type Site } from "../faults/site.js";
 import { storeFaults } from "../faults/store-faults.js";
 import { findPostgres } from "../support/postgres.js";
 
@@ -28,13 +28,19 @@ describe.runIf(hasPostgres)(`faults against real processes, briefly (SEED=${seed
     await site?.[Symbol.asyncDispose]();
   });
 
+  /** Begins a round, and resolves when enough of it is acknowledged to tell something. */
+  async function reporting(): Promise<void> {
+    const before = load.ledger.ackedTotal;
+    load.start();
+    await expect.poll(() => load.ledger.ackedTotal).toBeGreaterThan(before + 200);
+  }
+
   it.each(["F1", "F4", "F7", "F11", "F13"])("%s: nothing acknowledged is lost, nothing is stored twice", async (id) => {
     const fault = everyFault.find((one) => one.id === id);
     expect(fault).toBeDefined();
-    load.start();
-    await sleep(300);
+    await reporting();
     const injected = await fault?.strike({ site, load, rng: seededRng(seed), scale: 0.2, say: () => {} });
-    const isSettled = await load.settle(60_000);
+    const isSettled = await load.settle(120_000);
     const found = addAudits(await load.auditRound(site.admin, true, isSettled), injected?.audit ?? emptyAudit);
     expect(found.violations).toEqual([]);
     expect(found.counts).toMatchObject({ lost: 0, unexpected: 0, duplicated: 0, indeterminate: 0 });
@@ -54,9 +60,8 @@ describe.runIf(hasPostgres)(`faults against real processes, briefly (SEED=${seed
   });
 
   it("finds what is planted in the database: a lost event, a stranger, a merged row that counts twice", async () => {
-    load.start();
-    await sleep(500);
-    expect(await load.settle(30_000)).toBe(true);
+    await reporting();
+    expect(await load.settle(120_000)).toBe(true);
     const events = await site.admin<{ event_id: string; interaction_id: string }[]>`
       SELECT event_id::text, interaction_id FROM interaction_event WHERE mcp_id = 'short-0' ORDER BY interaction_id DESC, event_id LIMIT 40`;
     const [lost, ...rest] = events;

@@ -37,7 +37,7 @@ describe("a person with grpcurl and nothing but the port", () => {
   beforeAll(async () => {
     coordinator = await startCoordinatorProcess();
   });
-  afterAll(() => coordinator.stop());
+  afterAll(() => coordinator?.stop());
 
   story("lists the services", async () => {
     await expect(await grpcurl([coordinator.target, "list"])).toMatchFileSnapshot("golden/list.txt");

@@ -24,8 +24,8 @@ beforeEach(async () => {
   client = openGrpcClient(ports.grpcAddress);
 });
 afterEach(async () => {
-  client.close();
-  await ports[Symbol.asyncDispose]();
+  client?.close();
+  await ports?.[Symbol.asyncDispose]();
 });
 
 async function check(service: string): Promise<{ code: number; status: string | undefined; end: CallEnd }> {

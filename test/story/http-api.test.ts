@@ -177,7 +177,7 @@ describe.each(storeKinds)("the HTTP API on the $kind store", ({ kind, skip }) =>
     await post([]);
     await post(startOf("x", { mcp_id: "other" }));
     await expect
-      .poll(async () => (await api.ask("/api/v2/interactions/stats", { key: ocrKey })).body.performance, { timeout: 10_000 })
+      .poll(async () => (await api.ask("/api/v2/interactions/stats", { key: ocrKey })).body.performance)
       .toMatchObject({
         cache_hit: false,
       });
@@ -382,7 +382,7 @@ describe("the HTTP API", () => {
 });
 
 describe("the HTTP API with a bound on requests", () => {
-  beforeAll(() => open("embedded", "[http]\nrequests_per_minute = 6\nrequest_burst = 2\n"));
+  beforeAll(() => open("embedded", "[http]\nrequests_per_minute = 1\nrequest_burst = 2\n"));
   afterAll(close);
 
   it("holds each key to its own", async () => {

@@ -25,24 +25,26 @@ describe.each([
 ])("kill -9 of a coordinator on the $kind store", ({ kind, isThere }) => {
   let postgres: RunningPostgres | undefined;
   let first: RunningCoordinator | undefined;
+  let coordinator: RunningCoordinator | undefined;
 
   beforeAll(async () => {
     if (isThere && kind === "postgres") postgres = await startPostgres();
   });
   afterAll(async () => {
+    await coordinator?.stop();
     await first?.stop();
     await postgres?.[Symbol.asyncDispose]();
   });
 
   it.runIf(isThere)(
     `loses no acknowledged event and stores none twice, ${rounds} times at random moments (SEED=${seed})`,
-    { timeout: 600_000 },
+    { timeout: 1_200_000 },
     async () => {
       const rng = seededRng(seed);
       const where = postgres === undefined ? {} : { databaseUrl: postgres.url };
       first = await startCoordinatorProcess(where);
       const port = first.target.split(":")[1] ?? "";
-      let coordinator = first;
+      coordinator = first;
       const acked = new Set<string>();
       const sent = new Map<string, string>();
       const session = createStreamSession({
@@ -107,7 +109,6 @@ describe.each([
       }
       expect(wrong).toEqual([]);
       client.close();
-      await coordinator.stop();
     },
   );
 });

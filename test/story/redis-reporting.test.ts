@@ -50,7 +50,7 @@ function createReporter(options: RedisTransportOptions): Reporter {
       kept.set(event.eventId, event);
     },
     flush: async () => {
-      const untilMs = Date.now() + 90_000;
+      const untilMs = Date.now() + 180_000;
       while (kept.size > 0) {
         if (Date.now() > untilMs) throw new Error(`${kept.size} events are not settled; health: ${JSON.stringify(transport.health())}`);
         pump();
@@ -110,7 +110,7 @@ describe.skipIf(skip)("reporting through a Redis stream", () => {
   it("settles an event by the coordinator's verdict: stored, repeated, refused", async () => {
     redis = await startRedis();
     const coordinator = await start(await newDatabase());
-    const sent = reporter();
+    const sent = reporter({ verdictMaxMs: 60_000 }); // asked again sooner, it would be a duplicate
     const good = outgoing();
     const bad = { ...outgoing(), event: makeEvent({ interactionId: "" }) };
     sent.report(good);
@@ -130,7 +130,7 @@ describe.skipIf(skip)("reporting through a Redis stream", () => {
 
   it("says what is wrong while nobody reads, while the stream is full, and while Redis is gone; and goes on by itself", async () => {
     redis = await startRedis({ password: "open-sesame" });
-    const sent = reporter({ maxLen: 10 });
+    const sent = reporter({ maxLen: 10, verdictMaxMs: 60_000 });
     await sent.transport.probe();
     expect(sent.transport.health()).toMatchObject({ state: "down", why: expect.stringContaining("no coordinator reads") });
     expect(sent.transport.offer([outgoing()])).toBe(0);
@@ -176,7 +176,9 @@ describe.skipIf(skip)("reporting through a Redis stream", () => {
     expect(sent.settled.get(event.eventId)?.outcome).toBe("stored");
   });
 
-  it("loses nothing and stores nothing twice while Redis forgets everything, is killed, and two coordinators are killed in turn", async () => {
+  it("loses nothing and stores nothing twice while Redis forgets everything, is killed, and two coordinators are killed in turn", {
+    timeout: 900_000,
+  }, async () => {
     redis = await startRedis({ appendfsync: "everysec" });
     const databaseUrl = await newDatabase();
     let [first, second] = [await start(databaseUrl), await start(databaseUrl)];

@@ -30,7 +30,7 @@ describe.skipIf(redisSkipReason())("a stream that is full", () => {
     );
     await transport.probe();
     // How long the stream is comes with the answer to what is added to it.
-    await expect.poll(() => transport.offer([outgoing()]), { timeout: 30_000 }).toBe(0);
+    await expect.poll(() => transport.offer([outgoing()])).toBe(0);
     expect(transport.health().state).toBe("up");
     await redis.client.xtrim(stream, "MAXLEN", 0);
     const before = changes;

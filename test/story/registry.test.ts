@@ -35,13 +35,13 @@ describe("a registry", () => {
   let registry: RegistryClient;
   beforeAll(async () => {
     coordinator = await startCoordinatorProcess({
-      config: "[registry]\nheartbeat_interval_seconds = 1\nsuspect_misses = 2\ndead_misses = 4\n",
+      config: "[registry]\nheartbeat_interval_seconds = 1\nsuspect_misses = 4\ndead_misses = 8\n",
     });
     registry = new RegistryClient(coordinator.target);
   });
   afterAll(async () => {
-    registry[Symbol.dispose]();
-    await coordinator.stop();
+    registry?.[Symbol.dispose]();
+    await coordinator?.stop();
   });
 
   it("takes an MCP through the four steps of the documents: it registers, is configured, beats, gets its rules, and reports", async () => {
@@ -85,9 +85,9 @@ describe("a registry", () => {
       (frames) =>
         frames.flatMap((frame) => (frame.case === "mcpConfigUpdate" && frame.value.config?.version === 2n ? [frame.value] : []))[0],
     );
-    await expect.poll(() => driftOf(registry, mcpId), { timeout: 10_000 }).toEqual(["ocr-process 1 drifts"]);
+    await expect.poll(() => driftOf(registry, mcpId)).toEqual(["ocr-process 1 drifts"]);
     stream.send({ case: "mcpConfigAck", value: { nonce: second.nonce, version: 2n, status: ApplyStatus.APPLIED } });
-    await expect.poll(() => driftOf(registry, mcpId), { timeout: 10_000 }).toEqual(["ocr-process 2"]);
+    await expect.poll(() => driftOf(registry, mcpId)).toEqual(["ocr-process 2"]);
     // It reports: progress of one interaction is kept, that of another is not, and the acks say so.
     for (const interactionId of [keptId, droppedId]) {
       const start = { requestType: "ocr_processing", userId: "user_12345" };
@@ -182,7 +182,7 @@ describe("a registry", () => {
     stream.send({ case: "mcpConfigAck", value: { nonce: pushed.nonce, version: 0n, status: ApplyStatus.REJECTED, detail: "not mine" } });
     stream.send({ case: "mcpConfigAck", value: { nonce: "m99", version: 7n, status: ApplyStatus.APPLIED } });
     expect((await stream.first("serverNotice")).value.code).toBe("ACK_IGNORED");
-    await expect.poll(() => driftOf(registry, "stranger"), { timeout: 10_000 }).toEqual([expect.stringMatching(/ 0 drifts not mine$/)]);
+    await expect.poll(() => driftOf(registry, "stranger")).toEqual([expect.stringMatching(/ 0 drifts not mine$/)]);
     const quiet = await registry.call("registerMcp", { ...documented, name: "beside" });
     const watch = registry.watch({ filter: { name: "beside", leaseState: LeaseState.DEAD } });
     await watch.until(() => watch.seen.length > 0); // one that does nothing is dead by now
@@ -195,9 +195,7 @@ describe("a registry", () => {
     client.close();
   });
 
-  it("keeps an MCP deregistered whose Hello was not written down yet, and takes it back at its next Hello", {
-    timeout: 60_000,
-  }, async () => {
+  it("keeps an MCP deregistered whose Hello was not written down yet, and takes it back at its next Hello", async () => {
     const client = openGrpcClient(coordinator.target);
     const greet = async (mcpId: string): Promise<RawStream> => {
       const stream = new RawStream(client);
@@ -208,9 +206,7 @@ describe("a registry", () => {
     /** Greetings are written down in the order in which they came: once this one is, those before it are. */
     const writeDown = async (mcpId: string): Promise<RawStream> => {
       const stream = await greet(mcpId);
-      await expect
-        .poll(async () => (await registry.call("listMcps", {})).mcps.map((mcp) => mcp.mcpId), { timeout: 10_000 })
-        .toContain(mcpId);
+      await expect.poll(async () => (await registry.call("listMcps", {})).mcps.map((mcp) => mcp.mcpId)).toContain(mcpId);
       return stream;
     };
     const streams: RawStream[] = [];
@@ -247,9 +243,9 @@ describe("a registry", () => {
     await expect.poll(() => verdicts.toSorted()).toEqual(["not_collected", "stored"]);
     expect(session.counters).toMatchObject({ stored: 1, notCollected: 1, rejected: 0 });
     expect(session.unresolvedCount).toBe(0);
-    await expect.poll(() => driftOf(registry, mcpId), { timeout: 10_000 }).toEqual(["sdk-process 2"]);
+    await expect.poll(() => driftOf(registry, mcpId)).toEqual(["sdk-process 2"]);
     await registry.call("updateMcpConfig", { mcpId, expectedVersion: 2n, weight: 200 });
-    await expect.poll(() => driftOf(registry, mcpId), { timeout: 10_000 }).toEqual(["sdk-process 2 drifts too heavy for me"]);
+    await expect.poll(() => driftOf(registry, mcpId)).toEqual(["sdk-process 2 drifts too heavy for me"]);
     expect(configs.map(({ version, weight, progressSampleRatio }) => [version, weight, progressSampleRatio])).toEqual([
       [2, 100, 0],
       [3, 200, 0],
@@ -339,7 +335,10 @@ describe("a registry", () => {
     expect(listed).toEqual(all);
     const watch = registry.watch({ filter });
     await Promise.race([watch.until((messages) => messages.some(({ revision }) => revision > 0n)), watch.ended]);
-    expect(watch.messages.flatMap(({ mcps }) => mcps.map(({ mcpId }) => mcpId)).sort()).toEqual(all);
+    // What changes after the list has ended, as the lease of one that says nothing does, comes behind it.
+    const end = watch.messages.findIndex(({ revision }) => revision > 0n);
+    const watched = watch.messages.slice(0, end + 1).flatMap(({ mcps }) => mcps.map(({ mcpId }) => mcpId));
+    expect(watched.sort()).toEqual(all);
     watch.cancel();
   });
 

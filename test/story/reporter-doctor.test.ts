@@ -15,7 +15,7 @@ let coordinator: RunningCoordinator;
 beforeAll(async () => {
   coordinator = await startCoordinatorProcess();
 });
-afterAll(() => coordinator.stop());
+afterAll(() => coordinator?.stop());
 
 const examine = async (target: Partial<ReporterTarget>) => {
   const whole = {

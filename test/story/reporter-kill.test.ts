@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { createConnection } from "../../src/client/connect.js";
 import { lookUp } from "../../src/client/verify.js";
 import { seededRng } from "../../src/platform/rng.js";
@@ -34,7 +34,9 @@ test(`kill -9 of the MCP and of the coordinator loses nothing that was durable a
   let coordinator: RunningCoordinator = first;
   const startMcp = (count: number): ChildProcess => {
     const args = ["--import", "tsx", mcpFile, first.webUrl, first.target, join(dir, "spool"), notes, String(count)];
-    return spawn(process.execPath, args, { stdio: ["ignore", "inherit", "inherit"] });
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "inherit", "inherit"] });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    return child;
   };
   try {
     for (let round = 0; round < rounds; round += 1) {
@@ -59,7 +61,7 @@ test(`kill -9 of the MCP and of the coordinator loses nothing that was durable a
     const wrong: string[] = [];
     for (let from = 0; from < ids.length; from += 1_000) {
       const interactionIds = ids.slice(from, from + 1_000);
-      const { tallies } = await lookUp(connection, { mcpId: "ocr", events: [], interactionIds }, 10_000);
+      const { tallies } = await lookUp(connection, { mcpId: "ocr", events: [], interactionIds }, 60_000);
       for (const id of interactionIds) {
         const { storedEvents, mergedEvents } = tallies?.get(id) ?? { storedEvents: 0, mergedEvents: 0 };
         if (storedEvents !== 2 || mergedEvents !== 2) wrong.push(`${id}: ${storedEvents} stored, ${mergedEvents} merged`);

@@ -113,9 +113,6 @@ describe.skipIf(skip !== undefined)(`a coordinator behind a proxy with TLS${skip
 
   test.each(["grpc", "http"] as const)(
     "over %s each fault of TLS has its name and its next step, and what was reported is kept",
-    {
-      timeout: 240_000,
-    },
     async (transport) => {
       const trusting = { transport, tlsCa: house.ca };
       const front = await startFront();
@@ -140,9 +137,6 @@ describe.skipIf(skip !== undefined)(`a coordinator behind a proxy with TLS${skip
 
   test.each(["grpc", "http"] as const)(
     "over %s a proxy that asks for a certificate gets it, and without one the fault is named",
-    {
-      timeout: 120_000,
-    },
     async (transport) => {
       const front = await startFront({ clientCa: house.ca });
       const own = house.issue(["DNS:mcp-1"]);
@@ -170,9 +164,7 @@ describe.skipIf(skip !== undefined)(`a coordinator behind a proxy with TLS${skip
     }
   });
 
-  test("a command reaches the coordinator with --ca-file or https://, and without trust says what to do", {
-    timeout: 240_000,
-  }, async () => {
+  test("a command reaches the coordinator with --ca-file or https://, and without trust says what to do", async () => {
     const front = await startFront();
     const address = `localhost:${front.grpc.port}`;
     const trusted = await runCli(["routes", "--target", address, "--ca-file", house.ca, "--json"]);
@@ -183,7 +175,7 @@ describe.skipIf(skip !== undefined)(`a coordinator behind a proxy with TLS${skip
     expect([unreadable.code, unreadable.stderr]).toEqual([2, expect.stringContaining("--ca-file names a file that cannot be read")]);
   });
 
-  test("doctor passes with the authority, and names what is wrong without it", { timeout: 120_000 }, async () => {
+  test("doctor passes with the authority, and names what is wrong without it", async () => {
     const front = await startFront();
     const examine = async (tls: TlsOptions) => {
       const addresses = { coordinatorUrl: `https://localhost:${front.web.port}`, grpcTarget: `localhost:${front.grpc.port}` };

@@ -123,7 +123,7 @@ describe.skipIf(skip !== undefined)(`the reporter with one way only${skip === un
   }
 
   describe.each(ways)("$transport", (way) => {
-    test("what is reported arrives once each, over that way, and the spool is empty then", { timeout: 240_000 }, async () => {
+    test("what is reported arrives once each, over that way, and the spool is empty then", async () => {
       const mcpId = freshName("one");
       const reporter = open(way, mcpId, newSpool());
       const ids = report(reporter, 300);
@@ -136,9 +136,7 @@ describe.skipIf(skip !== undefined)(`the reporter with one way only${skip === un
       await expectStored(mcpId, ids);
     });
 
-    test("what is refused for good is set aside with the reason and outlives the reporter; its neighbours are stored", {
-      timeout: 240_000,
-    }, async () => {
+    test("what is refused for good is set aside with the reason and outlives the reporter; its neighbours are stored", async () => {
       const mcpId = freshName("refused");
       const localCachePath = newSpool();
       const [before, after] = [freshName("before"), freshName("after")];
@@ -164,7 +162,7 @@ describe.skipIf(skip !== undefined)(`the reporter with one way only${skip === un
       expect(troubles).toContain("set_aside");
       const later = open(way, mcpId, localCachePath);
       await later.durable();
-      await expect.poll(() => later.state.spool.kind, { timeout: 30_000 }).toBe("disk");
+      await expect.poll(() => later.state.spool.kind).toBe("disk");
       expect(later.setAside.map(({ event, reason }) => [event.interactionId, reason])).toEqual([
         [way.refused.interactionId, expect.stringContaining(way.refused.reason)],
       ]);
@@ -195,9 +193,7 @@ describe.skipIf(skip !== undefined)(`the reporter with one way only${skip === un
       await expectStored(mcpId, ids);
     });
 
-    test("close waits for what is under way, and leaves in the spool what could not go: the next reporter brings it", {
-      timeout: 240_000,
-    }, async () => {
+    test("close waits for what is under way, and leaves in the spool what could not go: the next reporter brings it", async () => {
       const mcpId = freshName("close");
       const localCachePath = newSpool();
       const patient = open(way, mcpId, localCachePath, { closeMaxMs: flushMaxMs });
@@ -217,9 +213,7 @@ describe.skipIf(skip !== undefined)(`the reporter with one way only${skip === un
     });
   });
 
-  test("over Redis an event is forgotten on the coordinator's verdict and not before, however long Redis has had it", {
-    timeout: 240_000,
-  }, async () => {
+  test("over Redis an event is forgotten on the coordinator's verdict and not before, however long Redis has had it", async () => {
     const [way] = ways;
     if (way === undefined) return expect.unreachable();
     const mcpId = freshName("verdict");
@@ -229,7 +223,7 @@ describe.skipIf(skip !== undefined)(`the reporter with one way only${skip === un
     coordinator.signal("SIGKILL");
     await coordinator.exited;
     const ids = report(reporter, 50);
-    await expect.poll(() => redis.client.xlen("mcp:interactions"), { timeout: 60_000 }).toBeGreaterThanOrEqual(100);
+    await expect.poll(() => redis.client.xlen("mcp:interactions")).toBeGreaterThanOrEqual(100);
     expect(await reporter.flush(1_000)).toBe(false);
     expect(reporter.state).toMatchObject({ counters: { stored: 2 }, spool: { events: 100 } });
     coordinator = await startCoordinator();
@@ -237,9 +231,7 @@ describe.skipIf(skip !== undefined)(`the reporter with one way only${skip === un
     await expectStored(mcpId, [...first, ...ids]);
   });
 
-  test("over the shared table an event is forgotten when its row is committed; what the coordinator refuses is a dead letter with its reason", {
-    timeout: 240_000,
-  }, async () => {
+  test("over the shared table an event is forgotten when its row is committed; what the coordinator refuses is a dead letter with its reason", async () => {
     const [, way] = ways;
     if (way === undefined) return expect.unreachable();
     const mcpId = freshName("row");
@@ -257,7 +249,8 @@ describe.skipIf(skip !== undefined)(`the reporter with one way only${skip === un
     expect(rows[0]?.n).toBe(101);
     coordinator = await startCoordinator();
     await expectStored(mcpId, ids);
-    const letters = await admin.unsafe<{ reason: string }[]>(`SELECT reason FROM dead_letter WHERE event_id = '${eventId}'`);
-    expect(letters.map(({ reason }) => reason)).toEqual([expect.stringContaining("interaction_id REQUIRED")]);
+    const letters = async () => admin.unsafe<{ reason: string }[]>(`SELECT reason FROM dead_letter WHERE event_id = '${eventId}'`);
+    const reasons = async () => (await letters()).map(({ reason }) => reason);
+    await expect.poll(reasons).toEqual([expect.stringContaining("interaction_id REQUIRED")]);
   });
 });

@@ -90,8 +90,8 @@ describe("a request that is routed", () => {
     client = openGrpcClient(coordinator.target);
   });
   afterAll(async () => {
-    client.close();
-    await coordinator.stop();
+    client?.close();
+    await coordinator?.stop();
   });
 
   it("meets UNAVAILABLE and a delay of a second at most while no MCP is connected", async () => {
@@ -261,7 +261,7 @@ describe("a request that is routed", () => {
       await chosen?.complete(`bit-${at}`);
     }
     expect(decisions.length).toBe(20);
-    await expect.poll(async () => (await statsOf(client))?.logWaiting, { timeout: 10_000 }).toBe(0);
+    await expect.poll(async () => (await statsOf(client))?.logWaiting).toBe(0);
     const replay = ["replay", "--policy", "quality-tail-load/1", "--from", "1h", "--target", coordinator.target, "--json"];
     const { code, stdout, stderr } = await runCli(replay);
     expect(stderr).toBe("");
@@ -311,13 +311,11 @@ describe("two coordinators on one Postgres", () => {
     const decisionId = response?.decisionId ?? "";
     await mcp.start("shared-1", decisionId);
     await mcp.complete("shared-1");
-    await expect
-      .poll(async () => (await explain(atSecond, decisionId))?.outcome?.state, { timeout: 20_000 })
-      .toBe(DecisionOutcomeState.COMPLETE);
+    await expect.poll(async () => (await explain(atSecond, decisionId))?.outcome?.state).toBe(DecisionOutcomeState.COMPLETE);
     expect(await explain(atSecond, decisionId)).toMatchObject({ candidates: (await explain(atFirst, decisionId))?.candidates });
     const changed = await configure(atFirst, { policyId: "random/1", mcps: [{ mcpId: "shared_001", weight: 7 }], reason: "for both" });
     await expect
-      .poll(async () => (await configOf(atSecond))?.config, { timeout: 20_000 })
+      .poll(async () => (await configOf(atSecond))?.config)
       .toMatchObject({ version: changed.response?.config?.version, policyId: "random/1", mcps: [{ mcpId: "shared_001", weight: 7 }] });
     await mcp.leave();
     atFirst.close();
@@ -357,8 +355,8 @@ describe("keys", () => {
     client = openGrpcClient(coordinator.target);
   });
   afterAll(async () => {
-    client.close();
-    await coordinator.stop();
+    client?.close();
+    await coordinator?.stop();
   });
 
   it("release and explain what they selected themselves and what names their own MCP, and nothing else", async () => {

@@ -107,7 +107,7 @@ describe("the life of a session", () => {
     stream.send({ case: "configAck", value: { nonce: update.nonce, version: 2n, status: ApplyStatus.APPLIED } });
     stream.send({ case: "heartbeat", value: { id: 1n } });
     expect((await stream.first("heartbeatAck")).value.configVersion).toBe(2n);
-    expect(coordinator.log()).toMatch(/settings of sessions changed/);
+    await expect.poll(() => coordinator.log()).toMatch(/settings of sessions changed/);
     await writeFile(join(scratch, "c.toml"), "[session]\nmax_age_seconds = 0\n");
     coordinator.signal("SIGHUP");
     await expect.poll(() => coordinator.log()).toMatch(/read again and is faulty/);

@@ -11,7 +11,7 @@ import { insertReports, type ReportRow, reportRow } from "../support/shared-tabl
 
 const skip = postgresSkipReason();
 const config = "[shared_table]\ninterval_ms = 200\n";
-const until = (holds: () => Promise<boolean>): Promise<unknown> => vi.waitUntil(holds, { timeout: 90_000, interval: 20 });
+const until = (holds: () => Promise<boolean>): Promise<unknown> => vi.waitUntil(holds, { timeout: 240_000, interval: 20 });
 
 /** The block of SQL in the documentation that says this. */
 function documented(words: string): string {
@@ -159,7 +159,9 @@ describe.skipIf(skip !== undefined)(`a fleet that reports through the shared tab
     for (let kills = 0; kills < 3; kills += 1) {
       const coordinator = await start();
       const before = await storedOf(stem);
-      await until(async () => (await storedOf(stem)) > before);
+      // All of them may be stored by then, on a machine that gives this process little: the kill finds it idle.
+      const isDraining = (stored: number): boolean => stored > before || stored === 30_000;
+      await until(async () => isDraining(await storedOf(stem)));
       coordinator.signal("SIGKILL");
       await coordinator.exited;
       // In one snapshot: the server may still be committing what the coordinator had sent.
@@ -181,7 +183,7 @@ describe.skipIf(skip !== undefined)(`a fleet that reports through the shared tab
     await server.start();
     await until(async () => (await waiting()) === 0);
     expect([await storedOf(stem), await mergedOf(stem), await asides()]).toEqual([30_000, 30_000, 0]);
-    expect(coordinator.log()).toContain("shared table is taken from again");
+    await until(async () => coordinator.log().includes("shared table is taken from again"));
   });
 
   it("rows that somebody holds a lock on wait, and the others pass them", async () => {
@@ -194,10 +196,13 @@ describe.skipIf(skip !== undefined)(`a fleet that reports through the shared tab
         release = resolve;
       });
     });
-    await start();
-    await until(async () => (await storedOf(stem)) === 90);
-    release();
-    await holding;
+    try {
+      await start();
+      await until(async () => (await storedOf(stem)) === 90);
+    } finally {
+      release();
+      await holding;
+    }
     await untilDrained();
     expect([await storedOf(stem), await asides()]).toEqual([100, 0]);
   });

@@ -78,11 +78,11 @@ test("a spool whose holder has died on another host is taken when it is free, an
   const reporter = start(directory, clock, [out]);
   reporter.reportStart("in-memory");
   reporter.reportComplete("in-memory", { success: true });
-  await expect.poll(() => spoolOf(reporter), { timeout: 30_000 }).toEqual(["memory", 2]);
+  await expect.poll(() => spoolOf(reporter)).toEqual(["memory", 2]);
   await clock.advance(limits.spoolHolderGoneMs / 2);
   expect(spoolOf(reporter)).toEqual(["memory", 2]);
   await clock.advance(limits.spoolHolderGoneMs);
-  await expect.poll(() => spoolOf(reporter), { timeout: 30_000 }).toEqual(["disk", 3]);
+  await expect.poll(() => spoolOf(reporter)).toEqual(["disk", 3]);
   reporter.reportStart("on-disk");
   await reporter.durable();
   expect(reporter.state.spool.events).toBe(4);
@@ -100,11 +100,11 @@ test("events that were in memory when the spool was taken are sent once, and lea
   const { out, open, offered } = gate();
   const reporter = start(directory, clock, [out]);
   for (let i = 0; i < 1_200; i += 1) reporter.reportStart(`i-${i}`);
-  await expect.poll(() => spoolOf(reporter), { timeout: 30_000 }).toEqual(["memory", 1_200]);
+  await expect.poll(() => spoolOf(reporter)).toEqual(["memory", 1_200]);
   await clock.advance(limits.spoolHolderGoneMs + limits.spoolOpenRetryMs);
-  await expect.poll(() => spoolOf(reporter), { timeout: 30_000 }).toEqual(["disk", 1_201]);
+  await expect.poll(() => spoolOf(reporter)).toEqual(["disk", 1_201]);
   open();
-  await expect.poll(() => reporter.state.counters.stored, { timeout: 30_000 }).toBe(1_201);
+  await expect.poll(() => reporter.state.counters.stored).toBe(1_201);
   await reporter.durable();
   expect(new Set(offered.map(({ eventId }) => eventId)).size).toBe(1_201);
   expect(offered).toHaveLength(1_201);

@@ -280,7 +280,7 @@ describe("who may open a spool", () => {
     await openSpool({ directory }).close();
   });
 
-  it("not another process while the first lives, and at once when it was killed", { timeout: 60_000 }, async () => {
+  it("not another process while the first lives, and at once when it was killed", async () => {
     const directory = freshDirectory();
     const other = spawn(process.execPath, ["--import", "tsx", "test/support/spool-writer.ts", directory], {
       stdio: ["ignore", "pipe", "inherit"],
@@ -366,7 +366,7 @@ describe("who may open a spool", () => {
 });
 
 describe("looking into a spool", () => {
-  it("works while a reporter has it open, lists what was refused, and changes nothing", { timeout: 60_000 }, async () => {
+  it("works while a reporter has it open, lists what was refused, and changes nothing", async () => {
     const directory = freshDirectory();
     const spool = openSpool({ directory });
     for (const id of ["a", "b", "c"]) spool.put(id, "start", encodeEvent({ interactionId: `of-${id}` }));

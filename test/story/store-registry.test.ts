@@ -1,5 +1,5 @@
 import postgres from "postgres";
-import { describe, expect, vi } from "vitest";
+import { describe, expect } from "vitest";
 import { type RegisterOptions, unsaidProfile } from "../../src/store/registry-rows.js";
 import { plainMcpConfig } from "../support/mcp-config.js";
 import { storeKinds } from "../support/open-store.js";
@@ -69,10 +69,9 @@ describe.each(storeKinds.filter(({ kind }) => kind === "postgres"))("the registr
         // Both come as far as they can, and wait for each other, or one for the other, when the head is free.
         await holder`SELECT FROM registry_head FOR UPDATE`;
         const waiting = async (count: number) =>
-          vi.waitFor(async () => {
-            const rows = await sql`SELECT FROM pg_stat_activity WHERE application_name = 'mcp-coordinator' AND wait_event_type = 'Lock'`;
-            expect(rows).toHaveLength(count);
-          });
+          expect
+            .poll(() => sql`SELECT FROM pg_stat_activity WHERE application_name = 'mcp-coordinator' AND wait_event_type = 'Lock'`)
+            .toHaveLength(count);
         const lost = at.store.changeLeases(
           [
             {

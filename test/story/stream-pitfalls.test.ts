@@ -32,8 +32,8 @@ beforeEach(async () => {
   client = openGrpcClient(hub.ports.grpcAddress);
 });
 afterEach(async () => {
-  client.close();
-  await hub[Symbol.asyncDispose]();
+  client?.close();
+  await hub?.[Symbol.asyncDispose]();
 });
 
 /** Resolves when `isTrue`; what it waits for is on its way over a socket, and the test's own time limit ends a wait in vain. */

@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { rmSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { atEnd } from "./at-end.js";
 import { type ChildOutput, outputOf } from "./child-output.js";
 
 const mainFile = fileURLToPath(new URL("../../dist/src/main.js", import.meta.url));
@@ -52,7 +54,12 @@ export async function startCoordinatorProcess(options: CoordinatorOptions = {}):
     log = (log + chunk).slice(-1_000_000);
   });
   const exited = new Promise<number | NodeJS.Signals>((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal ?? 0)));
+  const callOff = atEnd(() => {
+    child.kill("SIGKILL");
+    rmSync(scratch, { recursive: true, force: true });
+  });
   const stop = async () => {
+    callOff();
     child.kill("SIGKILL");
     await exited;
     await rm(scratch, { recursive: true, force: true });

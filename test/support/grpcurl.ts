@@ -30,7 +30,7 @@ export async function findGrpcurl(): Promise<Tool> {
 
 let tool: Promise<Tool> | undefined;
 
-/** Runs grpcurl with `args`; `stdin` is written and closed. Ends by itself or is killed after 30 s. */
+/** Runs grpcurl with `args`; `stdin` is written and closed. Ends by itself or is killed after two minutes. */
 export async function runGrpcurl(args: readonly string[], stdin = ""): Promise<CommandResult> {
   tool ??= findGrpcurl();
   const found = await tool;
@@ -74,7 +74,7 @@ async function executable(path: string): Promise<string | undefined> {
 
 function runCommand(path: string, args: readonly string[], stdin: string): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(path, args, { timeout: 30_000, stdio: ["pipe", "pipe", "pipe"] });
+    const child = spawn(path, args, { timeout: 120_000, stdio: ["pipe", "pipe", "pipe"] });
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     child.stdout.on("data", (chunk: Buffer) => out.push(chunk));

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { appendFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import postgres from "postgres";
+import { atEnd } from "./at-end.js";
 import { findPrograms, freePort, makeServerDir, serverUser } from "./server-process.js";
 
 /** A throw-away Postgres of its own process, with fsync on. */
@@ -78,7 +79,7 @@ export async function startPostgres(settings: readonly string[] = []): Promise<R
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     const ending = server;
     server = undefined;
-    if (ending === undefined || ending.exitCode !== null) return;
+    if (ending === undefined || ending.exitCode !== null || ending.signalCode !== null) return;
     ending.kill(signal);
     await once(ending, "exit");
   };
@@ -86,7 +87,7 @@ export async function startPostgres(settings: readonly string[] = []): Promise<R
     server?.kill("SIGQUIT");
     rmSync(dir, { recursive: true, force: true });
   };
-  process.once("exit", leave);
+  const callOff = atEnd(leave);
   await start();
   return {
     url,
@@ -105,7 +106,7 @@ export async function startPostgres(settings: readonly string[] = []): Promise<R
     stopImmediate: () => end("SIGQUIT"),
     start,
     [Symbol.asyncDispose]: async () => {
-      process.off("exit", leave);
+      callOff();
       await end("SIGQUIT");
       leave();
     },
@@ -113,14 +114,14 @@ export async function startPostgres(settings: readonly string[] = []): Promise<R
 }
 
 async function untilReady(url: string, server: ChildProcess): Promise<void> {
-  const untilMs = Date.now() + 30_000;
+  const untilMs = Date.now() + 120_000;
   for (;;) {
-    const sql = postgres(url, { max: 1, connect_timeout: 2, fetch_types: false, backoff: false, onnotice: () => {} });
+    const sql = postgres(url, { max: 1, connect_timeout: 30, fetch_types: false, backoff: false, onnotice: () => {} });
     try {
       await sql`SELECT 1`;
       return;
     } catch (thrown) {
-      if (server.exitCode !== null || Date.now() > untilMs) throw thrown;
+      if (server.exitCode !== null || server.signalCode !== null || Date.now() > untilMs) throw thrown;
       await new Promise((resolve) => setTimeout(resolve, 25));
     } finally {
       await sql.end({ timeout: 0 });

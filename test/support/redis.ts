@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { Redis } from "ioredis";
+import { atEnd } from "./at-end.js";
 import { findPrograms, freePort, makeServerDir, serverUser } from "./server-process.js";
 
 /** A throw-away Redis of its own process. */
@@ -60,7 +61,7 @@ export async function startRedis(settings: RedisSettings = {}): Promise<RunningR
   const kill = async (): Promise<void> => {
     const ending = server;
     server = undefined;
-    if (ending === undefined || ending.exitCode !== null) return;
+    if (ending === undefined || ending.exitCode !== null || ending.signalCode !== null) return;
     ending.kill("SIGKILL");
     await once(ending, "exit");
   };
@@ -68,7 +69,7 @@ export async function startRedis(settings: RedisSettings = {}): Promise<RunningR
     server?.kill("SIGKILL");
     rmSync(dir, { recursive: true, force: true });
   };
-  process.once("exit", leave);
+  const callOff = atEnd(leave);
   await start();
   const client = new Redis(url, { maxRetriesPerRequest: null, retryStrategy: () => 20 });
   client.on("error", () => {}); // the server is killed on purpose; what is asked meanwhile waits
@@ -83,7 +84,7 @@ export async function startRedis(settings: RedisSettings = {}): Promise<RunningR
     kill,
     start,
     [Symbol.asyncDispose]: async () => {
-      process.off("exit", leave);
+      callOff();
       client.disconnect();
       await kill();
       leave();
@@ -92,7 +93,7 @@ export async function startRedis(settings: RedisSettings = {}): Promise<RunningR
 }
 
 async function untilReady(url: string, server: ChildProcess): Promise<void> {
-  const untilMs = Date.now() + 30_000;
+  const untilMs = Date.now() + 120_000;
   for (;;) {
     const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null });
     client.on("error", () => {}); // connect rejects too
@@ -100,7 +101,7 @@ async function untilReady(url: string, server: ChildProcess): Promise<void> {
       await client.connect();
       if ((await client.ping()) === "PONG") return;
     } catch (thrown) {
-      if (server.exitCode !== null || Date.now() > untilMs) throw thrown;
+      if (server.exitCode !== null || server.signalCode !== null || Date.now() > untilMs) throw thrown;
       await new Promise((resolve) => setTimeout(resolve, 25));
     } finally {
       client.disconnect();

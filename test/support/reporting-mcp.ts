@@ -18,6 +18,6 @@ for (let index = 0; index < Number(count); index += 10) {
   appendFileSync(notes, `${ids.join("\n")}\n`);
   await new Promise((resolve) => setTimeout(resolve, 5));
 }
-const isEmpty = await reporter.flush(60_000);
+const isEmpty = await reporter.flush(300_000);
 await reporter.close();
 process.exit(isEmpty ? 0 : 1);

@@ -22,7 +22,7 @@ export type PlaneRun = {
 };
 
 /** How long anything may take before the run gives up. */
-const patienceMs = 90_000;
+const patienceMs = 240_000;
 
 /**
  * S14: `count` streams on one coordinator over loopback, one of them slow, one that rejects every table; `rounds` MCPs come and go;

@@ -21,7 +21,7 @@ test("a task runs once after its delay unless it is cancelled, and cancelling la
 test("monotonic time never goes back and wall time is since 1970", () => {
   const times = Array.from({ length: 100 }, systemClock.monotonicMs);
   expect([...times].sort((left, right) => left - right)).toEqual(times);
-  expect(Math.abs(systemClock.nowMs() - Date.now())).toBeLessThan(1_000);
+  expect(Math.abs(systemClock.nowMs() - Date.now())).toBeLessThan(60_000);
 });
 
 test("a delay that is longer than a timer can hold does not end at once", async () => {

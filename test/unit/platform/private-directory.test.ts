@@ -38,7 +38,7 @@ describe("a private directory", () => {
         try { makePrivateDirectory(path); console.log("made"); } catch (thrown) { console.log(thrown.code); }
       }`;
     const { stdout } = spawnSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", program], {
-      timeout: 20_000,
+      timeout: 240_000,
       encoding: "utf8",
     });
     expect(stdout.trim().split("\n")).toHaveLength(2);

@@ -10,7 +10,7 @@ import { sparseBroken } from "../../../src/simulate/scenarios/sparse-broken.js";
 import { scenariosWith } from "../../../src/simulate/scenarios.js";
 
 /** The length of these tests is work, not waiting: two seconds of it on a machine that has nothing else to do. */
-const longMs = 60_000;
+const longMs = 600_000;
 const material = { text: () => undefined, monotonicMs: () => 0, scale: 1 };
 const scenarios = scenariosWith(material);
 

@@ -5,7 +5,7 @@ import { commonFigures } from "../../../src/simulate/figures.js";
 import { antagonistWorld } from "../../../src/simulate/scenarios/antagonists.js";
 
 /** The length of these tests is work, not waiting. */
-const longMs = 120_000;
+const longMs = 600_000;
 const ours = () => contenderNamed("P13x-ours-exchanging");
 
 describe("several coordinators in one simulation", () => {

@@ -7,7 +7,7 @@ const seedsMax = 300;
 
 describe("the simulation notices a coordinator that", () => {
   for (const [fault, sabotage] of Object.entries(sabotages)) {
-    it(fault, { timeout: 120_000 }, async () => {
+    it(fault, { timeout: 600_000 }, async () => {
       let breach: string | undefined;
       for (let seed = 1; seed <= seedsMax && breach === undefined; seed += 1) breach = (await runSchedule(seed, sabotage)).breach;
       expect(breach).toBeDefined();

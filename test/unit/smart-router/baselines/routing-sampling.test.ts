@@ -113,7 +113,7 @@ describe("vLLM Semantic Router's routing_sampling", () => {
     expect([share("decision", 83_000), share("decision", 85_000)]).toEqual([0, 1]);
     expect([share("tier", 85_000), share("tier", 87_000)]).toEqual([0, 1]);
     expect([share("global", 89_000), share("global", 91_000)]).toEqual([0, 1]);
-  }, 60_000);
+  });
 
   test("the base is kept until another one is ahead by the margin of the set", () => {
     const share = (candidateSet: RoutingSamplingSettings["candidateSet"], goodOfOther: number): number => {
@@ -127,7 +127,7 @@ describe("vLLM Semantic Router's routing_sampling", () => {
     expect(share("decision", 81_500)).toBe(1);
     expect([share("tier", 81_500), share("tier", 84_500)]).toEqual([0, 1]);
     expect([share("global", 86_500), share("global", 89_500)]).toEqual([0, 1]);
-  }, 60_000);
+  });
 
   test("what an operator believes counts as two outcomes, until the first real one", () => {
     const policy = create({ qualityScores: new Map([["a", 1]]) });

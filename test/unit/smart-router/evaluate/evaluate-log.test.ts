@@ -43,7 +43,7 @@ describe("evaluateLog", () => {
         expect(covered, `coverage of ${name} for ${policy.id}`).toBeGreaterThan(0.9);
       }
     }
-  }, 60_000);
+  });
 
   test("doubly robust is at least as sharp as the inverse propensity score where the model knows something", () => {
     const estimates = evaluateLog(loggedWorld(2_000, 0.8, seededRng(5)), [byType], later).policies[0]?.quality.estimates;
