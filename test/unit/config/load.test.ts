@@ -219,6 +219,25 @@ describe("faults", () => {
     ]);
   });
 
+  test.each([
+    ["MCPC_SERVR__PORT", "MCPC_SERVER__GRPC_PORT or MCPC_SERVER__WEB_PORT"],
+    ["MCPC_STORE__RETENTION", "MCPC_STORE__RETENTION_DAYS"],
+    ["MCPC_STORE__DATABASE_ULR", "MCPC_STORE__DATABASE_URL"],
+    ["MCPC_LOG__LEVEL", "MCPC_LOGGING__LEVEL"],
+  ])("%s was meant to be %s", (name, meant) => {
+    expect(faults({ env: { [name]: "1" } })).toEqual([`environment ${name}: no such setting; did you mean ${meant}?`]);
+  });
+
+  test("what Kubernetes makes of a service that is called mcpc is no setting of ours, and no warning", () => {
+    const env = {
+      MCPC_SERVICE_HOST: "10.0.0.1",
+      MCPC_SERVICE_PORT_GRPC: "50051",
+      MCPC_PORT: "tcp://10.0.0.1:80",
+      MCPC_PORT_80_TCP_PROTO: "tcp",
+    };
+    expect(loaded({ env }).warnings).toEqual([]);
+  });
+
   test("a secret given both as a value and as a file, or as a file that cannot be read, is refused", () => {
     expect(faults({ env: { DATABASE_URL: "postgres://a/b", DATABASE_URL_FILE: "/run/secrets/url" } })).toEqual([
       "environment DATABASE_URL: and DATABASE_URL_FILE are both set; unset one",
