@@ -1,5 +1,7 @@
 import { limits } from "../platform/limits.js";
 
+/** Of longer words the first so many are compared. Unit: UTF-16 units. */
+const comparedMax = 64;
 /** Most candidates that are named at once: more are no suggestion. */
 const namedMax = 2;
 
@@ -11,7 +13,7 @@ const namedMax = 2;
 export function suggest(word: string, candidates: readonly string[]): readonly string[] {
   const wanted = plain(word);
   const parts = partsOf(word);
-  let nearest = Math.max(2, Math.floor(wanted.length / 3));
+  let nearest = Math.max(2, Math.floor(Math.min(wanted.length, comparedMax) / 3));
   let found: string[] = [];
   for (const candidate of candidates) {
     const distance = Math.min(editDistance(wanted, plain(candidate)), partsDistance(parts, partsOf(candidate)));
@@ -56,9 +58,9 @@ function partsDistance(parts: readonly string[], candidate: readonly string[]): 
   return distance;
 }
 
-/** Levenshtein's distance over UTF-16 units, one row at a time. Words longer than 64 units are compared by their first 64. */
+/** Levenshtein's distance over UTF-16 units, one row at a time. */
 function editDistance(left: string, right: string): number {
-  const [rows, columns] = [left.slice(0, 64), right.slice(0, 64)];
+  const [rows, columns] = [left.slice(0, comparedMax), right.slice(0, comparedMax)];
   let previous = Array.from({ length: columns.length + 1 }, (_, index) => index);
   for (let row = 1; row <= rows.length; row++) {
     const current = [row];

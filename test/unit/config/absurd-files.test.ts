@@ -18,10 +18,11 @@ const lines = (count: number, line: (index: number) => string): string =>
 /** Files as long as are read. Each took minutes, all memory, or the stack, when something in the reading grew with the square of the file. */
 test.each([
   ["200,000 nulls in an array", `[server]\nhost = [${"null,".repeat(200_000)}]`, 200_000],
-  ["nulls under keys of their own", lines(70_000, (index) => `k${index}=null`), 140_000],
+  ["nulls under keys of their own", lines(70_000, (index) => `k${index}=null`), 70_000],
   ["unknown keys", `[server]\n${lines(60_000, (index) => `key_${index} = 1`)}`, 60_000],
   ["unknown tables", lines(60_000, (index) => `[t${index}.x]`), 60_000],
-  ["one key over and over", lines(20_000, () => '[[auth.keys]]\nid = "a"\nmcp_id = "b"\n'), 40_000],
+  ["keys without their secret", lines(20_000, () => '[[auth.keys]]\nid = "a"\nmcp_id = "b"\n'), 20_000],
+  ["one key over and over", lines(10_000, () => '[[auth.keys]]\nid = "a"\nmcp_id = "b"\nkey = "0123456789abcdef"\n'), 9_999],
   [
     "the same documented key under many names",
     `[static_api_keys]\n${lines(20_000, (index) => `"0123456789abcdef${index}" = { mcp = "a" }`)}`,
@@ -40,7 +41,7 @@ test.each([
   expect(result.faultCount).toBe(count);
   expect(result.faults).toHaveLength(Math.min(count, limits.configRemarksMax));
   for (const fault of result.faults) expect(describeRemark(fault).length).toBeLessThan(512);
-});
+}, 60_000);
 
 test("thousands of unknown variables are told like thousands of unknown keys", () => {
   const result = load("", Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`MCPC_STRANGE__NAME_${index}`, "1"])));

@@ -204,6 +204,10 @@ describe("faults", () => {
     },
   );
 
+  test("an address in brackets, as URLs have it, is the address", () => {
+    expect(loaded({ flags: { "--host": "[::1]" } }).config.server.host).toBe("::1");
+  });
+
   test.each(["127.0.0.1", "127.8.9.1", "::1", "localhost"])("listening on %s needs no keys", (host) => {
     expect(faults({ flags: { "--host": host } })).toEqual([]);
   });
