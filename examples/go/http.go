@@ -12,15 +12,27 @@ import (
 	pb "example.org/mcp-coordinator-client/gen/mcp/coordinator/v1"
 )
 
+// One body. The coordinator takes 4 MiB, and one event has 256 KiB at most.
+const (
+	postMaxEvents = 100
+	postMaxBytes  = 1 << 20
+	answerMax     = 4 << 20
+)
+
 var client = http.Client{Timeout: 5 * time.Second}
 
 // post reports what is held over HTTP. After any failure the same events may go again, on either way.
 func (r *reporter) post() error {
 	report := &pb.ReportInteractionsRequest{McpId: r.mcpID, ProducerId: r.producerID}
+	now, size := time.Now(), uint64(0)
 	for _, held := range r.outbox.held {
-		if len(report.Events) < 100 && !held.due.After(time.Now()) {
-			report.Events = append(report.Events, held.event)
+		if held.due.After(now) {
+			continue
 		}
+		if size += held.bytes; len(report.Events) == postMaxEvents || len(report.Events) > 0 && size > postMaxBytes {
+			break
+		}
+		report.Events = append(report.Events, held.event)
 	}
 	if len(report.Events) == 0 {
 		return nil
@@ -42,7 +54,7 @@ func (r *reporter) post() error {
 		return err
 	}
 	defer answer.Body.Close()
-	if body, err = io.ReadAll(answer.Body); err != nil {
+	if body, err = io.ReadAll(io.LimitReader(answer.Body, answerMax)); err != nil {
 		return err
 	}
 	if answer.StatusCode != http.StatusOK {

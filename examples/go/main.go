@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -21,12 +22,15 @@ const (
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = 30 * time.Second
 	httpAfter    = 2 * time.Second // without a session
+	connectMax   = 5 * time.Second
+	maxHeld      = 100_000 // events without a verdict; above it stdin waits
 )
 
 type reporter struct {
 	target, web, mcpID, producerID, key string
 
 	events    chan *pb.InteractionEvent // closed when there are no more
+	leftOut   int                       // lines of stdin that are no events; read when events is closed
 	outbox    *outbox
 	routes    routes
 	sessionID string
@@ -49,6 +53,9 @@ func main() {
 	}
 	go r.readStdin()
 	r.run()
+	if r.leftOut > 0 {
+		log.Fatalf("%d lines were no events", r.leftOut)
+	}
 }
 
 func (r *reporter) readStdin() {
@@ -58,10 +65,24 @@ func (r *reporter) readStdin() {
 	for lines.Scan() {
 		event := &pb.InteractionEvent{}
 		if err := protojson.Unmarshal(lines.Bytes(), event); err != nil {
-			log.Fatalf("not an event: %v", err)
+			log.Printf("left out, not an event: %v", err)
+			r.leftOut++
+			continue
 		}
 		r.events <- event
 	}
+	if err := lines.Err(); err != nil { // what follows cannot be read; what came before is delivered
+		log.Printf("stdin: %v", err)
+		r.leftOut++
+	}
+}
+
+// inbox is stdin while there is room. A nil channel never delivers.
+func (r *reporter) inbox() <-chan *pb.InteractionEvent {
+	if len(r.outbox.held) >= maxHeld {
+		return nil
+	}
+	return r.events
 }
 
 // take books an event of stdin, or that there are no more.
@@ -85,6 +106,8 @@ func (r *reporter) run() {
 func (r *reporter) session() time.Duration {
 	connection, err := grpc.NewClient(r.target,
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry(),
+		// Without it an address that swallows everything holds a stream up for 20 s.
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectMax}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 60 * time.Second, Timeout: 20 * time.Second}))
 	if err != nil {
 		log.Fatal(err)
@@ -102,16 +125,21 @@ func (r *reporter) session() time.Duration {
 func (r *reporter) rest(delay time.Duration) {
 	for timer := time.After(delay); !r.isDone(); {
 		select {
-		case event, ok := <-r.events:
+		case event, ok := <-r.inbox():
 			r.take(event, ok)
 			continue
 		case <-timer:
 		}
 		break
 	}
-	if time.Since(r.upAt) > httpAfter {
+	if time.Since(r.upAt) <= httpAfter {
+		return
+	}
+	for before := -1; len(r.outbox.held) != before; { // as long as it helps
+		before = len(r.outbox.held)
 		if err := r.post(); err != nil {
 			log.Printf("HTTP: %v", err)
+			return
 		}
 	}
 }

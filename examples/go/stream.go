@@ -77,7 +77,7 @@ func runStream(r *reporter, service pb.InteractionServiceClient) (time.Duration,
 				return s.pause()
 			}
 			s.receive(frame)
-		case event, ok := <-r.events:
+		case event, ok := <-r.inbox():
 			r.take(event, ok)
 		case <-ticker.C:
 		}
@@ -118,7 +118,7 @@ func (s *stream) act() {
 	}
 	if !s.halfClosed && (s.isDone() || isLeaving && len(s.flying) == 0) {
 		s.halfClosed = true
-		s.call.CloseSend()
+		_ = s.call.CloseSend() // Recv tells how the stream ended
 	}
 }
 

@@ -3,6 +3,7 @@
 import argparse
 import base64
 import hashlib
+import http.client
 import json
 import os
 import queue
@@ -10,18 +11,29 @@ import random
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections import OrderedDict
 
 import grpc
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 
 from mcp.coordinator.v1 import events_pb2, interaction_service_pb2, interaction_service_pb2_grpc, routes_pb2, session_pb2
 
 FIRST_BACKOFF, MAX_BACKOFF = 0.1, 30.0
+TICK = 0.02
 HTTP_AFTER = 2.0  # seconds without a session
-CONTENT, OUT_OF_SYNC, STALE_EPOCH = 1, 2, 3  # RoutingRejection
+POST_MAX_EVENTS, POST_MAX_BYTES = 100, 1 << 20  # in one body; the coordinator takes 4 MiB, and one event has 256 KiB at most
+MAX_HELD = 10_000  # events without a verdict; above it stdin waits
+CONTENT = routes_pb2.ROUTING_REJECTION_CONTENT
+OUT_OF_SYNC = routes_pb2.ROUTING_REJECTION_OUT_OF_SYNC
+STALE_EPOCH = routes_pb2.ROUTING_REJECTION_STALE_EPOCH
+CAPABILITIES = (
+    session_pb2.CAPABILITY_HEARTBEAT,
+    session_pb2.CAPABILITY_FLOW_CONTROL,
+    session_pb2.CAPABILITY_ROUTING,
+    session_pb2.CAPABILITY_DRAIN,
+)
 SUCCESS = (events_pb2.EVENT_STATUS_STORED, events_pb2.EVENT_STATUS_DUPLICATE)
 
 
@@ -39,6 +51,7 @@ class Outbox:
     def __init__(self, ledger_path, mcp_id):
         self.held, self.next_sequence, self.mcp_id = OrderedDict(), 1, mcp_id
         self.ledger = open(ledger_path, "a", encoding="utf-8")
+        self.room = threading.BoundedSemaphore(MAX_HELD)  # taken by who reads stdin, given back with the verdict
 
     def add(self, event):
         event.sequence = self.next_sequence
@@ -54,9 +67,12 @@ class Outbox:
 
     def settle(self, sequence, status):
         entry = self.held.pop(sequence, None)
-        if entry is not None:
-            name = events_pb2.EventStatus.Name(status).removeprefix("EVENT_STATUS_")
-            self.write({"acked": entry.event.event_id, "status": name})
+        if entry is None:
+            return
+        self.room.release()
+        # A newer coordinator may say what has no name here.
+        name = events_pb2.EventStatus.Name(status) if status in events_pb2.EventStatus.values() else str(status)
+        self.write({"acked": entry.event.event_id, "status": name.removeprefix("EVENT_STATUS_")})
 
     def judge(self, ack):
         """One verdict in full. `retryable` decides, not the status."""
@@ -121,8 +137,10 @@ class Reporter:
         self.outbox, self.routes = Outbox(options.ledger, options.mcp_id), Routes()
         self.inbox = queue.Queue(maxsize=1000)  # (stream, what): events of stdin, frames of a stream, None for the end of either
         self.is_closing, self.session_id, self.up_at, self.attempt = False, "", time.monotonic(), 0
+        self.left_out = 0  # lines of stdin that are no events
 
     def run(self):
+        """Sees everything through. How many lines were left out."""
         threading.Thread(target=self.read_stdin, daemon=True).start()
         while not (self.is_closing and not self.outbox.held):
             channel = grpc.insecure_channel(self.options.target, [("grpc.enable_retries", 0), ("grpc.keepalive_time_ms", 60_000)])
@@ -132,10 +150,18 @@ class Reporter:
                 delay = random.uniform(0, min(MAX_BACKOFF, FIRST_BACKOFF * 2**self.attempt))
                 self.attempt = min(self.attempt + 1, 20)
             self.rest(delay)
+        return self.left_out
 
     def read_stdin(self):
-        for line in sys.stdin:
-            self.inbox.put((None, json_format.Parse(line, events_pb2.InteractionEvent())))
+        for line in sys.stdin.buffer:
+            try:
+                event = json_format.Parse(line, events_pb2.InteractionEvent())
+            except (json_format.ParseError, UnicodeDecodeError) as error:
+                print(f"left out, not an event: {error}", file=sys.stderr)
+                self.left_out += 1
+                continue
+            self.outbox.room.acquire()
+            self.inbox.put((None, event))
         self.inbox.put((None, None))
 
     def next(self, seconds):
@@ -157,12 +183,22 @@ class Reporter:
         until = time.monotonic() + seconds
         while time.monotonic() < until and not (self.is_closing and not self.outbox.held):
             self.next(until - time.monotonic())
-        if time.monotonic() - self.up_at > HTTP_AFTER:
+        if time.monotonic() - self.up_at <= HTTP_AFTER:
+            return
+        before = None
+        while len(self.outbox.held) != before:  # as long as it helps
+            before = len(self.outbox.held)
             self.post()
 
     def post(self):
-        now = time.monotonic()
-        due = [entry.event for entry in self.outbox.held.values() if entry.due <= now][:100]
+        now, due, size = time.monotonic(), [], 0
+        for entry in self.outbox.held.values():
+            if entry.due > now:
+                continue
+            size += entry.bytes
+            if len(due) == POST_MAX_EVENTS or (due and size > POST_MAX_BYTES):
+                break
+            due.append(entry.event)
         if not due:
             return
         request = interaction_service_pb2.ReportInteractionsRequest(
@@ -173,7 +209,8 @@ class Reporter:
         try:
             with urllib.request.urlopen(urllib.request.Request(url, request.SerializeToString(), headers), timeout=5) as answer:
                 response = interaction_service_pb2.ReportInteractionsResponse.FromString(answer.read())
-        except OSError as error:  # also HTTPError: the same events again after the next attempt
+        # Also HTTPError and a body that was cut off: the same events again after the next attempt.
+        except (OSError, http.client.HTTPException, DecodeError) as error:
             print(f"HTTP: {error}", file=sys.stderr)
             return
         for ack in response.acks:
@@ -203,9 +240,15 @@ class Stream:
 
     def run(self):
         """Seconds until the next stream; None leaves it to the backoff."""
+        try:
+            return self.carry()
+        finally:
+            self.outgoing.put(None)  # gRPC's thread waits for the next frame, and would wait for ever
+
+    def carry(self):
         held, now = self.outbox.held, time.monotonic()
         hello = session_pb2.Hello(mcp_id=self.reporter.options.mcp_id, producer_id=self.reporter.options.producer_id)
-        hello.capabilities.extend([1, 2, 3, 5])  # HEARTBEAT, FLOW_CONTROL, ROUTING, DRAIN
+        hello.capabilities.extend(CAPABILITIES)
         hello.ack_mode = session_pb2.ACK_MODE_COALESCED
         hello.first_unacked_sequence = next(iter(held), self.outbox.next_sequence)
         hello.resume_session_id = self.reporter.session_id
@@ -225,10 +268,13 @@ class Stream:
                 self.act(now)
 
     def wait_seconds(self, welcome_by):
+        """Until something is due; never so short that waiting for an answer turns in circles."""
         now = time.monotonic()
         dues = [welcome_by if not self.is_up else self.beat_at, now + 1]
         dues += [entry.due for entry in self.outbox.held.values() if entry.due > now]
-        return min(dues + ([self.leave_at] if self.leave_at and not self.is_half_closed else [])) - now
+        if self.leave_at is not None and self.leave_at > now:
+            dues.append(self.leave_at)
+        return max(TICK, min(dues) - now)
 
     def act(self, now):
         if now >= self.beat_at:
@@ -314,7 +360,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("target", "web", "mcp-id", "producer-id", "ledger"):
         parser.add_argument(f"--{name}", required=True)
-    Reporter(parser.parse_args(), os.environ.get("MCPC_KEY", "")).run()
+    left_out = Reporter(parser.parse_args(), os.environ.get("MCPC_KEY", "")).run()
+    if left_out > 0:
+        sys.exit(f"{left_out} lines were no events")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,3 @@
-import { isIP } from "node:net";
-import type { Config } from "../config/schema.js";
-
 /** Result of one check of doctor. A failed one says the one thing to do next. */
 export type Check =
   | { readonly name: string; readonly kind: "passed"; readonly finding: string }
@@ -142,9 +139,4 @@ function unusableStep(code: string, flag: string): string {
     default:
       return `choose another address with --host and ${flag}`;
   }
-}
-
-/** "127.0.0.1:8080", with brackets around IPv6. */
-export function addressOf(server: Config["server"], port: number): string {
-  return `${isIP(server.host) === 6 ? `[${server.host}]` : server.host}:${port}`;
 }

@@ -34,7 +34,7 @@ export function addConfigCommand(program: Command, context: CliContext): void {
     .action((options: ParsedOptions) => {
       const output = createOutput(context, options);
       const loaded = judge(context, output, options);
-      if (output.isJson) output.json({ isValid: true, faults: [], warnings: loaded.warnings.map(describeRemark) });
+      if (output.isJson) output.json({ isValid: true, faultCount: 0, faults: [], warnings: loaded.warnings.map(describeRemark) });
       else
         output.data(
           `the configuration is valid; ${countGiven(loaded.sources)} of ${settings.length} settings are given, the others have their defaults`,
@@ -48,8 +48,8 @@ function judge(context: CliContext, output: Output, options: ParsedOptions): Eff
   if (!output.isJson) for (const warning of warnings) output.warn(warning);
   if (loaded.kind === "loaded") return loaded;
   const faults = loaded.faults.map(describeRemark);
-  if (output.isJson) output.json({ isValid: false, faults, warnings });
-  throw new CliFailure("usage", listFaults(faults));
+  if (output.isJson) output.json({ isValid: false, faultCount: loaded.faultCount, faults, warnings });
+  throw new CliFailure("usage", listFaults(loaded));
 }
 
 function countGiven(sources: Effective["sources"]): number {

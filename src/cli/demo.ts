@@ -4,11 +4,14 @@ import { join } from "node:path";
 import { setTimeout as sleepFor } from "node:timers/promises";
 import type { Command } from "commander";
 import type { LedgerFile } from "../client/ledger-file.js";
+import type { Config } from "../config/schema.js";
 import { coordinatorVersion } from "../config/version.js";
 import { systemClock } from "../platform/clock.js";
+import { hostPort } from "../platform/host-port.js";
 import { createLog } from "../platform/log.js";
 import { systemRng } from "../platform/rng.js";
-import { createDemoView } from "./demo-view.js";
+import { createDemoView, type DemoTitle } from "./demo-view.js";
+import { parseDuration, roundedMs, secondsOf } from "./duration.js";
 import { CliFailure } from "./exit-code.js";
 import { examples, remarks } from "./help.js";
 import { ledgerAt } from "./ledger-flag.js";
@@ -21,8 +24,6 @@ import { demoFleet } from "./simulated-mcp.js";
 /** The simulation's step, and how many of them make one picture: 2 Hz. */
 const stepMs = 20;
 const stepsPerPicture = 25;
-const durationPattern = /^(\d{1,9})(ms|s|m|h)$/;
-const durationUnits: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
 /** `demo`: a coordinator with five simulated MCPs, live in the terminal. */
 export function addDemoCommand(program: Command, context: CliContext, deps: ServeDeps): void {
@@ -46,56 +47,78 @@ export function addDemoCommand(program: Command, context: CliContext, deps: Serv
     .action((options: ParsedOptions) => demo(context, deps, options));
 }
 
+/** What was asked from outside: by the first signal to end in good order, by the second to end at once. */
+type Asked = { readonly toStop: AbortSignal; readonly toLeave: AbortSignal };
+
 async function demo(context: CliContext, deps: ServeDeps, options: ParsedOptions): Promise<void> {
   const output = createOutput(context, options);
-  const forMs = typeof options.for === "string" ? parseDuration(options.for) : Number.POSITIVE_INFINITY;
+  const forMs = typeof options.for === "string" ? parseDuration("--for", options.for) : Number.POSITIVE_INFINITY;
   using ledger = ledgerAt(typeof options.ledger === "string" ? options.ledger : undefined);
+  const [stop, leave] = [new AbortController(), new AbortController()];
+  // From before there is anything to remove.
+  const stopListening = context.onSignal(() => (stop.signal.aborted ? leave : stop).abort());
+  const asked = { toStop: stop.signal, toLeave: leave.signal };
   const ownDir = options.dataDir === undefined ? mkdtempSync(join(tmpdir(), "mcp-coordinator-demo-")) : undefined;
   try {
     const config = requireConfig(context, output, ownDir === undefined ? options : { ...options, dataDir: ownDir });
     if (config.auth.keys.length > 0) throw new CliFailure("usage", "the demo's MCPs have no keys: start it without [[auth.keys]]");
-    // Only errors: the view is on the same terminal.
-    const log = createLog("error", { coordinator_id: config.server.coordinatorId, version: coordinatorVersion });
-    output.talk("starting a coordinator (the first start of the embedded store takes a few seconds)");
-    const coordinator = await deps.startCoordinator({ config, log }).catch((thrown: unknown) => {
-      // Translates: an address that is taken names the flag that helps.
-      throw explainStart(config, thrown);
-    });
-    const web = config.extensions.web ? `http://${config.server.host}:${coordinator.webPort}` : undefined;
-    await run(context, output, coordinator, `${config.server.host}:${coordinator.grpcPort}`, web, forMs, ledger);
+    const coordinator = await start(output, deps, config, asked);
+    const { host } = config.server;
+    const web = config.extensions.web ? `http://${hostPort(host, coordinator.webPort)}` : undefined;
+    const title = { grpc: hostPort(host, coordinator.grpcPort), web, storePromise: coordinator.storePromise };
+    const fleet = await run(context, output, coordinator, title, forMs, ledger, asked);
+    summarize(output, fleet);
   } finally {
-    if (ownDir !== undefined) rmSync(ownDir, { recursive: true, force: true });
+    // Tried again: whoever leaves at once leaves a store that may still be writing.
+    if (ownDir !== undefined) rmSync(ownDir, { recursive: true, force: true, maxRetries: 3 });
+    stopListening();
   }
 }
 
+/** Errors: CliFailure `interrupted` when asked to end before it is up: then as soon as it is, or at once. */
+async function start(output: Output, deps: ServeDeps, config: Config, asked: Asked): Promise<Running> {
+  // Only errors: the view is on the same terminal.
+  const log = createLog("error", { coordinator_id: config.server.coordinatorId, version: coordinatorVersion });
+  output.talk("starting a coordinator (the first start of the embedded store takes a few seconds)");
+  const sayWhen = () => output.talk("ending as soon as the coordinator has started; once more ends at once");
+  asked.toStop.addEventListener("abort", sayWhen);
+  const starting = deps.startCoordinator({ config, log });
+  const leaving = new Promise<undefined>((resolve) => asked.toLeave.addEventListener("abort", () => resolve(undefined)));
+  const coordinator = await Promise.race([starting, leaving]).catch((thrown: unknown) => {
+    // Translates: an address that is taken names the flag that helps.
+    throw explainStart(config, thrown);
+  });
+  asked.toStop.removeEventListener("abort", sayWhen);
+  if (coordinator !== undefined && !asked.toStop.aborted) return coordinator;
+  await coordinator?.closeNow();
+  throw new CliFailure("interrupted", "interrupted while the coordinator was starting");
+}
+
+/** Plays the fleet until its time is over or somebody asks for the end, and gives it back with its figures. */
 async function run(
   context: CliContext,
   output: Output,
   coordinator: Running,
-  grpc: string,
-  web: string | undefined,
+  title: DemoTitle,
   forMs: number,
   ledger: LedgerFile | undefined,
-): Promise<void> {
-  const stop = new AbortController();
-  let signals = 0;
-  const stopListening = context.onSignal(() => {
-    signals++;
-    if (signals === 1) stop.abort();
-    else void coordinator.closeNow();
-  });
+  asked: Asked,
+): Promise<SimulatedFleet> {
+  const gone = new AbortController();
+  const ended = AbortSignal.any([asked.toStop, gone.signal]);
+  asked.toLeave.addEventListener("abort", () => void coordinator.closeNow());
   let failure: unknown;
   coordinator.closed.then(
-    () => stop.abort(),
+    () => gone.abort(),
     (thrown: unknown) => {
       failure = thrown;
-      stop.abort();
+      gone.abort();
     },
   );
-  const fleet = new SimulatedFleet({ clock: systemClock, rng: systemRng, ledger }, { target: grpc, key: undefined }, demoFleet);
-  const view = createDemoView(context.stderr, output, { grpc, web, storePromise: coordinator.storePromise });
+  const fleet = new SimulatedFleet({ clock: systemClock, rng: systemRng, ledger }, { target: title.grpc, key: undefined }, demoFleet);
+  const view = createDemoView(context.stderr, output, title);
   try {
-    for (let step = 0; !stop.signal.aborted && fleet.elapsedMs < forMs; step++) {
+    for (let step = 0; !ended.aborted && fleet.elapsedMs < forMs; step++) {
       fleet.advance();
       if (step % stepsPerPicture === 0) {
         view.show(fleet.figures());
@@ -109,18 +132,18 @@ async function run(
   } finally {
     view.close();
     await coordinator.drain();
-    stopListening();
   }
   if (failure !== undefined) throw failure;
-  summarize(output, fleet);
+  return fleet;
 }
 
 function summarize(output: Output, fleet: SimulatedFleet): void {
   const { totals, mcps, elapsedMs } = fleet.figures();
-  const ack = { p50Ms: fleet.latencies.quantile(0.5), p99Ms: fleet.latencies.quantile(0.99), maxMs: fleet.latencies.max() };
+  const { latencies } = fleet;
+  const ack = { p50Ms: roundedMs(latencies.quantile(0.5)), p99Ms: roundedMs(latencies.quantile(0.99)), maxMs: roundedMs(latencies.max()) };
   if (output.isJson) {
     output.json({
-      seconds: elapsedMs / 1000,
+      seconds: secondsOf(elapsedMs),
       ...totals,
       ack,
       weights: Object.fromEntries(mcps.map(({ mcpId, weight }) => [mcpId, weight ?? null])),
@@ -134,14 +157,4 @@ function summarize(output: Output, fleet: SimulatedFleet): void {
     );
   }
   if (totals.rejected > 0 || totals.unresolved > 0) throw new CliFailure("failed", "not every event was stored");
-}
-
-/** "90s" → 90000. */
-export function parseDuration(text: string): number {
-  const match = durationPattern.exec(text);
-  const unit = durationUnits[match?.[2] ?? ""];
-  if (match?.[1] === undefined || unit === undefined || Number(match[1]) === 0) {
-    throw new CliFailure("usage", `--for must be a duration such as 500ms, 60s, 2m or 1h, not "${text}"`);
-  }
-  return Number(match[1]) * unit;
 }

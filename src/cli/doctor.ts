@@ -1,11 +1,12 @@
 import { createServer } from "node:net";
 import type { Command } from "commander";
 import { describeRemark } from "../config/place.js";
+import { describeRest } from "../config/remarks.js";
 import type { Config } from "../config/schema.js";
 import type { Clock } from "../platform/clock.js";
+import { hostPort } from "../platform/host-port.js";
 import { checklists, describeChecklists } from "./checklist.js";
 import {
-  addressOf,
   type Check,
   type DatabaseFinding,
   type DataDirFinding,
@@ -103,8 +104,11 @@ async function examine(context: CliContext, deps: DoctorDeps, options: ParsedOpt
     const faults = loaded.faults.map(
       (fault): Check => ({ name: "configuration", kind: "failed", finding: describeRemark(fault), nextStep: "correct it there" }),
     );
+    const more = describeRest({ kept: loaded.faults, count: loaded.faultCount }, "fault");
+    const rest: readonly Check[] =
+      more === undefined ? [] : [{ name: "configuration", kind: "failed", finding: more, nextStep: "correct those above first" }];
     const finding = "not looked at: the configuration is wrong";
-    return [...machine, ...faults, { name: "store", kind: "skipped", finding }, { name: "ports", kind: "skipped", finding }];
+    return [...machine, ...faults, ...rest, { name: "store", kind: "skipped", finding }, { name: "ports", kind: "skipped", finding }];
   }
   const warnings =
     loaded.warnings.length === 0 ? "" : `, with ${loaded.warnings.length} warnings: ${loaded.warnings.map(describeRemark).join("; ")}`;
@@ -134,7 +138,7 @@ async function examinePorts(config: Config, isRunning: boolean): Promise<readonl
   return Promise.all(
     wanted.map(async ({ name, port, flag }): Promise<Check> => {
       if (port === 0) return { name, kind: "passed", finding: "any free port" };
-      return judgePort(name, addressOf(config.server, port), flag, await tryPort(host, port, isRunning));
+      return judgePort(name, hostPort(host, port), flag, await tryPort(host, port, isRunning));
     }),
   );
 }
@@ -155,7 +159,7 @@ function tryPort(host: string, port: number, isCoordinatorRunning: boolean): Pro
 async function isCoordinatorRunning(config: Config): Promise<boolean> {
   if (!config.extensions.web || config.server.webPort === 0) return false;
   try {
-    const url = `http://${addressOf(config.server, config.server.webPort)}/health`;
+    const url = `http://${hostPort(config.server.host, config.server.webPort)}/health`;
     const answer = await fetch(url, { signal: AbortSignal.timeout(answerMaxMs), redirect: "error" });
     const body: unknown = await answer.json();
     return typeof body === "object" && body !== null && "status" in body && "checks" in body;

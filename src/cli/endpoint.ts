@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { usableKey } from "../client/api-key.js";
 import type { Endpoint } from "../client/connect.js";
-import { parseTargets } from "../client/target.js";
+import { parseTargets, targetFault } from "../client/target.js";
 import { openTls, type Tls, type TlsOptions } from "../client/tls.js";
 import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
@@ -62,7 +62,7 @@ export function tlsOptionsOf({ caFile, certFile, certKeyFile, serverName, tlsMin
 /** Where the options and MCPC_KEY lead. Errors: CliFailure `usage` for files that cannot be used. */
 export function endpointOf(context: CliContext, options: EndpointOptions): Endpoint {
   const targets = parseTargets(options.target);
-  if (targets === undefined) throw new CliFailure("usage", `--target must be host:port or https://host:port, not "${options.target}"`);
+  if (targets === undefined) throw new CliFailure("usage", `--target ${targetFault(options.target)}`);
   const wanted = tlsOptionsOf(options);
   const isWanted = Object.values(wanted).some((value) => value !== undefined);
   return { target: options.target, key: readKey(context, options.keyFile), tls: isWanted ? readTls(wanted) : undefined };

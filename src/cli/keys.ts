@@ -53,7 +53,7 @@ function keyLines(id: string, mcpId: string, sha256: string, expiresAt: string |
   const lines = ["[[auth.keys]]", `id = ${JSON.stringify(id)}`, `mcp_id = ${JSON.stringify(mcpId)}`, `sha256 = "${sha256}"`];
   const toml = [...lines, ...(expiresAt === undefined ? [] : [`expires_at = ${expiresAt}`])].join("\n");
   const read = readKeys(readToml(toml, "the new key"));
-  if (read.faults.length > 0) throw new CliFailure("usage", read.faults.map(describeRemark).join("\n"));
+  if (read.faults.count > 0) throw new CliFailure("usage", read.faults.kept.map(describeRemark).join("\n"));
   assert(read.keys[0]?.key.sha256 === sha256, "the lines of a key are read back as that key");
   return toml;
 }

@@ -9,6 +9,7 @@ import type { Clock } from "../platform/clock.js";
 import type { Rng } from "../platform/rng.js";
 import { mintUuidV7 } from "../platform/uuid-v7.js";
 import { DueHeap } from "./due-heap.js";
+import { secondsOf } from "./duration.js";
 import { CliFailure } from "./exit-code.js";
 import { eventOf, type InteractionPlan, type PlannedEvent, planInteraction } from "./interaction-plan.js";
 import { readTrace, type TraceRow } from "./trace.js";
@@ -23,6 +24,8 @@ export type PlayTask = {
   readonly endpoint: Endpoint;
   /** Keep every event for a later comparison: some 250 bytes each. */
   readonly keepsEvents: boolean;
+  /** How long events may wait for a verdict while none comes. */
+  readonly ackMaxMs: number;
 };
 
 /** What playing needs of the world. `sleep` ends early when the signal aborts, without an error. */
@@ -64,11 +67,13 @@ type Stream = { readonly mcpId: string; readonly session: StreamSession };
 
 /** A coordinator that takes no stream within this time is taken for unreachable. */
 const connectMaxMs = 10_000;
+/** A pause between two looks counts as this at most: a process that stood still has not waited for an answer. The looks are a quarter of a second apart. */
+const lookMaxMs = 1_000;
 const refusalsNamedMax = 10;
 
 /**
  * Plays a trace over real streams: the requests arrive as in the trace, `speed` times as fast, dated from now on.
- * Errors: CliFailure `unavailable` when no coordinator answers, `refused` when it does not let us in.
+ * Errors: CliFailure `unavailable` when no coordinator answers, or events wait and nothing is acknowledged for `ackMaxMs`; `refused` when it does not let us in.
  */
 export async function playTrace(
   deps: PlayDeps,
@@ -101,6 +106,8 @@ class Replay {
   #started = 0;
   #startWallMs = 0;
   #startMonotonicMs = 0;
+  #lookedAtMs = 0;
+  #quietMs = 0;
 
   constructor(deps: PlayDeps, task: PlayTask, seen: (progress: PlayProgress) => void) {
     this.#deps = deps;
@@ -122,6 +129,7 @@ class Replay {
     }
     this.#startWallMs = this.#deps.clock.nowMs();
     this.#startMonotonicMs = this.#deps.clock.monotonicMs();
+    this.#lookedAtMs = this.#startMonotonicMs;
   }
 
   /** Reports every event of the trace when it is due. */
@@ -145,14 +153,14 @@ class Replay {
     // The sleep keeps the process alive while sessions wait for their reconnect.
     while (!isFlushed && !signal.aborted) {
       await Promise.race([watch, this.#deps.sleep(100, signal)]);
-      this.#report();
+      this.#look();
     }
     this.#failIfRefused();
     return {
       counters: this.#counters(),
       latencies: this.#latencies,
-      unresolved: this.#streams.reduce((sum, { session }) => sum + session.unresolvedCount, 0),
-      seconds: (this.#deps.clock.monotonicMs() - this.#startMonotonicMs) / 1000,
+      unresolved: this.#unresolvedCount(),
+      seconds: secondsOf(this.#deps.clock.monotonicMs() - this.#startMonotonicMs),
       isInterrupted: signal.aborted,
       events: this.#events,
       rejectedIds: this.#rejectedIds,
@@ -172,6 +180,7 @@ class Replay {
   }
 
   #settled(settled: Settled): void {
+    this.#quietMs = 0;
     this.#deps.ledger?.settled(settled);
     if (settled.learnt === "ack") this.#latencies.record(settled.latencyMs);
     if (settled.verdict !== "rejected") return;
@@ -187,6 +196,21 @@ class Replay {
       const { why } = session.state;
       throw new CliFailure("refused", `${this.#task.endpoint.target}: ${describeClose(why)}`);
     }
+  }
+
+  #failIfQuiet(): void {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const unresolved = this.#unresolvedCount();
+    this.#quietMs = unresolved === 0 ? 0 : this.#quietMs + Math.min(nowMs - this.#lookedAtMs, lookMaxMs);
+    this.#lookedAtMs = nowMs;
+    if (this.#quietMs <= this.#task.ackMaxMs) return;
+    const failure = this.#streams.map(({ session }) => session.lastFailure).find((one) => one !== undefined);
+    const why = failure === undefined ? "" : `: ${failure.details}`;
+    const seconds = secondsOf(this.#task.ackMaxMs);
+    throw new CliFailure(
+      "unavailable",
+      `${this.#task.endpoint.target} has acknowledged nothing for ${seconds} s and ${unresolved} events wait${why}; --ack-timeout waits longer`,
+    );
   }
 
   #begin(row: TraceRow, arrivalMs: number): void {
@@ -206,7 +230,7 @@ class Replay {
       const waitMs = nextMs - (this.#deps.clock.monotonicMs() - this.#startMonotonicMs);
       // Below a millisecond a timer would only be late.
       if (waitMs >= 1) {
-        this.#report();
+        this.#look();
         await this.#deps.sleep(Math.min(waitMs, 250), signal);
         continue;
       }
@@ -225,13 +249,18 @@ class Replay {
     if (encoded !== undefined) this.#deps.ledger?.sent(eventId, due.stream.mcpId, due.interaction.id, encoded);
     while (due.stream.session.report(event) === undefined && !signal.aborted) {
       await Promise.race([due.stream.session.whenWritable(), this.#deps.sleep(250, signal)]);
-      this.#failIfRefused();
-      this.#report();
+      this.#look();
     }
     if (this.#task.keepsEvents && encoded !== undefined) this.#events.push({ eventId, interaction: due.interaction, encoded });
   }
 
-  #report(): void {
+  #unresolvedCount(): number {
+    return this.#streams.reduce((sum, { session }) => sum + session.unresolvedCount, 0);
+  }
+
+  #look(): void {
+    this.#failIfRefused();
+    this.#failIfQuiet();
     this.#seen({ started: this.#started, counters: this.#counters(), latencies: this.#latencies });
   }
 

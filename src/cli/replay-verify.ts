@@ -28,9 +28,14 @@ type Expected = { readonly interaction: PlayedInteraction; eventCount: number };
 
 /**
  * Compares every event that was played, and not refused, with what is stored under its id, and counts the events of each interaction.
- * Errors: CliFailure `unavailable` when the coordinator stops answering.
+ * Errors: CliFailure `unavailable` when the coordinator stops answering, `interrupted` when the signal aborts.
  */
-export async function verifyPlayed(endpoint: Endpoint, played: Played, seen: (done: number, total: number) => void): Promise<Verification> {
+export async function verifyPlayed(
+  endpoint: Endpoint,
+  played: Played,
+  signal: AbortSignal,
+  seen: (done: number, total: number) => void,
+): Promise<Verification> {
   const connection = createConnection(endpoint);
   const findings: Findings = { ok: 0, lost: 0, duplicated: 0, differing: 0, examples: [] };
   const accepted = played.events.filter((event) => !played.rejectedIds.has(event.eventId));
@@ -41,13 +46,13 @@ export async function verifyPlayed(endpoint: Endpoint, played: Played, seen: (do
   let done = 0;
   const tick = () => seen(++done, total);
   try {
-    await eachOf(batches, async (batch) => {
+    await eachOf(batches, signal, async (batch) => {
       const mcpId = batch[0]?.interaction.mcpId ?? "";
       const encoded = batch.map((event) => event.encoded);
       noteEvents(findings, batch, await verifyEvents(connection, mcpId, encoded, deadlineMs));
       tick();
     });
-    await eachOf([...byMcp], async ([mcpId, expected]) => {
+    await eachOf([...byMcp], signal, async ([mcpId, expected]) => {
       const ends = await readEnds(connection, mcpId, new Set(expected.map(({ interaction }) => interaction.id)), deadlineMs);
       for (const one of expected) noteInteraction(findings, one, ends.get(one.interaction.id));
       tick();
@@ -60,6 +65,7 @@ export async function verifyPlayed(endpoint: Endpoint, played: Played, seen: (do
   } finally {
     connection.close();
   }
+  if (signal.aborted) throw new CliFailure("interrupted", "interrupted before everything was compared with the store");
   return { ...findings, interactions: interactions.length };
 }
 
@@ -124,11 +130,14 @@ function batchesByMcp(events: readonly PlayedEvent[]): PlayedEvent[][] {
   return batches;
 }
 
-/** Runs `task` over all items, `callsMax` at a time. The first failure ends it. */
-async function eachOf<T>(items: readonly T[], task: (item: T) => Promise<void>): Promise<void> {
+/** Runs `task` over all items, `callsMax` at a time. The first failure ends it, and so does the signal. */
+async function eachOf<T>(items: readonly T[], signal: AbortSignal, task: (item: T) => Promise<void>): Promise<void> {
   const rest = items.values();
   const worker = async () => {
-    for (const item of rest) await task(item);
+    for (const item of rest) {
+      if (signal.aborted) return;
+      await task(item);
+    }
   };
   await Promise.all(Array.from({ length: Math.min(callsMax, items.length) }, worker));
 }

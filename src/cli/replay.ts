@@ -1,7 +1,9 @@
+import { stat } from "node:fs/promises";
 import type { Command } from "commander";
 import { systemClock } from "../platform/clock.js";
 import { seededRng, systemRng } from "../platform/rng.js";
 import { collect } from "./ask.js";
+import { parseDuration, roundedMs } from "./duration.js";
 import { addEndpointFlags, type EndpointOptions, endpointOf } from "./endpoint.js";
 import { CliFailure } from "./exit-code.js";
 import { examples } from "./help.js";
@@ -26,6 +28,7 @@ type ReplayOptions = TalkOptions &
     readonly verify?: boolean;
     readonly ledger?: string;
     readonly skipBadLines?: boolean;
+    readonly ackTimeout: string;
   };
 
 /** What a replay came to, as `--json` prints it. Times in ms unless named otherwise. */
@@ -58,6 +61,7 @@ export function addReplayCommand(program: Command, context: CliContext): void {
     .option("--seed <number>", "makes the same requests fail in each run")
     .option("--limit <rows>", "play only the first rows")
     .option("--skip-bad-lines", "play the rest of a trace that has bad lines")
+    .option("--ack-timeout <duration>", "end with exit 5 when events wait and nothing is acknowledged for so long", "60s")
     .option("--verify", "afterwards compare every event and interaction with what is stored; exit 1 on any difference")
     .option("--ledger <file>", "append what is sent and acknowledged to this file, for the command verify")
     .option("--policy <id>", "run the logged decisions of a time range again: those of this policy must come out bit for bit")
@@ -114,7 +118,7 @@ async function replay(context: CliContext, options: ReplayOptions): Promise<void
     }
     const check = createProgress(context.stderr, "verify", systemClock.monotonicMs);
     const verification = task.keepsEvents
-      ? await verifyPlayed(task.endpoint, played, (done, total) => check.update(done, total, ""))
+      ? await verifyPlayed(task.endpoint, played, interrupt.signal, (done, total) => check.update(done, total, ""))
       : undefined;
     check.clear();
     const report = reportOf(played, verification);
@@ -137,6 +141,7 @@ function taskOf(context: CliContext, options: ReplayOptions): PlayTask {
     mcpId: options.mcpId,
     endpoint: endpointOf(context, options),
     keepsEvents: options.verify === true,
+    ackMaxMs: parseDuration("--ack-timeout", options.ackTimeout),
   };
 }
 
@@ -165,9 +170,11 @@ async function surveyOrRefuse(task: PlayTask, mayBeFaulty: boolean, output: Outp
 
 async function readSurvey(task: PlayTask): Promise<TraceSurvey> {
   try {
+    if (!(await stat(task.tracePath)).isFile()) throw new CliFailure("usage", `${task.tracePath} must be a file: it is read twice`);
     return await surveyTrace(task.tracePath, task.limit);
   } catch (thrown) {
     // Translates: the file system's words into ours.
+    if (thrown instanceof CliFailure) throw thrown;
     throw new CliFailure("usage", `${task.tracePath} cannot be read: ${thrown instanceof Error ? thrown.message : String(thrown)}`, thrown);
   }
 }
@@ -186,7 +193,11 @@ function reportOf(played: Played, verification: Verification | undefined): Repla
     duplicate: counters.duplicate,
     rejected: counters.rejected,
     unresolved: played.unresolved,
-    ack: { p50Ms: latencies.quantile(0.5), p99Ms: latencies.quantile(0.99), maxMs: latencies.max() },
+    ack: {
+      p50Ms: roundedMs(latencies.quantile(0.5)),
+      p99Ms: roundedMs(latencies.quantile(0.99)),
+      maxMs: roundedMs(latencies.max()),
+    },
     reconnects: counters.reconnects,
     resent: Math.max(0, counters.sent - counters.reported),
     seconds: played.seconds,

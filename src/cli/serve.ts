@@ -1,17 +1,19 @@
 import type { Command } from "commander";
 import type { startCoordinator } from "../compose.js";
 import { isLoopback } from "../config/load.js";
-import { describeRemark } from "../config/place.js";
 import type { Config } from "../config/schema.js";
 import { coordinatorVersion } from "../config/version.js";
+import type { Clock } from "../platform/clock.js";
 import { CoordinatorError } from "../platform/errors.js";
-import { createLog, type Logger } from "../platform/log.js";
+import { hostPort } from "../platform/host-port.js";
+import { createLog } from "../platform/log.js";
 import { CliFailure, type ExitName, exitOf } from "./exit-code.js";
 import { examples, remarks } from "./help.js";
 import { type CliContext, createOutput, type Output } from "./output.js";
-import { addSettingFlags, addTalkFlags, loadFor, type ParsedOptions, requireConfig } from "./setting-flags.js";
+import { type ConfigFile, createReload, findConfigFile, type Reload } from "./reload.js";
+import { addSettingFlags, addTalkFlags, type ParsedOptions, requireConfig } from "./setting-flags.js";
 
-export type ServeDeps = { readonly startCoordinator: typeof startCoordinator };
+export type ServeDeps = { readonly startCoordinator: typeof startCoordinator; readonly clock: Clock };
 
 /** What serve holds while it runs, cut to what it uses. */
 export type Running = Awaited<ReturnType<typeof startCoordinator>>;
@@ -31,13 +33,14 @@ export function addServeCommand(program: Command, context: CliContext, deps: Ser
     .addHelpText(
       "after",
       remarks(
-        "SIGTERM or Ctrl-C drains: streams are told, acks are flushed, then exit 0. A second one closes at once: exit 0 after SIGTERM, 130 after Ctrl-C.\nSIGHUP reads the configuration again, unless stdout is a terminal: [[auth.keys]], heartbeat, age and batch size of [session], routing.weight_policy and [routing.objectives] change at once, everything else at the next start.\nThe log goes to stderr, one JSON object a line.",
+        "SIGTERM or Ctrl-C drains: streams are told, acks are flushed, then exit 0. A second one closes at once: exit 0 after SIGTERM, 130 after Ctrl-C.\nA configuration file that changes is read again once it has stood still for two seconds, unless server.watch_config is off; SIGHUP reads it at once, unless stdout is a terminal. [[auth.keys]], heartbeat, age and batch size of [session], routing.weight_policy and [routing.objectives] change then, everything else at the next start. A faulty file changes nothing.\nThe log goes to stderr, one JSON object a line.",
       ),
     )
     .action(async (options: ParsedOptions) => {
       const output = createOutput(context, options);
+      const file = findConfigFile(context, options);
       const config = requireConfig(context, output, options);
-      const exit = await serve(context, deps, output, options, config);
+      const exit = await serve(context, deps, output, options, config, file);
       if (exit !== "ok")
         throw new CliFailure(
           exit,
@@ -46,34 +49,37 @@ export function addServeCommand(program: Command, context: CliContext, deps: Ser
     });
 }
 
-async function serve(context: CliContext, deps: ServeDeps, output: Output, options: ParsedOptions, config: Config): Promise<ExitName> {
+async function serve(
+  context: CliContext,
+  { startCoordinator, clock }: ServeDeps,
+  output: Output,
+  options: ParsedOptions,
+  config: Config,
+  file: ConfigFile | undefined,
+): Promise<ExitName> {
   const log = createLog(config.logging.level, { coordinator_id: config.server.coordinatorId, version: coordinatorVersion });
-  let coordinator: Running | undefined;
+  let reload: Reload | undefined;
   let isReloadDue = false;
   const reloadOrRemember = (): void => {
-    if (coordinator === undefined) isReloadDue = true;
-    else reload(context, options, coordinator, log);
+    if (reload === undefined) isReloadDue = true;
+    else reload.now();
   };
   // On a terminal SIGHUP means that the terminal is gone, and ends the process as it always did. Anywhere else it must not end one that is still starting.
   const stopReloading = context.stdout.isTTY === true ? () => {} : context.onReload(reloadOrRemember);
   try {
-    coordinator = await deps.startCoordinator({ config, log }).catch((thrown: unknown) => {
+    const coordinator = await startCoordinator({ config, log }).catch((thrown: unknown) => {
       // Translated: an address that is taken names the flag that helps.
       throw explainStart(config, thrown);
     });
     announce(output, config, coordinator);
-    if (isReloadDue) reload(context, options, coordinator, log);
+    const { reconfigure } = coordinator;
+    reload = createReload({ context, options, clock, log, reconfigure }, config.server.watchConfig ? file : undefined);
+    if (isReloadDue) reload.now();
     return await supervise(coordinator, context.onSignal, (line) => output.talk(line));
   } finally {
     stopReloading();
+    reload?.close();
   }
-}
-
-/** Reads the configuration again, from the same places. A faulty one changes nothing, and every fault is logged. */
-export function reload(context: CliContext, options: ParsedOptions, coordinator: Pick<Running, "reconfigure">, log: Logger): void {
-  const loaded = loadFor(context, options);
-  if (loaded.kind === "loaded") coordinator.reconfigure(loaded.config);
-  else log.error({ faults: loaded.faults.map(describeRemark) }, "the configuration was read again and is faulty: nothing changes");
 }
 
 /** Waits for the end of a coordinator. The first signal drains it, a second one closes it at once; without any it should not end. */
@@ -109,9 +115,9 @@ export async function supervise(
 }
 
 function announce(output: Output, config: Config, coordinator: Running): void {
-  const host = config.server.host.includes(":") ? `[${config.server.host}]` : config.server.host;
-  const grpc = `${host}:${coordinator.grpcPort}`;
-  const web = config.extensions.web ? `http://${host}:${coordinator.webPort}` : null;
+  const { host } = config.server;
+  const grpc = hostPort(host, coordinator.grpcPort);
+  const web = config.extensions.web ? `http://${hostPort(host, coordinator.webPort)}` : null;
   const hasKeys = config.auth.keys.length > 0;
   if (output.isJson) {
     output.json({ grpc, web, store: coordinator.storePromise, hasKeys });

@@ -3,6 +3,7 @@ import type { Flags } from "../config/layers.js";
 import type { LoadedConfig } from "../config/load.js";
 import { describeRemark } from "../config/place.js";
 import { readConfig } from "../config/read.js";
+import { describeRest } from "../config/remarks.js";
 import type { Config } from "../config/schema.js";
 import { type Setting, settings } from "../config/settings.js";
 import { systemRng } from "../platform/rng.js";
@@ -39,15 +40,15 @@ export function requireConfig(context: CliContext, output: Output, options: Pars
   const loaded = loadFor(context, options);
   for (const warning of loaded.warnings) output.warn(describeRemark(warning));
   if (loaded.kind === "loaded") return loaded.config;
-  if (output.isJson) output.json({ faults: loaded.faults.map(describeRemark) });
-  throw new CliFailure("usage", listFaults(loaded.faults.map(describeRemark)));
+  if (output.isJson) output.json({ faultCount: loaded.faultCount, faults: loaded.faults.map(describeRemark) });
+  throw new CliFailure("usage", listFaults(loaded));
 }
 
-/** "2 faults in the configuration:" and one line each. */
-export function listFaults(lines: readonly string[]): string {
-  return [`${lines.length} ${lines.length === 1 ? "fault" : "faults"} in the configuration:`, ...lines.map((line) => `  ${line}`)].join(
-    "\n",
-  );
+/** "2 faults in the configuration:" and one line each, as far as they are told. */
+export function listFaults({ faults, faultCount }: Extract<LoadedConfig, { kind: "faulty" }>): string {
+  const rest = describeRest({ kept: faults, count: faultCount }, "fault");
+  const lines = [...faults.map(describeRemark), ...(rest === undefined ? [] : [rest])];
+  return [`${faultCount} ${faultCount === 1 ? "fault" : "faults"} in the configuration:`, ...lines.map((line) => `  ${line}`)].join("\n");
 }
 
 function pickFlags(options: ParsedOptions): Flags {

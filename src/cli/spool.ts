@@ -8,7 +8,7 @@ import { addTalkFlags } from "./setting-flags.js";
 type SpoolCommandOptions = TalkOptions & { readonly setAside?: boolean };
 
 /** `spool`: what a reporter has not delivered, and what was refused. Changes nothing, and may run while a reporter has the spool open. */
-export function addSpoolCommand(program: Command, context: CliContext, clock: Pick<Clock, "nowMs" | "monotonicMs">): void {
+export function addSpoolCommand(program: Command, context: CliContext, clock: Pick<Clock, "nowMs">): void {
   addTalkFlags(program.command("spool"))
     .description("look into the spool of a reporter, also while it is open; changes nothing")
     .argument("<directory>", "the directory of the spool")

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { systemClock } from "../platform/clock.js";
 import { systemRng } from "../platform/rng.js";
+import { secondsOf } from "./duration.js";
 import { addEndpointFlags, type EndpointOptions, endpointOf } from "./endpoint.js";
 import { CliFailure } from "./exit-code.js";
 import { examples, remarks } from "./help.js";
@@ -63,7 +64,7 @@ async function verify(context: CliContext, files: readonly string[], options: Ve
     );
     bar.clear();
     if (interrupt.signal.aborted) throw new CliFailure("interrupted", "interrupted before everything was checked");
-    print(output, files, survey, check, (systemClock.monotonicMs() - startedAtMs) / 1000);
+    print(output, files, survey, check, secondsOf(systemClock.monotonicMs() - startedAtMs));
     judge(survey, check);
   } finally {
     bar.clear();

@@ -6,7 +6,7 @@ import type { RoutingService } from "../../gen/mcp/coordinator/v1/routing_servic
 import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import { usableKey } from "./api-key.js";
-import { parseTargets } from "./target.js";
+import { parseTargets, targetFault } from "./target.js";
 import { openTls, type Tls } from "./tls.js";
 import { tlsFaultOfStream } from "./transports/explain.js";
 import { decodeFrame, type EncodedFrame } from "./wire/frames.js";
@@ -110,12 +110,18 @@ function keyOf({ key: text }: Endpoint): string | undefined {
 
 function openChannel({ target: named, tls }: Endpoint, turn: number): Client {
   const targets = parseTargets(named);
-  if (targets === undefined) throw new CoordinatorError("invalid", `${named} is no target`, { reason: "FIELD_VIOLATION" });
+  if (targets === undefined) throw noTarget(named);
   const { address, isSecure = tls !== undefined } = targets[turn % targets.length] ?? targets[0];
   if (!isSecure) return new Client(address, credentials.createInsecure(), channelOptions);
   const { context, serverName } = tls ?? openTls({});
   const naming = serverName === undefined ? {} : { "grpc.ssl_target_name_override": serverName, "grpc.default_authority": serverName };
   return new Client(address, credentials.createFromSecureContext(context), { ...channelOptions, ...naming });
+}
+
+function noTarget(named: string): CoordinatorError {
+  const description = targetFault(named);
+  const fields = [{ field: "target", reason: "MALFORMED", description }];
+  return new CoordinatorError("invalid", `the target ${description}`, { reason: "FIELD_VIOLATION", fields });
 }
 
 function callUnary<M extends UnaryMethod>(

@@ -159,7 +159,11 @@ const shapes: readonly (readonly [keyof ReporterOptions, (value: unknown) => boo
   ["retryDelay", isWithin(0.001, 3_600), "seconds, 0.001 to 3600"],
   ["localCachePath", isText, "a path"],
   ["transport", (value) => value === "auto" || preference.some((name) => name === value), '"auto", "grpc", "http", "redis" or "database"'],
-  ["grpcTarget", (value) => typeof value === "string" && parseTargets(value) !== undefined, "host:port, or https://host:port"],
+  [
+    "grpcTarget",
+    (value) => typeof value === "string" && parseTargets(value) !== undefined,
+    "host:port or https://host:port, with brackets around an IPv6 address",
+  ],
   ["tlsCa", isText, "PEM, or the path of a file"],
   ["tlsCert", isText, "PEM, or the path of a file"],
   ["tlsKey", isText, "PEM, or the path of a file"],

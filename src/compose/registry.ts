@@ -7,6 +7,7 @@ import type { SessionRegistry } from "../hub/surroundings.js";
 import type { Ingest } from "../ingest/ingest.js";
 import { type CollectionRules, collectAll } from "../interaction/collect.js";
 import type { McpConfig } from "../interaction/mcp-config.js";
+import { hostPort } from "../platform/host-port.js";
 import { createVersionJudge } from "../registry/accept-version.js";
 import { ConfigAckLog } from "../registry/config-acks.js";
 import { Directory } from "../registry/directory.js";
@@ -136,6 +137,5 @@ function issueKey(): IssuedKey {
 function endpointOf({ registry, server }: Config, webPort: number): string {
   if (registry.interactionLogEndpoint !== "") return registry.interactionLogEndpoint;
   const host = ["0.0.0.0", "::"].includes(server.host) ? os.hostname() : server.host;
-  const named = host.includes(":") ? `[${host}]` : host;
-  return `http://${named}:${webPort}/api/v2/interactions`;
+  return `http://${hostPort(host, webPort)}/api/v2/interactions`;
 }

@@ -20,10 +20,13 @@ A setting is taken from, the later winning:
 
 A secret can stand in a file of its own: the variable with \`_FILE\` behind its name gives the path.
 
-Every fault is reported at once, with its line, variable or flag, and the coordinator does not start. An unknown key is a fault.
+Every fault is reported at once, the first hundred with their line, variable or flag, and the coordinator does not start. An unknown key is a fault. A file has at most 1 MiB.
 \`mcp-coordinator config check\` reports the same without starting; \`mcp-coordinator config print\` shows every value in force and where it comes from.
 
-Settings are read at start. SIGHUP reads them again, and those that say so change then, without a restart: the keys, heartbeat, age and batch size of \`[session]\`, \`routing.weight_policy\` and \`[routing.objectives]\`.`;
+Settings are read at start. A file that has changed is read again once it has stood still for two seconds, and SIGHUP reads everything again at once; settings that say so are taken over then,
+without a restart: the keys, heartbeat, age and batch size of \`[session]\`, \`routing.weight_policy\` and \`[routing.objectives]\`. The log names what else has changed and waits for a restart.
+A faulty file changes nothing: its faults are logged, once. A file is known by what its path leads to, so that a rename over it and the swapped links of a Kubernetes ConfigMap are seen; a single
+file that is mounted into a container (\`subPath\`, \`docker -v file:file\`) stays the old one until a restart: mount its directory. \`server.watch_config = false\` leaves it to SIGHUP.`;
 
 const objectives = `### Latency objectives
 
@@ -49,7 +52,7 @@ expires_at = 2027-12-31T00:00:00Z      # optional; also seconds since 1970
 disabled = false                       # optional
 \`\`\`
 
-Expiry is judged at every call. Keys are read at start and again at SIGHUP: one that is added counts then, and sessions whose key was taken out, disabled or changed end. Two keys may act for one MCP, so
+Expiry is judged at every call. Keys are read at start and again with the file: one that is added counts then, and sessions whose key was taken out, disabled or changed end. Two keys may act for one MCP, so
 that one can take over from the other ([operations.md](operations.md#keys)).
 The keys and the secret that stand in published documents (\`sk-mcp-ocr-workflow-001\`, \`sk-mcp-data-analysis-001\`, \`sk-mcp-static-key-1\`,
 \`your-very-secure-master-secret-key\`) are refused unless \`allow_sample_secrets\` is set, and even then do not count as keys when \`host\` is judged.`;

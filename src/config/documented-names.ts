@@ -7,7 +7,7 @@ export type DocumentedName =
 
 const noKeyCache: DocumentedName = {
   kind: "idle",
-  why: "has no effect: no key is cached: expiry counts at once, and a change of the keys with the next start",
+  why: "has no effect: no key is cached: expiry counts at once, and a change of the keys when the file is read again",
 };
 const maxRecords: DocumentedName = { kind: "stands_for", path: "store.maxRecords" };
 const cleanupInterval: DocumentedName = { kind: "stands_for", path: "store.maintenanceIntervalSeconds" };

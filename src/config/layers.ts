@@ -1,8 +1,10 @@
+import { limits } from "../platform/limits.js";
 import { documentedNames } from "./documented-names.js";
 import type { Place, Remark } from "./place.js";
+import { noRemarks, note, type Remarks } from "./remarks.js";
 import { sections } from "./schema.js";
 import { type Setting, settingOf, settingOfToml, settings, snakeCase } from "./settings.js";
-import { suggest, suggestion } from "./suggest.js";
+import { asked, suggest, suggestion } from "./suggest.js";
 import { isTable, type TomlFile } from "./toml-file.js";
 
 /** A value given to a setting somewhere, already of the right form. */
@@ -11,8 +13,8 @@ export type Assignment = { readonly setting: Setting; readonly value: unknown; r
 /** What one layer of the configuration says. */
 export type Layer = {
   readonly assignments: readonly Assignment[];
-  readonly faults: readonly Remark[];
-  readonly warnings: readonly Remark[];
+  readonly faults: Remarks;
+  readonly warnings: Remarks;
 };
 
 /** Flags as given, by their name with both dashes; undefined means not given. */
@@ -20,7 +22,7 @@ export type Flags = Readonly<Record<string, string | boolean | undefined>>;
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
-type Draft = { readonly assignments: Assignment[]; readonly faults: Remark[]; readonly warnings: Remark[] };
+type Draft = Layer & { readonly assignments: Assignment[] };
 
 /** Everything in the file but the keys, which keys.ts reads. */
 export function readFileLayer(file: TomlFile): Layer {
@@ -32,7 +34,7 @@ export function readFileLayer(file: TomlFile): Layer {
       continue;
     }
     if (!isSection(name)) {
-      layer.faults.push({ place: file.placeOf([name]), message: `no such table${suggestion(name, sectionNames)}` });
+      note(layer.faults, () => ({ place: file.placeOf([name]), message: `no such table${suggestion(name, sectionNames)}` }));
       continue;
     }
     for (const [key, inner] of Object.entries(value)) readName(layer, file, [name, key], inner);
@@ -52,13 +54,13 @@ export function readEnvLayer(env: Env, readSecretFile: (path: string) => string 
     for (const name of names) {
       const [given, file] = [env[name] ?? "", setting.isSecret === true ? (env[`${name}_FILE`] ?? "") : ""];
       if (given !== "" && file !== "") {
-        layer.faults.push({ place: { kind: "env", name }, message: `and ${name}_FILE are both set; unset one` });
+        note(layer.faults, () => ({ place: { kind: "env", name }, message: `and ${name}_FILE are both set; unset one` }));
       } else if (given !== "") assignText(layer, setting, given, { kind: "env", name });
       else if (file !== "") assignSecretFile(layer, setting, file, { kind: "env", name: `${name}_FILE` }, readSecretFile);
     }
   }
   for (const name of Object.keys(env)) {
-    if (name.startsWith("MCPC_") && !known.has(name)) layer.faults.push(...judgeStranger(layer, name, [...known]));
+    if (name.startsWith("MCPC_") && !known.has(name)) judgeStranger(layer, name, env[name] ?? "", [...known]);
   }
   return layer;
 }
@@ -73,10 +75,10 @@ export function readFlagLayer(flags: Flags): Layer {
     if (typeof value === "boolean") assign(layer, setting, value, place);
     else assignText(layer, setting, value, place);
     if (setting.isSecret === true && hasPassword(value)) {
-      layer.warnings.push({
+      note(layer.warnings, () => ({
         place,
         message: `holds a password, which every user of this machine can see in the process list; use ${setting.env} instead`,
-      });
+      }));
     }
   }
   return layer;
@@ -92,7 +94,7 @@ function isSection(name: string): boolean {
 }
 
 function createDraft(): Draft {
-  return { assignments: [], faults: [], warnings: [] };
+  return { assignments: [], faults: noRemarks(), warnings: noRemarks() };
 }
 
 function readName(layer: Draft, file: TomlFile, path: readonly string[], value: unknown): void {
@@ -107,14 +109,15 @@ function readName(layer: Draft, file: TomlFile, path: readonly string[], value: 
   }
   const documented = Object.hasOwn(documentedNames, name) ? documentedNames[name] : undefined;
   if (documented === undefined) {
-    layer.faults.push({
+    note(layer.faults, () => ({
       place,
       message: path.length === 1 && isSection(name) ? `must be a table: write [${name}]` : `no such setting${nearest(path)}`,
-    });
+    }));
   } else if (documented.kind === "idle") {
-    layer.warnings.push({ place, message: documented.why });
+    note(layer.warnings, () => ({ place, message: documented.why }));
   } else {
-    if (documented.warning !== undefined) layer.warnings.push({ place, message: documented.warning });
+    const { warning } = documented;
+    if (warning !== undefined) note(layer.warnings, () => ({ place, message: warning }));
     assign(layer, settingOf(documented.path), documented.convert === undefined ? value : documented.convert(value), place);
   }
 }
@@ -123,19 +126,18 @@ function readName(layer: Draft, file: TomlFile, path: readonly string[], value: 
 function assignTable(layer: Draft, file: TomlFile, path: readonly string[], setting: Setting, value: unknown): void {
   const place = file.placeOf(path);
   if (!isTable(value)) {
-    layer.faults.push({ place, message: `must be a table: write [${setting.tomlPath}]` });
+    note(layer.faults, () => ({ place, message: `must be a table: write [${setting.tomlPath}]` }));
     return;
   }
-  const faults = Object.entries(value).flatMap(([key, entry]): readonly Remark[] => {
+  const before = layer.faults.count;
+  for (const [key, entry] of Object.entries(value)) {
     const broken = setting.check({ [key]: entry });
-    return broken === undefined ? [] : [{ place: file.placeOf([...path, key]), message: `${broken}, is ${show(entry)}` }];
-  });
-  if (faults.length > 0) layer.faults.push(...faults);
-  else {
-    const broken = setting.check(value);
-    if (broken === undefined) layer.assignments.push({ setting, value, place });
-    else layer.faults.push({ place, message: `${broken}, has ${Object.keys(value).length}` });
+    if (broken !== undefined) note(layer.faults, () => ({ place: file.placeOf([...path, key]), message: `${broken}, is ${show(entry)}` }));
   }
+  if (layer.faults.count > before) return;
+  const broken = setting.check(value);
+  if (broken === undefined) layer.assignments.push({ setting, value, place });
+  else note(layer.faults, () => ({ place, message: `${broken}, has ${Object.keys(value).length}` }));
 }
 
 /** Near names of the same table first, then the same name in any table. */
@@ -147,26 +149,32 @@ function nearest(path: readonly string[]): string {
     .filter((name) => name.startsWith(table) && name.split(".").length === path.length)
     .map((name) => name.slice(table.length));
   const near = suggest(key, siblings);
-  if (near !== undefined) return `; did you mean ${near}?`;
-  const elsewhere = suggest(
-    key,
-    all.map((name) => name.slice(name.indexOf(".") + 1)),
-  );
-  const found = all.find((name) => name.slice(name.indexOf(".") + 1) === elsewhere);
-  return found === undefined ? "" : `; did you mean ${found}?`;
+  if (near.length > 0) return asked(near);
+  // Of names that stand in several tables the first is ours.
+  const elsewhere = new Map(all.toReversed().map((name) => [name.slice(name.indexOf(".") + 1), name]));
+  return asked(suggest(key, [...elsewhere.keys()]).flatMap((found) => elsewhere.get(found) ?? []));
 }
 
+/** What Kubernetes makes of a service that is called mcpc, or something that begins so. Source: its documentation, "Accessing the Service", environment variables. */
+const serviceName = /^MCPC_(.+_)?(SERVICE_(HOST|PORT)(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
+const serviceAddress = /^(tcp|udp|sctp):\/\//;
+
 /** A variable of ours that names no setting. With "__" it was meant for us; without, an orchestrator may have made it. */
-function judgeStranger(layer: Draft, name: string, known: readonly string[]): readonly Remark[] {
-  const remark: Remark = { place: { kind: "env", name }, message: `no such setting${suggestion(name, known)}` };
-  if (name.includes("__")) return [remark];
-  if (suggest(name, known) !== undefined) layer.warnings.push(remark);
-  return [];
+function judgeStranger(layer: Draft, name: string, value: string, known: readonly string[]): void {
+  const remark = (): Remark => ({ place: { kind: "env", name }, message: `no such setting${suggestion(name, known)}` });
+  if (name.includes("__")) note(layer.faults, remark);
+  else if (
+    !serviceName.test(name) &&
+    !serviceAddress.test(value) &&
+    layer.warnings.count < limits.configRemarksMax &&
+    suggest(name, known).length > 0
+  )
+    note(layer.warnings, remark);
 }
 
 function assignSecretFile(layer: Draft, setting: Setting, path: string, place: Place, read: (path: string) => string | undefined): void {
   const content = read(path);
-  if (content === undefined) layer.faults.push({ place, message: `the file ${path} cannot be read` });
+  if (content === undefined) note(layer.faults, () => ({ place, message: `the file ${path} cannot be read` }));
   else assignText(layer, setting, content.trim(), place);
 }
 
@@ -190,15 +198,21 @@ function assignText(layer: Draft, setting: Setting, value: string, place: Place)
 function assign(layer: Draft, setting: Setting, value: unknown, place: Place): void {
   const broken = setting.check(value);
   if (broken === undefined) layer.assignments.push({ setting, value, place });
-  else layer.faults.push({ place, message: setting.isSecret === true ? broken : `${broken}, is ${show(value)}` });
+  else note(layer.faults, () => ({ place, message: setting.isSecret === true ? broken : `${broken}, is ${show(value)}` }));
 }
 
 /** A value in a message, at most 64 characters. */
 function show(value: unknown): string {
+  const shown = showWhole(value);
+  return shown.length > 64 ? `${shown.slice(0, 61)}...` : shown;
+}
+
+/** Goes as deep as arrays do, and those the parser bounds; tables may be nested without bound. */
+function showWhole(value: unknown): string {
   if (isTable(value)) return "a table";
   if (value instanceof Date) return "a date";
-  const shown = typeof value === "string" || Array.isArray(value) ? JSON.stringify(value) : String(value);
-  return shown.length > 64 ? `${shown.slice(0, 61)}...` : shown;
+  if (Array.isArray(value)) return `[${value.slice(0, 64).map(showWhole).join(",")}]`;
+  return typeof value === "string" ? JSON.stringify(value.slice(0, 64)) : String(value);
 }
 
 function hasPassword(value: string | boolean): boolean {

@@ -1,9 +1,11 @@
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import os from "node:os";
+import { limits } from "../platform/limits.js";
 import type { Rng } from "../platform/rng.js";
 import type { Env, Flags } from "./layers.js";
 import { type LoadedConfig, loadConfig } from "./load.js";
 import type { Place } from "./place.js";
+import { longFault } from "./toml-file.js";
 
 /** What decides the configuration of a process besides the file. `configFlag` is the value of `--config`. */
 export type ProcessInput = { readonly env: Env; readonly flags: Flags; readonly configFlag: string | undefined; readonly rng: Rng };
@@ -22,11 +24,14 @@ export function readConfig(input: ProcessInput): LoadedConfig {
   const content = readText(named.path);
   if (content.kind === "text") return loadConfig(deps, { ...input, fileText: content.text, filePath: named.path });
   const others = loadConfig(deps, input);
-  const fault = { place: named.place, message: `cannot read ${named.path}: ${content.why}` };
-  return { kind: "faulty", faults: [fault, ...(others.kind === "faulty" ? others.faults : [])], warnings: others.warnings };
+  const { faults, faultCount } = others.kind === "faulty" ? others : { faults: [], faultCount: 0 };
+  const fault =
+    content.kind === "long" ? longFault(named.path) : { place: named.place, message: `cannot read ${named.path}: ${content.why}` };
+  return { kind: "faulty", faults: [fault, ...faults], faultCount: faultCount + 1, warnings: others.warnings };
 }
 
-function nameFile(input: ProcessInput): { readonly path: string; readonly place: Place } | undefined {
+/** The file that `--config`, or else CONFIG_PATH, names, and where it is named; undefined without either. */
+export function nameFile(input: Pick<ProcessInput, "env" | "configFlag">): { readonly path: string; readonly place: Place } | undefined {
   if (input.configFlag !== undefined) return { path: input.configFlag, place: { kind: "flag", name: "--config" } };
   const path = input.env.CONFIG_PATH ?? "";
   return path === "" ? undefined : { path, place: { kind: "env", name: "CONFIG_PATH" } };
@@ -43,9 +48,15 @@ function nameProcess(rng: Rng): string {
     .replaceAll(/[^ -~]/g, "_")}-${process.pid}-${random}`;
 }
 
-function readText(path: string): { readonly kind: "text"; readonly text: string } | { readonly kind: "unreadable"; readonly why: string } {
+type Content =
+  | { readonly kind: "text"; readonly text: string }
+  /** Longer than `limits.configFileMaxBytes`. */
+  | { readonly kind: "long" }
+  | { readonly kind: "unreadable"; readonly why: string };
+
+function readText(path: string): Content {
   try {
-    return { kind: "text", text: readFileSync(path, "utf8") };
+    return readWhole(path);
   } catch (thrown) {
     // Translated: the caller makes a fault of it.
     const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "unknown";
@@ -55,5 +66,19 @@ function readText(path: string): { readonly kind: "text"; readonly text: string 
       EISDIR: "it is a directory",
     };
     return { kind: "unreadable", why: reasons[code] ?? code };
+  }
+}
+
+/** Reads no more than is taken, whatever the path names: it may be a pipe, or a device without an end. */
+function readWhole(path: string): Content {
+  const file = openSync(path, "r");
+  try {
+    const bytes = Buffer.alloc(limits.configFileMaxBytes + 1);
+    let length = 0;
+    for (let read = -1; read !== 0 && length < bytes.length; length += read)
+      read = readSync(file, bytes, length, bytes.length - length, null);
+    return length === bytes.length ? { kind: "long" } : { kind: "text", text: bytes.toString("utf8", 0, length) };
+  } finally {
+    closeSync(file);
   }
 }

@@ -23,7 +23,7 @@ const staticKey = z.strictObject({
 export type StaticKey = Readonly<z.output<typeof staticKey>>;
 
 const server = z.strictObject({
-  host: text("a host name or IP address").default("127.0.0.1").register(settingNotes, {
+  host: text("a host name or IP address").transform(withoutBrackets).default("127.0.0.1").register(settingNotes, {
     doc: "Address that both ports listen on. Anything but loopback needs keys, or `allow_insecure_bind`",
     reason: "nobody else can reach a coordinator that has no keys",
     flag: "--host",
@@ -52,6 +52,10 @@ const server = z.strictObject({
     doc: "Longest time from SIGTERM to exit: streams are told, acks are flushed, then connections are closed",
     reason: "fits into the 30 s that Kubernetes grants by default",
     unit: "seconds",
+  }),
+  watchConfig: onOff().default(true).register(settingNotes, {
+    doc: "Read the configuration file again when it has changed, and take over what can be taken over while running",
+    reason: "who changes the file means it; a faulty one changes nothing",
   }),
 });
 
@@ -104,17 +108,17 @@ const ingest = z.strictObject({
 
 const session = z.strictObject({
   heartbeatIntervalSeconds: whole(1, 3_600).default(15).register(settingNotes, {
-    doc: "How often a client that promised heartbeats sends one; it is taken for dead after three missed. Read again at SIGHUP",
+    doc: "How often a client that promised heartbeats sends one; it is taken for dead after three missed. Taken over while running",
     reason: "a dead MCP is found in 45 s, and 10 000 idle sessions cost some 700 small frames a second",
     unit: "seconds",
   }),
   maxAgeSeconds: whole(10, 2_592_000).default(3_600).register(settingNotes, {
-    doc: "Sessions are drained in good order before they get older, each up to a tenth earlier. Read again at SIGHUP",
+    doc: "Sessions are drained in good order before they get older, each up to a tenth earlier. Taken over while running",
     reason: "connections spread over coordinators again within the hour after one was added",
     unit: "seconds",
   }),
   maxBatchEvents: whole(1, limits.batchMaxEvents).default(limits.batchMaxEvents).register(settingNotes, {
-    doc: "Most events that clients are asked to put into one frame. Read again at SIGHUP",
+    doc: "Most events that clients are asked to put into one frame. Taken over while running",
     reason: "a frame of ordinary events then stays below 1 MiB",
     unit: "events",
   }),
@@ -151,7 +155,7 @@ const routing = z.strictObject({
     .enum(["quality-tail-load/1", "a58-wrr/1"], { error: 'must be "quality-tail-load/1" or "a58-wrr/1"' })
     .default("quality-tail-load/1")
     .register(settingNotes, {
-      doc: "The rule that makes the published weights. Read again at SIGHUP: shares then move from where they are",
+      doc: "The rule that makes the published weights. Taken over while running: shares then move from where they are",
       reason: "counts capacity, latency and its tail, errors, quality and health; the other one is gRFC A58 as everybody knows it",
     }),
   blackoutPeriodMs: whole(0, 3_600_000).default(10_000).register(settingNotes, {
@@ -182,7 +186,7 @@ const routing = z.strictObject({
   objectives: tableOf("a request type", whole(1, limits.leaseMaxMs), objectivesMax)
     .default({})
     .register(settingNotes, {
-      doc: `Latency objectives, a table \`[routing.objectives]\` of its own; see below. At most ${objectivesMax} request types, each with 1 to ${limits.leaseMaxMs}. From the file only. Read again at SIGHUP`,
+      doc: `Latency objectives, a table \`[routing.objectives]\` of its own; see below. At most ${objectivesMax} request types, each with 1 to ${limits.leaseMaxMs}. From the file only. Taken over while running`,
       reason: "a type without one is judged by what is usual: its 90th percentile",
       unit: "milliseconds",
     }),
@@ -283,7 +287,7 @@ const sharedTable = z.strictObject({
 
 const auth = z.strictObject({
   keys: z.array(staticKey).default([]).register(settingNotes, {
-    doc: "Static API keys, one `[[auth.keys]]` table each; see below. Without any, callers are not asked who they are. Read again at SIGHUP: sessions whose key is gone end",
+    doc: "Static API keys, one `[[auth.keys]]` table each; see below. Without any, callers are not asked who they are. Taken over while running: sessions whose key is gone end",
     reason: "a coordinator on loopback needs no keys",
   }),
 });
@@ -362,6 +366,11 @@ type DeepReadonly<T> = T extends readonly (infer Item)[]
 
 /** Complete and checked. Made by load.ts only. */
 export type Config = DeepReadonly<z.output<typeof configSchema>>;
+
+/** "[::1]", as it stands in URLs, is "::1" to the system. */
+function withoutBrackets(host: string): string {
+  return /^\[.*\]$/.test(host) ? host.slice(1, -1) : host;
+}
 
 function postgresUrlRule(): string {
   return "must be a URL that begins with postgres:// or postgresql://";

@@ -28,8 +28,8 @@ const segment = /[ \t]*(?:([A-Za-z0-9_-]+)|"((?:[^"\\\n]|\\.)*)"|'([^'\n]*)')[ \
 const quoted = /"""(?:[^\\]|\\[\s\S])*?"""|'''[\s\S]*?'''|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'/y;
 const bare = /[^,\]}#\n"'[{]+/y;
 
-/** Deepest nesting of arrays and inline tables that is looked into. */
-const depthMax = 16;
+/** Deepest nesting of arrays and inline tables, and most parts of a dotted key, that are looked into: no setting has more than three. */
+export const tomlDepthMax = 16;
 
 /** Finds the line of every key. The parser that judges the text, smol-toml, gives positions for syntax errors only. */
 export function scanToml(text: string): TomlScan {
@@ -85,14 +85,14 @@ function takeKey(cursor: Cursor): string[] | undefined {
   const path: string[] = [];
   do {
     const part = take(cursor, segment);
-    if (part === undefined) return undefined;
+    if (part === undefined || path.length === tomlDepthMax) return undefined;
     path.push(part[1] ?? part[2] ?? part[3] ?? "");
   } while (takeWord(cursor, "."));
   return path;
 }
 
 function takeValue(cursor: Cursor, path: TomlPath, depth: number): boolean {
-  if (depth > depthMax) return false;
+  if (depth > tomlDepthMax) return false;
   if (/^null\b/.test(cursor.text.slice(cursor.at, cursor.at + 5))) {
     cursor.nulls.push({ path, line: lineAt(cursor.lineStarts, cursor.at), offset: cursor.at });
   }

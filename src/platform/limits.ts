@@ -398,6 +398,13 @@ export const limits = {
   /** Failed checks in a row that make an MCP unhealthy, and passed ones that make it healthy again. */
   healthFallCount: 3,
   healthRiseCount: 2,
+  /** Largest configuration file: a thousand times the documented one, or some ten thousand keys. Unit: bytes. */
+  configFileMaxBytes: 1024 * 1024,
+  /** How often a configuration file is looked at, and how long it must have stood still to be read: an editor, or a copy over the network, writes it in pieces. */
+  configLookMs: 1_000,
+  configSettleMs: 2_000,
+  /** Faults, and warnings, of a configuration that are told one by one: more than anybody corrects before the next look. */
+  configRemarksMax: 100,
   ...redisLimits,
   ...reporterLimits,
 } as const;

@@ -1,8 +1,6 @@
-import { createServer, isIPv6 } from "node:net";
+import { createServer } from "node:net";
 import { CoordinatorError } from "../platform/errors.js";
-
-/** "127.0.0.1:8080", with brackets around IPv6. */
-export const addressOf = (host: string, port: number): string => `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+import { hostPort } from "../platform/host-port.js";
 
 /**
  * Listens for a moment and lets go again: whoever asks first touches no store for the sake of ports that are not to be had. Port 0 always is.
@@ -12,7 +10,7 @@ export async function requireFree(host: string, port: number): Promise<void> {
   if (port === 0) return;
   const server = createServer();
   await new Promise<void>((resolve, reject) => {
-    server.once("error", (error) => reject(bindError(addressOf(host, port), error)));
+    server.once("error", (error) => reject(bindError(hostPort(host, port), error)));
     server.listen({ host, port, exclusive: true }, () => server.close(() => resolve()));
   });
 }

@@ -1,8 +1,9 @@
 import { type ChannelOptions, Server, ServerCredentials } from "@grpc/grpc-js";
 import type { Clock } from "../platform/clock.js";
+import { hostPort } from "../platform/host-port.js";
 import { limits } from "../platform/limits.js";
 import type { GrpcService } from "./adapt-grpc.js";
-import { addressOf, bindError } from "./address.js";
+import { bindError } from "./address.js";
 import type { CallDeps } from "./call.js";
 import { guardConnections } from "./connection-conduct.js";
 import { judgeCallers } from "./front-door.js";
@@ -72,7 +73,7 @@ export function createGrpcServer(deps: GrpcServerDeps): GrpcServer {
 }
 
 function bind(server: Server, host: string, port: number): Promise<number> {
-  const address = addressOf(host, port);
+  const address = hostPort(host, port);
   return new Promise((resolve, reject) => {
     server.bindAsync(address, ServerCredentials.createInsecure(), (error, boundPort) => {
       if (error === null) resolve(boundPort);

@@ -3,9 +3,10 @@ import type { Socket } from "node:net";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { HttpTransport } from "../intake/http/http-transport.js";
 import type { Clock } from "../platform/clock.js";
+import { hostPort } from "../platform/host-port.js";
 import { limits } from "../platform/limits.js";
 import type { WebService } from "./adapt-web.js";
-import { addressOf, bindError } from "./address.js";
+import { bindError } from "./address.js";
 import type { CallDeps } from "./call.js";
 import { decodeOptions } from "./grpc-definition.js";
 import { createHealthReporter, type HealthCheck } from "./health-check.js";
@@ -109,7 +110,7 @@ function sendJson(response: ServerResponse, status: number, body: unknown): void
 
 function bind(server: Server, host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    const onError = (error: Error) => reject(bindError(addressOf(host, port), error));
+    const onError = (error: Error) => reject(bindError(hostPort(host, port), error));
     server.once("error", onError);
     server.listen(port, host, () => {
       server.off("error", onError);

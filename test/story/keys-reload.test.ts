@@ -11,7 +11,7 @@ import { type RunningCoordinator, startCoordinatorProcess } from "../support/coo
 import { type CallEnd, callUnary, openGrpcClient } from "../support/grpc-client.js";
 import { makeEvent } from "../support/make-event.js";
 import { RawStream } from "../support/raw-stream.js";
-import { readAgain } from "../support/read-again.js";
+import { readAgain, unwatched } from "../support/read-again.js";
 
 const reasonOf = (end: CallEnd) =>
   end.status?.details.map((any) => anyUnpack(any, ErrorInfoSchema)).find((info) => info !== undefined)?.reason;
@@ -27,7 +27,7 @@ describe("keys in a file that is read again", () => {
   beforeAll(async () => {
     scratch = await mkdtemp(join(tmpdir(), "mcpc-keys-"));
     await writeFile(join(scratch, "c.toml"), entry("old"));
-    coordinator = await startCoordinatorProcess({ flags: ["--config", join(scratch, "c.toml")] });
+    coordinator = await startCoordinatorProcess({ flags: ["--config", join(scratch, "c.toml")], env: unwatched });
     client = openGrpcClient(coordinator.target);
   });
   beforeEach(() => reload(entry("old")));
@@ -93,7 +93,7 @@ describe("a coordinator that had no keys and reads some", () => {
     const scratch = await mkdtemp(join(tmpdir(), "mcpc-keys-"));
     const config = join(scratch, "c.toml");
     await writeFile(config, "");
-    const coordinator = await startCoordinatorProcess({ flags: ["--config", config] });
+    const coordinator = await startCoordinatorProcess({ flags: ["--config", config], env: unwatched });
     const client = openGrpcClient(coordinator.target);
     try {
       const stream = new RawStream(client);

@@ -13,7 +13,7 @@ import {
 import { type RunningCoordinator, startCoordinatorProcess } from "../support/coordinator.js";
 import { callUnary, openGrpcClient } from "../support/grpc-client.js";
 import { RawStream } from "../support/raw-stream.js";
-import { readAgain } from "../support/read-again.js";
+import { readAgain, unwatched } from "../support/read-again.js";
 
 const { method } = RoutingService;
 const objectivesOf = (ocrMs: number) => `[routing.objectives]\nocr = ${ocrMs}\n`;
@@ -26,7 +26,7 @@ describe("a coordinator with a latency objective", () => {
   beforeAll(async () => {
     scratch = await mkdtemp(join(tmpdir(), "mcpc-objectives-"));
     await writeFile(join(scratch, "c.toml"), objectivesOf(5_000));
-    coordinator = await startCoordinatorProcess({ flags: ["--config", join(scratch, "c.toml")] });
+    coordinator = await startCoordinatorProcess({ flags: ["--config", join(scratch, "c.toml")], env: unwatched });
     client = openGrpcClient(coordinator.target);
     mcp = new RawStream(client);
     mcp.send({ case: "hello", value: { mcpId: "ocr_001" } });

@@ -145,7 +145,19 @@ test("Ctrl-C ends a replay with its figures and code 130", async () => {
   expect(Number(reportOf(ended).sent)).toBeGreaterThan(0);
 });
 
+test("a coordinator that goes away for good ends a replay with code 5, once nothing has been acknowledged for the time that was given", async () => {
+  coordinator = await startCoordinatorProcess();
+  const running = replay("--trace", makeTrace("left.csv", 500), "--target", coordinator.target, "--ack-timeout", "2s");
+  await expect.poll(() => storedInteractions(coordinator), { timeout: 30_000 }).toBeGreaterThan(0);
+  coordinator.signal("SIGKILL");
+  const { code, stderr } = await running.ended;
+  expect(stderr).toMatch(/has acknowledged nothing for 2 s and \d+ events wait/);
+  expect(code).toBe(5);
+});
+
 test.each([
+  ["a trace that cannot be read twice", ["--trace", "/dev/stdin"], 2, "/dev/stdin must be a file: it is read twice"],
+  ["a patience of nothing", ["--ack-timeout", "0s"], 2, "--ack-timeout must be a duration"],
   ["an unknown trace file", ["--trace", "/nowhere/trace.csv"], 2, "cannot be read"],
   ["no MCPs", ["--mcps", "0"], 2, "--mcps must be a whole number from 1 to 500"],
   ["a speed of nothing", ["--speed", "0"], 2, "--speed must be a number above 0"],

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { spoolFormat } from "../../src/client/spool/format-file.js";
+import { HolderWatch } from "../../src/client/spool/holder.js";
 import type { LmdbSpool } from "../../src/client/spool/lmdb-spool.js";
 import { openSpool, type SpoolOptions } from "../../src/client/spool/open-spool.js";
 import type { SpoolKind } from "../../src/client/spool/spool.js";
@@ -309,9 +310,20 @@ describe("who may open a spool", () => {
     await openSpool({ directory }).close();
     writeFileSync(join(directory, "lock"), JSON.stringify({ pid: 1, host: "elsewhere", startedAt: "boot 1", opening: "x" }));
     const clock = new ManualClock(Date.now());
-    expect(refusalOf({ directory, clock }).metadata.host).toBe("elsewhere");
-    clock.stall(limits.spoolHolderGoneMs + 1_000);
-    await openSpool({ directory, clock }).close();
+    const watch = new HolderWatch();
+    expect(refusalOf({ directory, clock, watch }).metadata.host).toBe("elsewhere");
+    clock.stall(limits.spoolHolderGoneMs);
+    await openSpool({ directory, clock, watch }).close();
+  });
+
+  it("a process whose wall clock is ahead does not take it from a holder on another host at its first look", async () => {
+    const directory = freshDirectory();
+    await openSpool({ directory }).close();
+    writeFileSync(join(directory, "lock"), JSON.stringify({ pid: 1, host: "elsewhere", startedAt: "boot 1", opening: "x" }));
+    const clock = new ManualClock(Date.now() + 7 * 86_400_000);
+    const { reason, message } = refusalOf({ directory, clock });
+    expect(reason).toBe("SPOOL_IN_USE");
+    expect(message).toContain("free 30 s after the first try");
   });
 
   it("nobody with an older version: both formats are named and nothing is touched", async () => {

@@ -23,16 +23,16 @@ export type Hold = {
 };
 
 /**
- * What one process has seen of a lock over its tries to take it: by this a holder on another host is gone when its lock has stood still for so long, whatever the two wall clocks say.
+ * What one opener has seen of a lock over its tries to take it. A holder on another host is gone when its lock has stood still before these eyes for `limits.spoolHolderGoneMs`: neither the wall
+ * clock of either host nor that of their file system has a say, since any of them may jump.
  */
 export class HolderWatch {
-  #seen: { readonly touchedMs: number; readonly sinceMs: number } | undefined;
+  #seen: { readonly sign: string; readonly sinceMs: number } | undefined;
 
-  /** How long the lock has stood still before the eyes of this watch; undefined at the first look. Units: ms; `nowMs` is monotonic. */
-  standsStillMs(touchedMs: number, nowMs: number): number | undefined {
-    const isFirst = this.#seen === undefined;
-    if (this.#seen?.touchedMs !== touchedMs) this.#seen = { touchedMs, sinceMs: nowMs };
-    return isFirst ? undefined : nowMs - this.#seen.sinceMs;
+  /** How long the lock has stood still; 0 at the first look. `sign` is another one after each sign of life. Units: ms; `nowMs` is monotonic. */
+  standsStillMs(sign: string, nowMs: number): number {
+    if (this.#seen?.sign !== sign) this.#seen = { sign, sinceMs: nowMs };
+    return nowMs - this.#seen.sinceMs;
   }
 }
 
@@ -40,10 +40,10 @@ const fileOf = (directory: string): string => join(directory, "lock");
 
 /**
  * Takes the spool for this opening: LMDB lets many processes write, and two reporters would each send the same events.
- * A lock whose holder is gone is taken over.
+ * A lock whose holder is gone is taken over: on this host at once, on another one with the try at which `watch` has seen it stand still for long enough.
  * Errors: `failed_precondition` SPOOL_IN_USE when it is held, also by this process.
  */
-export function holdSpool(directory: string, clock: Clock, watch?: HolderWatch): Hold {
+export function holdSpool(directory: string, clock: Clock, watch = new HolderWatch()): Hold {
   const path = fileOf(directory);
   const text = JSON.stringify({
     ...thisProcess(),
@@ -77,28 +77,33 @@ export function holdSpool(directory: string, clock: Clock, watch?: HolderWatch):
   };
 }
 
-/** The living process that holds the spool, if there is one. */
-export function findHolder(directory: string, clock: Pick<Clock, "nowMs" | "monotonicMs">, watch?: HolderWatch): Holder | undefined {
+/** The process that holds the spool, if there is one and `watch` does not know better. */
+export function findHolder(directory: string, clock: Pick<Clock, "monotonicMs">, watch: HolderWatch): Holder | undefined {
+  return holderThat(directory, ({ opening }, touchedMs) => {
+    return watch.standsStillMs(`${opening} ${touchedMs}`, clock.monotonicMs()) < limits.spoolHolderGoneMs;
+  });
+}
+
+/** The same for people, at one look: the time of the lock is compared with our wall clock, which may be wrong by as much as either has jumped. Nothing may be taken because of it. */
+export function guessHolder(directory: string, clock: Pick<Clock, "nowMs">): Holder | undefined {
+  return holderThat(directory, (_, touchedMs) => clock.nowMs() - touchedMs < limits.spoolHolderGoneMs);
+}
+
+/** On this host a process is there or not. On another host, or in another container, touching its lock is its only sign of life, and `hasBeaten` judges that. */
+function holderThat(directory: string, hasBeaten: (holder: Holder, touchedMs: number) => boolean): Holder | undefined {
   const path = fileOf(directory);
   const holder = readHolder(path, holderShape);
   if (holder === undefined) return undefined;
-  return (holder.host === hostname() ? isRunning(holder) : hasBeaten(path, clock, watch)) ? holder : undefined;
-}
-
-/**
- * The only sign of life of a process on another host or in another container: it touches its lock. At the first look its time is compared with our wall clock, and one far ahead of ours counts
- * as now; from then on only whether it changes counts.
- */
-function hasBeaten(path: string, clock: Pick<Clock, "nowMs" | "monotonicMs">, watch: HolderWatch | undefined): boolean {
+  if (holder.host === hostname()) return isRunning(holder) ? holder : undefined;
   const touched = statSync(path, { throwIfNoEntry: false });
-  if (touched === undefined) return false;
-  const stillMs = watch?.standsStillMs(touched.mtimeMs, clock.monotonicMs()) ?? clock.nowMs() - touched.mtimeMs;
-  return stillMs < limits.spoolHolderGoneMs;
+  return touched !== undefined && hasBeaten(holder, touched.mtimeMs) ? holder : undefined;
 }
 
 function heldError(directory: string, holder: Holder): CoordinatorError {
-  const whose = holder.host === hostname() ? `process ${holder.pid}` : `process ${holder.pid} on ${holder.host}`;
-  const text = `the spool ${directory} is in use by ${whose}: give each process a spool of its own, or stop the other one`;
+  const isHere = holder.host === hostname();
+  const whose = isHere ? `process ${holder.pid}` : `process ${holder.pid} on ${holder.host}`;
+  const orGone = isHere ? "" : `; if that one is gone, the spool is free ${limits.spoolHolderGoneMs / 1_000} s after the first try`;
+  const text = `the spool ${directory} is in use by ${whose}: give each process a spool of its own, or stop the other one${orGone}`;
   return new CoordinatorError("failed_precondition", text, {
     reason: "SPOOL_IN_USE",
     metadata: { pid: String(holder.pid), host: holder.host },

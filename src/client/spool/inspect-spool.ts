@@ -8,7 +8,7 @@ import { diskFault, unusable } from "./disk-fault.js";
 import { dataFileOf, openEnvironment, rangeAfter, stateKey } from "./environment.js";
 import { examineFile } from "./examine-file.js";
 import { checkFormat, spoolFormat } from "./format-file.js";
-import { findHolder, type Holder } from "./holder.js";
+import { guessHolder, type Holder } from "./holder.js";
 import { decodeSetAside, readHead } from "./record.js";
 import { decodeState } from "./state.js";
 import type { Totals } from "./totals.js";
@@ -43,7 +43,7 @@ export type SpoolLook = {
  * Looks into a spool without changing it, also while a reporter has it open.
  * Errors: `failed_precondition` SPOOL_NEWER, SPOOL_UNUSABLE when there is no spool; `unavailable` SPOOL_DISK_FAILED for a broken file.
  */
-export function inspectSpool(directory: string, clock: Pick<Clock, "nowMs" | "monotonicMs">): SpoolLook {
+export function inspectSpool(directory: string, clock: Pick<Clock, "nowMs">): SpoolLook {
   try {
     return look(directory, clock);
   } catch (thrown) {
@@ -51,9 +51,9 @@ export function inspectSpool(directory: string, clock: Pick<Clock, "nowMs" | "mo
   }
 }
 
-function look(directory: string, clock: Pick<Clock, "nowMs" | "monotonicMs">): SpoolLook {
+function look(directory: string, clock: Pick<Clock, "nowMs">): SpoolLook {
   if (!checkFormat(directory) || !existsSync(dataFileOf(directory))) throw unusable(directory, "there is no spool in it");
-  const holder = findHolder(directory, clock);
+  const holder = guessHolder(directory, clock);
   // While somebody writes, pages change under the examination; who holds the spool has examined it.
   const fault = holder === undefined ? examineFile(directory, true) : undefined;
   if (fault !== undefined) {

@@ -22,7 +22,7 @@ export type SpoolOptions = {
   readonly maxAgeMs?: number;
   readonly clock?: Clock;
   readonly log?: Logger;
-  /** Given to each try of one process to open the same spool: then no jump of a wall clock takes it from a holder that lives. */
+  /** Given to each try of one process to open the same spool. Without one, a spool that was left behind on another host is never free. */
   readonly watch?: HolderWatch;
   /** Told of everything that is lost, dropped or set aside by the spool itself. Must not throw. */
   readonly onTrouble?: (trouble: SpoolTrouble) => void;

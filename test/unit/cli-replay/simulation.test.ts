@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { parseDuration } from "../../../src/cli/demo.js";
 import { createDemoView, cutLine, plainLine, titleLines, viewLines } from "../../../src/cli/demo-view.js";
 import { DueHeap } from "../../../src/cli/due-heap.js";
+import { parseDuration } from "../../../src/cli/duration.js";
 import type { Output } from "../../../src/cli/output.js";
 import { createProgress, progressLine } from "../../../src/cli/progress.js";
 import type { FleetFigures } from "../../../src/cli/simulated-fleet.js";
@@ -57,11 +57,11 @@ test.each([
   ["2m", 120_000],
   ["1h", 3_600_000],
 ])("a demo for %s takes %i ms", (text, ms) => {
-  expect(parseDuration(text)).toBe(ms);
+  expect(parseDuration("--for", text)).toBe(ms);
 });
 
 test.each(["", "60", "0s", "-1s", "1.5s", "s"])('a demo for "%s" is refused', (text) => {
-  expect(() => parseDuration(text)).toThrow("--for must be a duration");
+  expect(() => parseDuration("--for", text)).toThrow("--for must be a duration");
 });
 
 test("progress is drawn on a terminal only, within its width", () => {

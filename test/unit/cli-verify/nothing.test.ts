@@ -18,3 +18,11 @@ test.each([
   expect(await cli.run("verify", ledger, "--target", "127.0.0.1:1")).toBe(6);
   expect(cli.stderr.join("")).toContain("there is no event in the ledger: nothing was checked");
 });
+
+test("the time that it took is told to the millisecond", async () => {
+  const ledger = join(dir, "ledger.jsonl");
+  writeFileSync(ledger, "");
+  const cli = createTestProgram();
+  await cli.run("verify", ledger, "--target", "127.0.0.1:1", "--json");
+  expect(cli.stdout.join("")).toMatch(/"seconds":\d+(\.\d{1,3})?,/);
+});

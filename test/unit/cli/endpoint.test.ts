@@ -15,6 +15,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 test.each([
   ["a target with a path", ["--target", "https://a:1/path"], "--target must be host:port or https://host:port"],
+  ["an IPv6 address without brackets", ["--target", "::1:1"], '--target must have brackets around an IPv6 address: [::1]:1, not "::1:1"'],
   ["a key that no header can hold", ["--key-file", torn], "holds no key"],
   ["a version of TLS that there is not", ["--tls-min-version", "1.1"], "--tls-min-version must be TLSv1.3 or TLSv1.2"],
   ["authorities that are none", ["--ca-file", torn], "--ca-file holds no certificate in PEM"],

@@ -1,9 +1,14 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { CliFailure } from "../../../src/cli/exit-code.js";
 import { explainStart, type Running, supervise } from "../../../src/cli/serve.js";
 import type { Config } from "../../../src/config/schema.js";
 import { CoordinatorError } from "../../../src/platform/errors.js";
+import { limits } from "../../../src/platform/limits.js";
 import { createDeferred } from "../../support/deferred.js";
+import { ManualClock } from "../../support/manual-clock.js";
 import { createTestProgram, type Signal } from "./test-program.js";
 
 /** A coordinator whose ends are in the hands of the test. */
@@ -126,6 +131,46 @@ describe("SIGHUP", () => {
     cli.signal("SIGTERM");
     end("drain");
     expect(await exit).toBe(0);
+  });
+
+  test("is not needed when the configuration file changes, unless the watch is off; a faulty file changes nothing", async () => {
+    const path = join(mkdtempSync(join(tmpdir(), "mcpc-serve-")), "c.toml");
+    const heartbeat = (seconds: number, more = ""): void =>
+      writeFileSync(path, `[session]\nheartbeat_interval_seconds = ${seconds}\n${more}`);
+    heartbeat(5);
+    const clock = new ManualClock(0);
+    const watched = createRunning();
+    const unwatched = createRunning();
+    const env = { MCPC_SERVER__WATCH_CONFIG: "false" };
+    const first = createTestProgram({ deps: { clock, startCoordinator: async () => watched.running } });
+    const second = createTestProgram({ env, deps: { clock, startCoordinator: async () => unwatched.running } });
+    const exits = [first, second].map((cli) => cli.run("serve", "--log-level", "silent", "--config", path));
+    await expect.poll(() => [first.listenerCount(), second.listenerCount()]).toEqual([2, 2]);
+    const looked = async (): Promise<void> => {
+      await clock.advance(limits.configLookMs);
+      await expect.poll(() => clock.timerCount).toBe(1);
+    };
+    for (const seconds of [7, 0, 9]) {
+      heartbeat(seconds);
+      for (let i = 0; i < 5; i += 1) await looked();
+    }
+    expect(watched.calls).toEqual(["reconfigure 7", "reconfigure 9"]);
+    // A signal reads it at once, and the watch does not read the same again.
+    heartbeat(11);
+    first.hangUp();
+    for (let i = 0; i < 5; i += 1) await looked();
+    expect(watched.calls.slice(2)).toEqual(["reconfigure 11"]);
+    expect(unwatched.calls).toEqual([]);
+    for (const [cli, { end }] of [
+      [first, watched],
+      [second, unwatched],
+    ] as const) {
+      cli.signal("SIGTERM");
+      end("drain");
+    }
+    expect(await Promise.all(exits)).toEqual([0, 0]);
+    expect(clock.timerCount).toBe(0);
+    rmSync(dirname(path), { recursive: true });
   });
 
   test("is left alone on a terminal, where it means that the terminal is gone", async () => {

@@ -66,7 +66,7 @@ describe("the configuration of the specification", () => {
     expect(config.auth.keys[0]?.sha256).toBe(sha256Hex("sk-mcp-ocr-workflow-001"));
     expect(warnings.map(describeRemark)).toEqual([
       "c.toml:6 interaction_logging.database_path: the embedded store is a directory: the one that this file is in is used",
-      "c.toml:9 interaction_logging.api_key_cache_ttl: has no effect: no key is cached: expiry counts at once, and a change of the keys with the next start",
+      "c.toml:9 interaction_logging.api_key_cache_ttl: has no effect: no key is cached: expiry counts at once, and a change of the keys when the file is read again",
       "c.toml:17 api.workers: has no effect: one process serves all its connections; for more, start more coordinators on one database",
       "c.toml:21 logging.format: has no effect: a log line is one JSON object",
     ]);

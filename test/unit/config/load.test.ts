@@ -204,6 +204,10 @@ describe("faults", () => {
     },
   );
 
+  test("an address in brackets, as URLs have it, is the address", () => {
+    expect(loaded({ flags: { "--host": "[::1]" } }).config.server.host).toBe("::1");
+  });
+
   test.each(["127.0.0.1", "127.8.9.1", "::1", "localhost"])("listening on %s needs no keys", (host) => {
     expect(faults({ flags: { "--host": host } })).toEqual([]);
   });
@@ -217,6 +221,25 @@ describe("faults", () => {
     expect(warnings.map(describeRemark)).toEqual([
       "environment MCPC_SERVER_GRPC_PORT: no such setting; did you mean MCPC_SERVER__GRPC_PORT?",
     ]);
+  });
+
+  test.each([
+    ["MCPC_SERVR__PORT", "MCPC_SERVER__GRPC_PORT or MCPC_SERVER__WEB_PORT"],
+    ["MCPC_STORE__RETENTION", "MCPC_STORE__RETENTION_DAYS"],
+    ["MCPC_STORE__DATABASE_ULR", "MCPC_STORE__DATABASE_URL"],
+    ["MCPC_LOG__LEVEL", "MCPC_LOGGING__LEVEL"],
+  ])("%s was meant to be %s", (name, meant) => {
+    expect(faults({ env: { [name]: "1" } })).toEqual([`environment ${name}: no such setting; did you mean ${meant}?`]);
+  });
+
+  test("what Kubernetes makes of a service that is called mcpc is no setting of ours, and no warning", () => {
+    const env = {
+      MCPC_SERVICE_HOST: "10.0.0.1",
+      MCPC_SERVICE_PORT_GRPC: "50051",
+      MCPC_PORT: "tcp://10.0.0.1:80",
+      MCPC_PORT_80_TCP_PROTO: "tcp",
+    };
+    expect(loaded({ env }).warnings).toEqual([]);
   });
 
   test("a secret given both as a value and as a file, or as a file that cannot be read, is refused", () => {

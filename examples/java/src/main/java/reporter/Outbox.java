@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Base64;
 import java.util.TreeMap;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadLocalRandom;
 import mcp.coordinator.v1.EventAck;
 import mcp.coordinator.v1.EventStatus;
@@ -29,7 +30,12 @@ final class Outbox {
     }
   }
 
+  /** Most events without a verdict; above it stdin waits. */
+  private static final int HELD_MAX = 100_000;
+
   final TreeMap<Long, Entry> held = new TreeMap<>();
+  /** Taken by who reads stdin, given back with the verdict. */
+  final Semaphore room = new Semaphore(HELD_MAX);
   private final String mcpId;
   private final OutputStream ledger;
   private long next = 1;
@@ -55,6 +61,7 @@ final class Outbox {
   void settle(long sequence, EventStatus status) {
     var entry = held.remove(sequence);
     if (entry == null) return;
+    room.release();
     write("{\"acked\":%s,\"status\":\"%s\"}", quote(entry.event.getEventId()), status.name().replace("EVENT_STATUS_", ""));
   }
 

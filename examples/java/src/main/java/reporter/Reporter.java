@@ -1,5 +1,6 @@
 package reporter;
 
+import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.protobuf.util.JsonFormat;
 import io.grpc.ManagedChannel;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
@@ -14,6 +15,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
@@ -28,6 +30,9 @@ public final class Reporter {
   private static final long FIRST_BACKOFF_MS = 100;
   private static final long MAX_BACKOFF_MS = 30_000;
   private static final long HTTP_AFTER_MS = 2_000; // without a session
+  private static final int TASKS_MAX = 1_000;
+  private static final int POST_MAX_EVENTS = 100;
+  private static final int POST_MAX_BYTES = 1 << 20; // the coordinator takes 4 MiB, and one event has 256 KiB at most
 
   final String mcpId;
   final String producerId;
@@ -35,12 +40,13 @@ public final class Reporter {
   final Outbox outbox;
   final Routes routes = new Routes();
   /** Everything that happens, in one order: tasks for the one thread that owns all state. */
-  final BlockingQueue<Runnable> tasks = new ArrayBlockingQueue<>(1_000);
+  final BlockingQueue<Runnable> tasks = new ArrayBlockingQueue<>(TASKS_MAX);
 
   String sessionId = "";
   long upAtMs = nowMs();
   int attempt; // reconnects since the last ack or answered heartbeat
   private boolean isClosing;
+  private int leftOut; // lines of stdin that are no events
   private final String target;
   private final String web;
   private final HttpClient http = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).connectTimeout(Duration.ofSeconds(2)).build();
@@ -57,11 +63,19 @@ public final class Reporter {
   public static void main(String[] args) throws Exception {
     var flags = new HashMap<String, String>();
     for (int i = 0; i + 1 < args.length; i += 2) flags.put(args[i], args[i + 1]);
+    for (var name : List.of("--target", "--web", "--mcp-id", "--producer-id", "--ledger")) {
+      if (flags.containsKey(name)) continue;
+      System.err.println(name + " is missing");
+      System.exit(2);
+    }
     var reporter = new Reporter(flags, System.getenv().getOrDefault("MCPC_KEY", ""));
     var reader = new Thread(reporter::readStdin, "stdin");
     reader.setDaemon(true);
     reader.start();
     reporter.run();
+    if (reporter.leftOut == 0) return;
+    System.err.println(reporter.leftOut + " lines were no events");
+    System.exit(1);
   }
 
   static long nowMs() {
@@ -76,7 +90,14 @@ public final class Reporter {
     try (var lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8))) {
       for (String line = lines.readLine(); line != null; line = lines.readLine()) {
         var event = InteractionEvent.newBuilder();
-        JsonFormat.parser().merge(line, event);
+        try {
+          JsonFormat.parser().merge(line, event);
+        } catch (InvalidProtocolBufferException error) {
+          System.err.println("left out, not an event: " + error.getMessage());
+          tasks.put(() -> leftOut++);
+          continue;
+        }
+        outbox.room.acquire();
         tasks.put(() -> outbox.add(event));
       }
       tasks.put(() -> isClosing = true);
@@ -89,8 +110,12 @@ public final class Reporter {
   private void run() throws InterruptedException {
     while (!isDone()) {
       ManagedChannel channel = NettyChannelBuilder.forTarget(target).usePlaintext().disableRetry().keepAliveTime(60, TimeUnit.SECONDS).build();
-      long delayMs = new Stream(this, channel).run();
-      channel.shutdownNow();
+      long delayMs;
+      try {
+        delayMs = new Stream(this, channel).run();
+      } finally {
+        channel.shutdownNow().awaitTermination(1, TimeUnit.SECONDS);
+      }
       if (delayMs < 0) { // full jitter
         delayMs = ThreadLocalRandom.current().nextLong(1 + Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS << Math.min(attempt, 10)));
         attempt++;
@@ -99,9 +124,10 @@ public final class Reporter {
     }
   }
 
-  /** Runs what comes within `ms`, and then whatever else is there already. */
+  /** Runs what comes within `ms`, and then what else is there already; no more, so that heartbeats have their turn too. */
   void runTasks(long ms) throws InterruptedException {
-    for (Runnable task = tasks.poll(ms, TimeUnit.MILLISECONDS); task != null; task = tasks.poll()) task.run();
+    int left = TASKS_MAX;
+    for (Runnable task = tasks.poll(ms, TimeUnit.MILLISECONDS); task != null; task = --left > 0 ? tasks.poll() : null) task.run();
   }
 
   /** Waits for the next attempt. Without a session for long, what is held goes over HTTP. */
@@ -109,7 +135,10 @@ public final class Reporter {
     for (long until = nowMs() + delayMs; nowMs() < until && !isDone(); ) runTasks(until - nowMs());
     if (nowMs() - upAtMs <= HTTP_AFTER_MS) return;
     try {
-      post();
+      for (int before = -1; outbox.held.size() != before; ) { // as long as it helps
+        before = outbox.held.size();
+        post();
+      }
     } catch (IOException error) { // the same events again after the next attempt
       System.err.println("HTTP: " + error);
     }
@@ -118,7 +147,14 @@ public final class Reporter {
   private void post() throws IOException, InterruptedException {
     var report = ReportInteractionsRequest.newBuilder().setMcpId(mcpId).setProducerId(producerId);
     long now = nowMs();
-    outbox.held.values().stream().filter(entry -> entry.dueMs <= now).limit(100).forEach(entry -> report.addEvents(entry.event));
+    int bytes = 0;
+    for (var entry : outbox.held.values()) {
+      if (entry.dueMs > now) continue;
+      bytes += entry.bytes;
+      int count = report.getEventsCount();
+      if (count == POST_MAX_EVENTS || (count > 0 && bytes > POST_MAX_BYTES)) break;
+      report.addEvents(entry.event);
+    }
     if (report.getEventsCount() == 0) return;
     var request = HttpRequest.newBuilder(URI.create(web + "/mcp.coordinator.v1.InteractionService/ReportInteractions"))
         .timeout(Duration.ofSeconds(5))

@@ -42,6 +42,7 @@ final class Stream {
   private DrainNotice drain; // null without
   private long leaveAtMs;
   private boolean isHalfClosed;
+  private boolean isCancelled;
   private boolean isOver;
 
   Stream(Reporter reporter, Channel channel) {
@@ -143,7 +144,8 @@ final class Stream {
 
   /** The observer hears of it, and the stream is over then. What is sent to a cancelled call throws. */
   private void cancel(String why) {
-    if (!isHalfClosed) call.cancel(why, null);
+    if (!isCancelled) call.cancel(why, null);
+    isCancelled = true;
     isHalfClosed = true;
   }
 
