@@ -7,7 +7,7 @@ import { endReported, type Flight, inFlightOf, leave, noteEarlyEnd, take } from 
 import type { LineUp } from "./line-up.js";
 import type { Member } from "./member.js";
 import type { Ended } from "./policy.js";
-import { classOf, plainRequest, type RouteRequest } from "./request.js";
+import { classOf, plainRequest, type RouteRequest, startedRequest } from "./request.js";
 import type { AuditVerdict, Book } from "./router.js";
 
 export type FlightDeps = {
@@ -98,8 +98,7 @@ export class Flights {
     }
     if (decided === undefined) {
       if (load.running.size >= limits.routedInFlightMax) return;
-      const { requestType, inputBytes, qualityLevel, privacyLevel } = facts;
-      const request = { ...plainRequest, requestType, inputBytes, qualityLevel, privacyLevel };
+      const request = startedRequest(facts);
       const requestClass = classOf(request);
       const decisionId = `interaction ${++this.#plainCount}`;
       const flight = this.#depart(member, {
@@ -297,6 +296,7 @@ export class Flights {
     const durationMs = end.durationMs !== undefined && Number.isFinite(end.durationMs) && end.durationMs >= 0 ? end.durationMs : 0;
     const flight = {
       decisionId: `interaction ${++this.#plainCount}`,
+      isDecided: false,
       mcpId: member.mcpId,
       request: plainRequest,
       requestClass: plainClass,
@@ -322,7 +322,10 @@ export class Flights {
     if (audited !== undefined) this.#deps.book.audited?.({ decisionId, mcpId, request, atMs, quality: audited });
   }
 
-  #endedOf(flight: Pick<Flight, "decisionId" | "mcpId" | "request" | "startedAtMs" | "assignedAtMs" | "inFlightBefore">, end: End): Ended {
+  #endedOf(
+    flight: Pick<Flight, "decisionId" | "isDecided" | "mcpId" | "request" | "startedAtMs" | "assignedAtMs" | "inFlightBefore">,
+    end: End,
+  ): Ended {
     return {
       decisionId: flight.decisionId,
       mcpId: flight.mcpId,
@@ -335,6 +338,7 @@ export class Flights {
       quality: end.quality,
       auditedQuality: end.auditedQuality,
       cost: end.cost,
+      isUnnamed: !flight.isDecided,
     };
   }
 
