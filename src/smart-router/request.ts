@@ -45,9 +45,7 @@ export const plainRequest: RouteRequest = {
 };
 
 /** What a start event says of its request. Member by member: this runs for every start event, and a spread costs more. */
-export function startedRequest(
-  facts: Pick<RouteRequest, "requestType" | "inputBytes" | "qualityLevel" | "privacyLevel">,
-): RouteRequest {
+export function startedRequest(facts: Pick<RouteRequest, "requestType" | "inputBytes" | "qualityLevel" | "privacyLevel">): RouteRequest {
   return {
     requestType: facts.requestType,
     inputBytes: facts.inputBytes,
