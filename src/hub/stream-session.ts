@@ -265,11 +265,12 @@ export class StreamSession implements Origin, ControlledSession {
   }
 
   #apply(event: SessionEvent): void {
-    const taken = step(this.#session, event, this.#deps.clock.monotonicMs());
+    const nowMs = this.#deps.clock.monotonicMs();
+    const taken = step(this.#session, event, nowMs);
     this.#deps.stepped?.(this.#session, event, taken);
     const before = this.#session;
     this.#session = taken.next;
-    this.#presence?.moved(before, taken, this.mcpId, this.#deps.clock.monotonicMs());
+    this.#presence?.moved(before, taken, this.mcpId, nowMs);
     for (const effect of taken.effects) this.#perform(effect);
     if ("hasRoom" in event && !event.hasRoom && this.#isPaused) this.#waitForRoom();
   }

@@ -48,7 +48,8 @@ export type Refused = { readonly kind: "refused"; readonly verdict: Verdict };
  * Pure but for `deps.pseudonym`; the same event at the same time gets the same answer.     Units: `nowMs` is wall time.
  */
 export function accept(deps: AcceptDeps, bearer: Bearer, draft: Draft, nowMs: number): Accepted | Refused {
-  const mcpId = draft.mcpId === "" ? bearer.mcpId : draft.mcpId;
+  // The bearer's own text where it is the same: the maps that it is looked up in compare it with itself, and the copy of each event may go.
+  const mcpId = draft.mcpId === "" || draft.mcpId === bearer.mcpId ? bearer.mcpId : draft.mcpId;
   if (mcpId !== "" && !mayActFor(bearer.principal, mcpId)) return refuse(draft, "permission_denied");
   if (draft.encodedBytes > limits.eventMaxBytes) return refuse(draft, "too_large");
   const faults = checkDraft(draft);

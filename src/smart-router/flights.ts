@@ -9,7 +9,7 @@ import type { LineUp } from "./line-up.js";
 import type { Member } from "./member.js";
 import { NamedFlights } from "./named-flights.js";
 import type { Ended } from "./policy.js";
-import { classOf, plainRequest, type RouteRequest } from "./request.js";
+import { classOf, plainRequest, type RouteRequest, startedRequest } from "./request.js";
 import type { AuditVerdict, Book, LearntAudit } from "./router.js";
 
 export type FlightDeps = {
@@ -98,8 +98,7 @@ export class Flights {
     }
     if (decided === undefined) {
       if (load.running.size >= limits.routedInFlightMax) return;
-      const { requestType, inputBytes, qualityLevel, privacyLevel } = facts;
-      const request = { ...plainRequest, requestType, inputBytes, qualityLevel, privacyLevel };
+      const request = startedRequest(facts);
       const requestClass = classOf(request);
       const decisionId = `interaction ${++this.#plainCount}`;
       const flight = this.#depart(member, {
@@ -315,6 +314,7 @@ export class Flights {
     const durationMs = end.durationMs !== undefined && Number.isFinite(end.durationMs) && end.durationMs >= 0 ? end.durationMs : 0;
     const flight = {
       decisionId: `interaction ${++this.#plainCount}`,
+      isDecided: false,
       mcpId: member.mcpId,
       request: plainRequest,
       requestClass: plainClass,
@@ -344,7 +344,10 @@ export class Flights {
     else if (isDecided) this.#deps.handOver({ decisionId, mcpId, request, atMs, quality });
   }
 
-  #endedOf(flight: Pick<Flight, "decisionId" | "mcpId" | "request" | "startedAtMs" | "assignedAtMs" | "inFlightBefore">, end: End): Ended {
+  #endedOf(
+    flight: Pick<Flight, "decisionId" | "isDecided" | "mcpId" | "request" | "startedAtMs" | "assignedAtMs" | "inFlightBefore">,
+    end: End,
+  ): Ended {
     return {
       decisionId: flight.decisionId,
       mcpId: flight.mcpId,
@@ -357,6 +360,7 @@ export class Flights {
       quality: end.quality,
       auditedQuality: end.auditedQuality,
       cost: end.cost,
+      isUnnamed: !flight.isDecided,
     };
   }
 

@@ -1,4 +1,4 @@
-import { type Column, claimColumns, eventColumns, shareColumns } from "./batch-columns.js";
+import { type Column, claimColumns, eventColumns, jsonSeparator, shareColumns } from "./batch-columns.js";
 import { slotMicros } from "./timestamps.js";
 
 /** The time of a bigint of microseconds. Exact: both casts and the division round to the nearest microsecond. */
@@ -10,22 +10,32 @@ const newTerminal = "(x.terminal_event_id IS NULL OR EXCLUDED.terminal_event_id 
 const taken = (when: string, column: string): string => `${column} = CASE WHEN ${when} THEN EXCLUDED.${column} ELSE x.${column} END`;
 
 /**
- * Rows out of parameters, from `$first` on. Many: an array per column. What has no NULLs and a fixed width is read by subscript, which is one step;
- * a subscript into anything else walks the array from its beginning, and is unnested. One: a parameter per column.
+ * Rows out of parameters, from `$first` on. Many: an array per column. What has no NULLs and a fixed width is read by subscript, which is one step; a subscript into anything else walks the array from its
+ * beginning, and is unnested. JSON comes as one text, and is split: quoting it for an array costs more than all else of an event. One: a parameter per column.
  */
 function rowsFrom<Row>(columns: readonly Column<Row>[], first: number, isMany: boolean, alias: string): string {
-  const numbered = columns.map((column, index) => ({ ...column, parameter: `$${first + index}::${column.type}` }));
+  const numbered = columns.map((column, index) => ({ ...column, number: `$${first + index}` }));
   if (!isMany) {
     // By way of text: for some types the driver has a serializer of its own, and these values are text already.
-    const values = columns.map(({ name, type }, index) => `$${first + index}::text::${type} AS ${name}`);
+    const values = numbered.map(({ name, type, number }) => `${number}::text::${type} AS ${name}`);
     return `(SELECT ${values.join(", ")}) AS ${alias}`;
   }
-  const isWalked = (column: Column<Row>): boolean => column.isOptional || column.type === "text" || column.type === "jsonb";
-  const walked = numbered.filter(isWalked);
-  const values = numbered.map((column) => (isWalked(column) ? column.name : `(${column.parameter}[])[ord::int] AS ${column.name}`));
-  const source = `unnest(${walked.map(({ parameter }) => `${parameter}[]`).join(", ")}) WITH ORDINALITY`;
-  return `(SELECT ${values.join(", ")} FROM ${source} AS u(${walked.map(({ name }) => name).join(", ")}, ord)) AS ${alias}`;
+  const split = numbered.filter(({ type }) => type === "jsonb");
+  const walked = numbered.filter(({ type, isOptional }) => type === "text" || (isOptional && type !== "jsonb"));
+  const values = numbered.map((column) => {
+    if (split.includes(column)) return `${column.name}::jsonb AS ${column.name}`;
+    return walked.includes(column) ? column.name : `(${column.number}::${column.type}[])[ord::int] AS ${column.name}`;
+  });
+  const sources = [
+    `unnest(${walked.map(({ number, type }) => `${number}::${type}[]`).join(", ")})`,
+    ...split.map(({ number }) => `string_to_table(${number}::text, ${separator})`),
+  ];
+  const names = [...walked, ...split].map(({ name }) => name);
+  return `(SELECT ${values.join(", ")} FROM ROWS FROM (${sources.join(", ")}) WITH ORDINALITY AS u(${names.join(", ")}, ord)) AS ${alias}`;
 }
+
+/** As SQL writes it. */
+const separator = `chr(${jsonSeparator.charCodeAt(0)})`;
 
 /** Where the parameters of claims and shares begin. */
 const firstClaim = 1 + eventColumns.length;

@@ -45,7 +45,8 @@ export async function appendEvents(runner: Runner, wariness: Wariness, events: r
     }
     const stored = rest.length === 0 ? undefined : await tryAppend(runner, rest);
     if (rest.length > 0 && stored === undefined) continue;
-    return events.map((event) => outcomes.get(event) ?? stored ?? unanswered());
+    // Nearly always nothing was sifted out, and nothing is looked up.
+    return events.map((event) => (outcomes.size === 0 ? undefined : outcomes.get(event)) ?? stored ?? unanswered());
   }
   throw new StoreFault("transient", "CONTENDED", `a batch met new repetitions ${limits.appendMaxAttempts} times`);
 }

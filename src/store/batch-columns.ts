@@ -94,27 +94,33 @@ export function scalars<Row>(columns: readonly Column<Row>[], row: Row): readonl
   return columns.map((column) => column.of(row)?.toString() ?? null);
 }
 
-/** One array literal per column. Elements are gathered and joined, not appended: a flat string instead of a rope of thousands of parts. */
+/** One text per column: an array literal, or, of JSON, the elements between separators (append-sql.ts takes them apart). */
 export function arrays<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): readonly string[] {
   return columns.map((column) => arrayOf(column, rows));
 }
 
-/** A column that says nothing is empty, since unnest fills up with NULL. */
+/** Stands between texts of JSON, which hold no control characters: so none needs quotes, and none has to be read twice. */
+export const jsonSeparator = "\u0001";
+
+/**
+ * A column that says nothing is empty, since unnest fills up with NULL. The JSON text of an array is an array literal but for its brackets, and native code makes it: null is NULL there, and quotes
+ * are quoted alike. Only for what else JSON escapes, such as a line break, every element is quoted here. Bytes are hex behind a backslash, and integers of 64 bits are no JSON.
+ */
 function arrayOf<Row>(column: Column<Row>, rows: readonly Row[]): string {
   const elements = rows.map(column.of);
   if (column.isOptional && elements.every((element) => element === undefined)) return "{}";
-  // JSON text holds no control characters, so JSON's quoting of it is that of an array literal too, and native code.
-  if (column.type === "jsonb") return `{${elements.map((element) => JSON.stringify(element)).join(",")}}`;
-  if (column.type !== "text" && column.type !== "bytea") return `{${elements.map((element) => element ?? "NULL").join(",")}}`;
-  if (column.isOptional) return `{${elements.map((element) => (element === undefined ? "NULL" : `"${escaped(element)}"`)).join(",")}}`;
-  return rows.length === 0 ? "{}" : `{"${elements.map(escaped).join('","')}"}`;
+  if (column.type === "jsonb") return elements.join(jsonSeparator);
+  if (typeof elements[0] === "bigint") return `{${elements.join(",")}}`;
+  const json = column.type === "bytea" ? undefined : JSON.stringify(elements);
+  return json === undefined || json.includes("\\") ? `{${elements.map(quoted).join(",")}}` : `{${json.slice(1, -1)}}`;
 }
 
 const special = /["\\]/;
 
-function escaped(element: string | number | bigint | boolean | undefined): string {
+function quoted(element: string | number | bigint | boolean | undefined): string {
+  if (element === undefined) return "NULL";
   const text = String(element);
-  return special.test(text) ? text.replaceAll(/["\\]/g, "\\$&") : text;
+  return `"${special.test(text) ? text.replaceAll(/["\\]/g, "\\$&") : text}"`;
 }
 
 const startOf = ({ start }: Share): (Facts & { kind: "start" }) | undefined => (start?.facts.kind === "start" ? start.facts : undefined);

@@ -174,16 +174,16 @@ class Book {
   }
 
   #ended(ended: Ended): void {
-    const { decisionId, mcpId, request, startedAtMs, endedAtMs, result } = ended;
+    const { decisionId, mcpId, request, startedAtMs, endedAtMs, result, isUnnamed } = ended;
     if (result === "released") {
       this.#open.cancel(decisionId);
       return;
     }
-    const before = this.#open.pastOf(decisionId);
+    const before = isUnnamed === true ? undefined : this.#open.pastOf(decisionId);
     const isLate = before?.isExpired === true && result !== "expired";
     if (before !== undefined && !isLate) return;
     const self = isUsable(ended.quality) ? ended.quality : undefined;
-    this.#open.end(decisionId, { mcpId, self, isExpired: result === "expired" });
+    this.#open.end(decisionId, isUnnamed === true ? undefined : { mcpId, self, isExpired: result === "expired" });
     if (!Number.isFinite(startedAtMs) || !Number.isFinite(endedAtMs)) return;
     this.#rebase(endedAtMs);
     const mcp = this.#memory.mcpOf(mcpId, endedAtMs);

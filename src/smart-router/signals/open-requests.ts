@@ -51,8 +51,10 @@ export class OpenRequests {
     for (const one of starts) addStart(one, startedAtMs);
   }
 
-  end(decisionId: string, past: Past): void {
+  /** `past` undefined: no other word of it can follow, so it takes no place among those that are remembered. */
+  end(decisionId: string, past: Past | undefined): void {
     this.#close(decisionId);
+    if (past === undefined) return;
     if (!this.#past.has(decisionId)) {
       const oldest = this.#pastIds[this.#pastNext];
       if (oldest !== undefined) this.#past.delete(oldest);

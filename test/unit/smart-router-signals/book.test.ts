@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { limits } from "../../../src/platform/limits.js";
 import type { Assigned, Ended } from "../../../src/smart-router/policy.js";
 import { plainRequest, type RouteRequest } from "../../../src/smart-router/request.js";
 import { createSignalBook } from "../../../src/smart-router/signals/book.js";
@@ -157,6 +158,20 @@ test("an end that is repeated counts once", () => {
   twice.ended(end);
   twice.assigned(assigned({ decisionId: "d" }));
   expect(twice.read("a", ocr, 0, 500)).toEqual(once.read("a", ocr, 0, 500));
+});
+
+test("a late answer is known for one, however many requests ended meanwhile that nobody decided", () => {
+  const book = createSignalBook();
+  book.assigned(assigned({ decisionId: "decided" }));
+  book.ended(ended({ decisionId: "decided", endedAtMs: 1_000, result: "expired" }));
+  for (let count = 0; count <= limits.endedRequestsMax; count += 1) {
+    const plain = { decisionId: `interaction ${count}`, mcpId: "b" };
+    book.assigned(assigned({ ...plain, atMs: 1_000 }));
+    book.ended(ended({ ...plain, startedAtMs: 1_000, endedAtMs: 1_000, isUnnamed: true }));
+  }
+  const { errorRate } = book.read("a", ocr, 0, 2_000);
+  book.ended(ended({ decisionId: "decided", endedAtMs: 2_000 }));
+  expect(book.read("a", ocr, 0, 2_000).errorRate).toBe(errorRate);
 });
 
 test("failing in 1 ms counts as at least five seconds", () => {

@@ -35,3 +35,16 @@ test("whoever has been open for longest makes room, whatever was closed or opene
     }),
   );
 });
+
+test("an end that no other word can follow takes no place among those that are remembered", () => {
+  const requests = new OpenRequests(10, 2);
+  requests.open("decided", 0, []);
+  requests.end("decided", { mcpId: "a", self: undefined, isExpired: true });
+  for (const id of ["interaction 1", "interaction 2", "interaction 3"]) {
+    requests.open(id, 1, []);
+    requests.end(id, undefined);
+    expect(requests.isKnown(id)).toBe(false);
+  }
+  expect(requests.pastOf("decided")?.isExpired).toBe(true);
+  expect(requests.size).toBe(0);
+});

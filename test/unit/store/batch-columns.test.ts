@@ -1,6 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { arrays, type Column, claimColumns, claimsOf, eventColumns, scalars, shareColumns } from "../../../src/store/batch-columns.js";
+import {
+  arrays,
+  type Column,
+  claimColumns,
+  claimsOf,
+  eventColumns,
+  jsonSeparator,
+  scalars,
+  shareColumns,
+} from "../../../src/store/batch-columns.js";
 import { foldBatch } from "../../../src/store/fold-batch.js";
 import { freshId, newEvent } from "../../support/new-event.js";
 
@@ -8,7 +17,7 @@ import { freshId, newEvent } from "../../support/new-event.js";
 function elementsOf(literal: string | undefined): readonly (string | null)[] {
   const found = [...(literal ?? "").slice(1, -1).matchAll(/("(?:[^"\\]|\\.)*"|[^,]+)(?:,|$)/gs)];
   return found.map(([, text = ""]) =>
-    text === "NULL" ? null : text.startsWith('"') ? text.slice(1, -1).replaceAll(/\\(.)/gs, "$1") : text,
+    text.toUpperCase() === "NULL" ? null : text.startsWith('"') ? text.slice(1, -1).replaceAll(/\\(.)/gs, "$1") : text,
   );
 }
 
@@ -25,9 +34,18 @@ describe("the columns of a batch", () => {
         const events = names.map((producerId) => newEvent({ producerId, body }));
         const columns = named(eventColumns, events);
         expect(elementsOf(columns.producer_id)).toEqual(names);
-        expect(elementsOf(columns.body)).toEqual(names.map(() => body));
+        expect(columns.body?.split(jsonSeparator)).toEqual(names.map(() => body));
       }),
     );
+  });
+
+  it("say numbers and truths without quotes, and texts with line breaks as Postgres writes them", () => {
+    const start = newEvent({ kind: "start", sequence: 2n ** 63n - 1n, occurredAtUs: 1_790_000_000_123_456, interactionId: "a\nb\\" });
+    const terminal = newEvent({ kind: "complete", interactionId: "other" });
+    const columns = named(eventColumns, [start]);
+    expect([columns.sequence, columns.occurred, columns.kind]).toEqual(["{9223372036854775807}", "{1790000000123456}", "{1}"]);
+    expect(columns.interaction_id).toBe('{"a\nb\\\\"}');
+    expect(named(shareColumns, foldBatch([start, terminal])).success).toBe("{null,true}");
   });
 
   it("are empty when they have nothing to say, and else say NULL where they do not", () => {
@@ -35,14 +53,15 @@ describe("the columns of a batch", () => {
     const shares = named(shareColumns, foldBatch(bare));
     expect(named(eventColumns, bare).raw).toBe("{}");
     expect(shares.request_type).toBe("{}");
-    expect(shares.error_code).toBe('{NULL,""}');
+    expect(shares.error_code).toBe('{null,""}');
     expect(named(eventColumns, [newEvent({ raw: Uint8Array.from([1, 255]) }), newEvent()]).raw).toBe('{"\\\\x01ff",NULL}');
   });
 
   it("say of one row what they say of many", () => {
     const event = newEvent({ raw: Uint8Array.from([7]), body: '{"a":"\\""}', producerId: 'p"' });
-    const literals = arrays(eventColumns, [event]);
-    expect(scalars(eventColumns, event)).toEqual(literals.map((literal) => elementsOf(literal)[0] ?? null));
+    const columns = named(eventColumns, [event]);
+    const values = eventColumns.map(({ name, type }) => (type === "jsonb" ? columns[name] : elementsOf(columns[name])[0]));
+    expect(scalars(eventColumns, event)).toEqual(values.map((value) => value ?? null));
   });
 
   it("claim each producer and epoch once, with its greatest sequence, by producer; what is not fenced claims nothing", () => {
