@@ -1,3 +1,4 @@
+import type { Flight } from "./in-flight.js";
 import type { Ended } from "./policy.js";
 import type { EndReport } from "./router.js";
 
@@ -29,4 +30,25 @@ export function latencyOf({ durationMs, startedAtMs, endedAtMs }: Ended): number
   if (durationMs === undefined || !Number.isFinite(durationMs) || durationMs < 0) return seenMs;
   const isOff = Math.abs(durationMs - seenMs) > Math.max(skewMs, skewShare * seenMs);
   return isOff ? Math.max(durationMs, seenMs) : durationMs;
+}
+
+/** What policies hear of the end of a request. */
+export function endedOf(
+  flight: Pick<Flight, "decisionId" | "isDecided" | "mcpId" | "request" | "startedAtMs" | "assignedAtMs" | "inFlightBefore">,
+  end: End,
+): Ended {
+  return {
+    decisionId: flight.decisionId,
+    mcpId: flight.mcpId,
+    request: flight.request,
+    startedAtMs: flight.startedAtMs ?? flight.assignedAtMs,
+    endedAtMs: endedAtOf(flight, end),
+    inFlightBefore: flight.inFlightBefore,
+    result: end.result,
+    durationMs: end.durationMs,
+    quality: end.quality,
+    auditedQuality: end.auditedQuality,
+    cost: end.cost,
+    isUnnamed: !flight.isDecided,
+  };
 }

@@ -2,7 +2,7 @@ import type { Facts } from "../interaction/event.js";
 import { limits } from "../platform/limits.js";
 import { ClassBaselines } from "./class-baselines.js";
 import type { DecisionOutcome } from "./decision.js";
-import { type End, endedAtOf, latencyOf, nothing } from "./flight-end.js";
+import { type End, endedAtOf, endedOf, latencyOf, nothing } from "./flight-end.js";
 import type { FleetHealth } from "./health/fleet-health.js";
 import { endReported, type Flight, inFlightOf, isElsewhere, leave, noteEarlyEnd, take } from "./in-flight.js";
 import type { LineUp } from "./line-up.js";
@@ -142,7 +142,7 @@ export class Flights {
     const end = isLate || flight.audited === undefined ? told : { ...told, auditedQuality: flight.audited };
     flight.audited ??= told.auditedQuality;
     this.#close(member, flight, "ended");
-    const ended = this.#endedOf(flight, end);
+    const ended = endedOf(flight, end);
     const isForHolder = end.auditedQuality !== undefined && isElsewhere(member.load);
     this.#deps.book.ended(isForHolder ? { ...ended, auditedQuality: undefined } : ended);
     if (isForHolder) this.#tellAudit(flight, end.atMs);
@@ -212,7 +212,7 @@ export class Flights {
       this.#close(member, flight, "expired");
       const isConfirmed = flight.startedAtMs !== undefined;
       const end: End = { ...nothing, result: isConfirmed ? "expired" : "released", atMs: nowMs };
-      const ended = this.#endedOf(flight, end);
+      const ended = endedOf(flight, end);
       this.#deps.book.ended(ended);
       if (!hasOutcome) {
         this.#deps.lineUp.ended(ended);
@@ -323,13 +323,13 @@ export class Flights {
       inFlightBefore: inFlightOf(member.load),
       isProbe: false,
     };
-    const ended = this.#endedOf(flight, end);
+    const ended = endedOf(flight, end);
     this.#deps.book.ended(ended);
     this.#judge(member, flight, ended, end.atMs);
   }
 
   #tellUsers(flight: Flight, end: End): Ended {
-    const ended = this.#endedOf(flight, end);
+    const ended = endedOf(flight, end);
     this.#deps.book.ended(ended);
     this.#deps.lineUp.ended(ended);
     return ended;
@@ -342,26 +342,6 @@ export class Flights {
     if (load === undefined || !isElsewhere(load)) this.#deps.book.audited?.({ decisionId, mcpId, request, atMs, quality });
     // An audit of another one's decision is told by that one, until somebody has learned from it.
     else if (isDecided) this.#deps.handOver({ decisionId, mcpId, request, atMs, quality });
-  }
-
-  #endedOf(
-    flight: Pick<Flight, "decisionId" | "isDecided" | "mcpId" | "request" | "startedAtMs" | "assignedAtMs" | "inFlightBefore">,
-    end: End,
-  ): Ended {
-    return {
-      decisionId: flight.decisionId,
-      mcpId: flight.mcpId,
-      request: flight.request,
-      startedAtMs: flight.startedAtMs ?? flight.assignedAtMs,
-      endedAtMs: endedAtOf(flight, end),
-      inFlightBefore: flight.inFlightBefore,
-      result: end.result,
-      durationMs: end.durationMs,
-      quality: end.quality,
-      auditedQuality: end.auditedQuality,
-      cost: end.cost,
-      isUnnamed: !flight.isDecided,
-    };
   }
 
   /** Tells the health rules. */

@@ -275,7 +275,6 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   routingCostMax: {
     unit: "of the operator's unit",
     reached: "INVALID_ARGUMENT, FIELD_VIOLATION",
-    why: "A typing error is found, and sums of costs stay exact enough.",
   },
   routingWeightMax: { unit: "hundredths", reached: "INVALID_ARGUMENT, FIELD_VIOLATION", why: "A hundred times the neutral weight of 100." },
   routingConcurrentMax: {

@@ -8,7 +8,7 @@ type Bound = { readonly name: keyof typeof limits; readonly value: unknown; read
 
 /** The files in which bounds stand. */
 export const limitsSource = (): string =>
-  ["src/platform/limits.ts", "src/platform/reporter-limits.ts", "src/platform/redis-limits.ts"]
+  ["src/platform/limits.ts", "src/platform/reporter-limits.ts", "src/platform/redis-limits.ts", "src/platform/router-limits.ts"]
     .map((path) => readFileSync(path, "utf8"))
     .join("\n");
 
