@@ -35,13 +35,17 @@ test.each([
   ["tables in tables", `a = ${"{a=".repeat(100_000)}`, 1],
   ["quotes without an end", `a = ${'"'.repeat(1_000_000)}`, 1],
   ["one name as long as the file", `${"n".repeat(1_000_000)} = 1`, 1],
-])("%s: the first hundred faults are told, shortly, and all are counted", (_, text, count) => {
-  const result = load(text);
-  if (result.kind !== "faulty") throw new Error("it has no fault");
-  expect(result.faultCount).toBe(count);
-  expect(result.faults).toHaveLength(Math.min(count, limits.configRemarksMax));
-  for (const fault of result.faults) expect(describeRemark(fault).length).toBeLessThan(512);
-}, 60_000);
+])(
+  "%s: the first hundred faults are told, shortly, and all are counted",
+  (_, text, count) => {
+    const result = load(text);
+    if (result.kind !== "faulty") throw new Error("it has no fault");
+    expect(result.faultCount).toBe(count);
+    expect(result.faults).toHaveLength(Math.min(count, limits.configRemarksMax));
+    for (const fault of result.faults) expect(describeRemark(fault).length).toBeLessThan(512);
+  },
+  60_000,
+);
 
 test("thousands of unknown variables are told like thousands of unknown keys", () => {
   const result = load("", Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`MCPC_STRANGE__NAME_${index}`, "1"])));
