@@ -6,7 +6,7 @@ import { createKeyRing, type KeyRing } from "./auth/api-key.js";
 import type { Decisions } from "./compose/decisions.js";
 import { composeHttp } from "./compose/http.js";
 import { composeIntake, type Intake } from "./compose/intake.js";
-import { Ends, type Machine } from "./compose/machine.js";
+import { Ends, type Machine, Once } from "./compose/machine.js";
 import { createReconfigure } from "./compose/reconfigure.js";
 import { type RegistryPart, startRegistry } from "./compose/registry.js";
 import { startRouting } from "./compose/routing.js";
@@ -25,6 +25,7 @@ import { webService } from "./rpc/adapt-web.js";
 import { requireFree } from "./rpc/address.js";
 import { AnswersInHand } from "./rpc/answers-in-hand.js";
 import type { CallDeps } from "./rpc/call.js";
+import { ConnectionBound } from "./rpc/connection-bound.js";
 import { readImage } from "./rpc/image.js";
 import { createInteractionHandlers } from "./rpc/interaction.js";
 import { createLifetime, type Lifetime } from "./rpc/lifetime.js";
@@ -82,7 +83,8 @@ export async function startCoordinator(options: StartOptions): Promise<Coordinat
 
 async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   const { config, log, clock, rng } = machine;
-  let onFatal = (_: Error): void => {};
+  // The store may end before there is anybody whom that ends.
+  const storeEnd = new Once<Error>();
   const { host, grpcPort, webPort } = config.server;
   for (const port of config.extensions.web ? [grpcPort, webPort] : [grpcPort]) await requireFree(host, port);
   const store = await openStore({
@@ -93,7 +95,7 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
     maxRecords: config.store.maxRecords,
     clock,
     log,
-    onFatal: (error) => onFatal(error),
+    onFatal: (error) => storeEnd.tell(error),
   });
   ends.add(() => store.close());
   const stopMaintenance = keepMaintained(store, machine, config.store.maintenanceIntervalSeconds * 1000);
@@ -112,7 +114,9 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   ends.add(() => ingest.queue.close());
   const keys = createKeyRing(config.auth.keys, clock, (sha256) => registry?.directory.byKey(sha256));
   const lifetime = createLifetime();
-  const http = composeHttp(machine, { keys, store, ingest, lifetime, transports: () => intake.figures(), fleet: () => fleet });
+  const connections = new ConnectionBound(config.server.maxConnections, clock, log);
+  const transports = () => intake.figures();
+  const http = composeHttp(machine, { keys, store, ingest, lifetime, connections, transports, fleet: () => fleet });
   const intake = composeIntake(machine, { store, ingest, keys, served: config.extensions.web ? [http] : [] }, ends);
   const { fleet, publisher, decisions, exchange, useRule, useObjectives } = await startRouting(
     machine,
@@ -122,11 +126,12 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
   registry?.follow(fleet, ingest);
   ingest.followTimes(http.notes.committed);
   fleet.followApplied(http.notes.applied);
-  const ports = await startPorts(machine, { keys, lifetime, store, ingest, http, fleet, publisher, decisions, exchange, registry }, ends);
+  const parts = { keys, lifetime, connections, store, ingest, http, fleet, publisher, decisions, exchange, registry };
+  const ports = await startPorts(machine, parts, ends);
   registry?.webPortOpened(ports.webPort);
   intake.start();
   const life = createLife(machine, ends, { fleet, intake, ports });
-  onFatal = life.fail;
+  storeEnd.hear(life.fail);
   const reconfigure = createReconfigure(machine, { keys, fleet, useRule, useObjectives });
   return { grpcPort: ports.grpcPort, webPort: ports.webPort, storePromise: store.promise, reconfigure, ...life.coordinator };
 }
@@ -134,6 +139,7 @@ async function start(machine: Machine, ends: Ends): Promise<Coordinator> {
 type Parts = {
   readonly keys: KeyRing;
   readonly lifetime: Lifetime;
+  readonly connections: ConnectionBound;
   readonly store: Store;
   readonly ingest: Ingest;
   readonly http: HttpTransport;
@@ -154,7 +160,7 @@ type Ports = {
 /** Both servers, over the same handlers. */
 async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<Ports> {
   const { config, log, clock } = machine;
-  const { keys, lifetime, store, ingest, http, fleet, publisher, decisions, exchange, registry } = parts;
+  const { keys, lifetime, connections, store, ingest, http, fleet, publisher, decisions, exchange, registry } = parts;
   const deps: CallDeps = { authenticate: keys.authenticate, lifetime, clock, log, coordinatorId: config.server.coordinatorId };
   const interaction = createInteractionHandlers({ ingest, store, clock });
   const query = createQueryHandlers({ store, clock, readCoordinator: figuresOf(machine, parts) });
@@ -174,6 +180,7 @@ async function startPorts(machine: Machine, parts: Parts, ends: Ends): Promise<P
       ...(registryHandlers ? [grpcService(deps, RegistryService, registryHandlers, answers)] : []),
     ],
     image: readImage(),
+    connections,
     clock,
   });
   ends.add(() => grpc.close());

@@ -115,7 +115,8 @@ function startFleet(
   const fleet = new Fleet({
     ...(registry === undefined ? {} : { registry: registry.sessions }),
     ingest,
-    openProducer: (producerId, mcpId, sessionId) => store.openProducer(producerId, mcpId, sessionId, config.server.coordinatorId),
+    openProducer: (producerId, mcpId, sessionId, isWanted) =>
+      store.openProducer(producerId, mcpId, sessionId, config.server.coordinatorId, isWanted),
     // The lock of the embedded store's directory admits one process: nobody else could fence a session there.
     readEpochs: store.kind === "postgres" ? store.readEpochs : undefined,
     currentRoutes,

@@ -38,6 +38,10 @@ const server = z.strictObject({
     reason: "the port that the specification names",
     flag: "--web-port",
   }),
+  maxConnections: whole(1, 1_000_000).default(20_000).register(settingNotes, {
+    doc: "Connections that the gRPC port takes; one more is closed at once, and its client tries again. Each takes a file descriptor: `ulimit -n` must allow them",
+    reason: "a connection for each of 10,000 sessions, and as many again for gateways and operators",
+  }),
   allowInsecureBind: onOff().default(false).register(settingNotes, {
     doc: "Listen beyond loopback although no keys are configured: anyone who reaches the port may report for every MCP",
     reason: "an open coordinator must be somebody's decision",

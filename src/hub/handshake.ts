@@ -99,17 +99,17 @@ export type Opening =
   | { readonly kind: "opened"; readonly opened: ProducerOpened | undefined }
   | { readonly kind: "refused"; readonly error: CoordinatorError };
 
-/** Asks the store for the epoch and the resume point of a Hello's producer. Never rejects. */
+/** Asks the store for the epoch and the resume point of a Hello's producer, unless its session has ended before the store is reached. Never rejects. */
 export async function askForProducer(
   openProducer: OpenProducer,
   greeting: Greeting,
   principal: Principal,
-  sessionId: string,
+  session: { readonly id: string; readonly isClosed: boolean },
 ): Promise<Opening> {
   const { producerId } = greeting;
   if (producerId === "") return { kind: "opened", opened: undefined };
   try {
-    const opened = await openProducer(producerId, greetedBearer(principal, greeting, 0).mcpId, sessionId);
+    const opened = await openProducer(producerId, greetedBearer(principal, greeting, 0).mcpId, session.id, () => !session.isClosed);
     return opened === undefined ? { kind: "refused", error: foreignProducer(producerId) } : { kind: "opened", opened };
   } catch (thrown) {
     // The loop's edge: the peer reconnects, and finds its place again.

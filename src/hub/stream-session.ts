@@ -342,7 +342,7 @@ export class StreamSession implements Origin, ControlledSession {
     const greeting = this.#greeting;
     if (greeting === undefined) return;
     if (greeting.resumeSessionId !== "") this.#deps.resumes(this, greeting);
-    const opening = await askForProducer(this.#deps.openProducer, greeting, this.principal, this.id);
+    const opening = await askForProducer(this.#deps.openProducer, greeting, this.principal, this);
     if (opening.kind === "refused") this.failed(opening.error);
     if (opening.kind === "refused" || this.isClosed) return;
     this.#opened = opening.opened;

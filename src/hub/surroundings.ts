@@ -35,8 +35,13 @@ export type Transport = {
   readonly connection: object | undefined;
 };
 
-/** Gives a producer its next epoch. Undefined when it belongs to another MCP. */
-export type OpenProducer = (producerId: string, mcpId: string, sessionId: string) => Promise<ProducerOpened | undefined>;
+/** Gives a producer its next epoch. Undefined when it belongs to another MCP. Throws, and changes nothing, when `isWanted` says no before its turn has come. */
+export type OpenProducer = (
+  producerId: string,
+  mcpId: string,
+  sessionId: string,
+  isWanted: () => boolean,
+) => Promise<ProducerOpened | undefined>;
 
 /** What a producer did with the configuration of its MCP. */
 export type AckedMcpConfig = { readonly producerId: string; readonly mcpId: string; readonly answer: McpConfigAnswer };

@@ -30,7 +30,12 @@ export function createDriverSockets(maxConnections: number): DriverSockets {
     },
     destroy: () => {
       isDestroyed = true;
-      for (const socket of sockets) socket.destroy();
+      // With a reset: a mere close leaves what was written to the system, which goes on to deliver it, and a statement that was given up would be carried out after
+      // an outage. Sockets of the file system have no such memory, and no reset.
+      for (const socket of sockets) {
+        if (socket.remoteFamily === undefined) socket.destroy();
+        else socket.resetAndDestroy();
+      }
     },
   };
 }

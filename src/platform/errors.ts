@@ -69,6 +69,8 @@ export const errorReasons = {
   CONTENT_TYPE_UNSUPPORTED: "the body is not of a type, encoding or charset that is read: send application/json, plain or gzip",
   QUEUE_FULL: "the coordinator holds as many unsettled events as it may",
   STORE_UNAVAILABLE: "the store cannot be reached",
+  STORE_BUSY: "as many statements wait for the database as may, or this one waited for too long",
+  QUERY_TOO_LONG: "the database took longer for this than a statement may: ask for one MCP, or for a shorter time",
   STORE_READ_ONLY: "the store refuses writes",
   COORDINATOR_DRAINING: "the coordinator shuts down; reconnect",
   NO_ELIGIBLE_MCP: "no MCP that could serve the request is connected and fit; metadata counts why not",

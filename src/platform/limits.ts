@@ -127,8 +127,14 @@ export const limits = {
   idleInTransactionMs: 2_000,
   /** Appends that run at once on Postgres: one commits, one executes, one is filled (bench/README.md, "Where the time goes"). */
   storeLanes: 3,
-  /** Connections for everything but appends, on Postgres. */
+  /** Connections for what the coordinator itself asks, on Postgres: sessions, registry, routing, maintenance. */
   queryConnections: 4,
+  /** Connections for what callers read, on Postgres: apart from the others, so that questions that take seconds keep nobody's session or lease waiting. */
+  readConnections: 3,
+  /** Statements that wait for a connection of one pool; more are refused. A fleet that registers at once comes a few hundred at a time. */
+  poolWaitingMax: 1_000,
+  /** How long they wait: longer than callers do. The embedded store, with one connection, takes a hundred registrations in a few seconds. */
+  poolWaitMaxMs: 30_000,
   connectTimeoutMs: 5_000,
   /** TCP keep-alive on connections to Postgres: a dead peer is noticed on idle connections too. */
   keepAliveMs: 10_000,
@@ -192,8 +198,8 @@ export const limits = {
   statusDetailsMaxBytes: 4_096,
   /** Longest x-request-id that is taken over from a caller. */
   requestIdMaxChars: 128,
-  /** Bytes of an undecodable frame that go to the log. */
-  undecodableHeadBytes: 64,
+  /** Bytes of an undecodable frame that go to the log: the tags and lengths at its beginning, and next to nothing of a text, which may be a key or name a user. */
+  undecodableHeadBytes: 8,
   /** Lines of the log that wait for whoever reads stderr: some 20 000, what an outage writes in a minute. */
   logBufferMaxBytes: 8 * 1024 * 1024,
   /** Server keepalive: a dead peer is found after 80 s; pings more frequent than a minute anger proxies. */
@@ -289,6 +295,8 @@ export const limits = {
   recentDecisionsMax: 500,
   /** Decisions made here of which it is remembered for whom, to judge a release or a start event: 15 MiB. */
   madeDecisionsMax: 100_000,
+  /** Decisions read in one statement for a page: with a thousand candidates each some 12 MiB. */
+  decisionChunkMax: 25,
   /** Bytes of one page of decisions: half of frameMaxBytes. */
   decisionPageMaxBytes: 2 * 1024 * 1024,
   /** Registrations that have not ended: each coordinator keeps all of them in memory, about 2 KiB each. */

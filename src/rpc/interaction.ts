@@ -32,6 +32,7 @@ import type { Handlers } from "./adapt-grpc.js";
 import type { CallContext } from "./context.js";
 import { faultsOfText, fieldsError, refuseFaults } from "./field-faults.js";
 import { pageOf } from "./page-bytes.js";
+import { formatEventsToken, parseEventsToken } from "./page-token.js";
 
 export type InteractionDeps = {
   readonly ingest: Ingest;
@@ -96,6 +97,7 @@ async function verifyEvents(deps: InteractionDeps, request: VerifyEventsRequest,
     mcpId,
     ids,
     judged.flatMap((one) => (one.kind === "accepted" ? [one.event] : [])),
+    context.signal,
   );
   const acks: EventAck[] = [
     ...request.eventIds.map((text, i) => ackToProto(verifyId(text, stored.get(keyOf(mcpId, ids[i] ?? ""))))),
@@ -103,7 +105,7 @@ async function verifyEvents(deps: InteractionDeps, request: VerifyEventsRequest,
   ];
   const resumeAfter =
     request.producerId === "" ? undefined : await deps.store.readProducer(request.producerId, boundMcpId(context.principal));
-  const interactions = await tallyInteractions(deps, mcpId, request.interactionIds);
+  const interactions = await tallyInteractions(deps, mcpId, request.interactionIds, context.signal);
   return create(VerifyEventsResponseSchema, { acks, resumeAfterSequence: resumeAfter ?? 0n, interactions });
 }
 
@@ -111,8 +113,10 @@ async function tallyInteractions(
   deps: InteractionDeps,
   mcpId: string,
   interactionIds: readonly string[],
+  signal: AbortSignal,
 ): Promise<MessageInitShape<typeof InteractionTallySchema>[]> {
-  const tallies = new Map((await deps.store.tallyInteractions(mcpId, interactionIds)).map((tally) => [tally.interactionId, tally]));
+  const found = await deps.store.tallyInteractions(mcpId, interactionIds, signal);
+  const tallies = new Map(found.map((tally) => [tally.interactionId, tally]));
   return interactionIds.map((interactionId) => tallies.get(interactionId) ?? { interactionId });
 }
 
@@ -121,6 +125,7 @@ async function findStored(
   mcpId: string,
   ids: readonly (string | undefined)[],
   events: readonly NewEvent[],
+  signal: AbortSignal,
 ): Promise<ReadonlyMap<string, StoredEventRef>> {
   const wanted = new Map<string, string[]>();
   const want = (owner: string, id: string) => {
@@ -132,7 +137,7 @@ async function findStored(
   for (const event of events) want(event.mcpId, event.eventId);
   const found = new Map<string, StoredEventRef>();
   for (const [owner, ownIds] of wanted) {
-    for (const ref of await deps.store.findEvents(owner, ownIds)) found.set(keyOf(owner, ref.eventId), ref);
+    for (const ref of await deps.store.findEvents(owner, ownIds, signal)) found.set(keyOf(owner, ref.eventId), ref);
   }
   return found;
 }
@@ -161,13 +166,21 @@ async function getInteraction(
   if (mcpId === "") faults.push({ field: "mcp_id", reason: "REQUIRED", description: "must not be empty" });
   if (request.interactionId === "") faults.push({ field: "interaction_id", reason: "REQUIRED", description: "must not be empty" });
   refuseFaults([...faults, ...faultsOfText("mcp_id", mcpId), ...faultsOfText("interaction_id", request.interactionId)]);
-  const interaction = await deps.store.readInteraction(mcpId, request.interactionId);
+  const afterId = parseEventsToken(mcpId, request.interactionId, request.pageToken);
+  const interaction = await deps.store.readInteraction(mcpId, request.interactionId, context.signal);
   if (interaction === undefined) {
     throw new CoordinatorError("not_found", "no event of this interaction is stored", { reason: "INTERACTION_NOT_FOUND" });
   }
-  const events = request.includeEvents ? await deps.store.readEvents(mcpId, request.interactionId, limits.pageMaxCount) : [];
-  const page = pageOf(InteractionEventSchema, messagesOf(events));
-  return create(GetInteractionResponseSchema, { interaction: interactionToProto(interaction), events: [...page] });
+  const stored = request.includeEvents
+    ? await deps.store.readEvents(mcpId, request.interactionId, { maxCount: limits.pageMaxCount, afterId }, context.signal)
+    : { events: [], hasMore: false };
+  const page = pageOf(InteractionEventSchema, messagesOf(stored.events));
+  const last = stored.hasMore || page.length < stored.events.length ? page.at(-1) : undefined;
+  return create(GetInteractionResponseSchema, {
+    interaction: interactionToProto(interaction),
+    events: [...page],
+    nextPageToken: last === undefined ? "" : formatEventsToken(mcpId, request.interactionId, last.eventId),
+  });
 }
 
 /** Made one by one, as they are asked for. */

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
+import { parseUuidV7 } from "../platform/uuid-v7.js";
 import type { InteractionFilter, ListCursor } from "../store/store.js";
 
 /** What a page token holds: the cursor, and what list it is a place in. */
@@ -33,6 +34,25 @@ export function parsePageToken(filter: InteractionFilter, text: string): ListCur
   return { lastEventAtUs, mcpId, interactionId };
 }
 
+/** What the token of a page of events holds: the last event of the page before, and of which interaction it is. */
+const eventsTokenShape = z.strictObject({ interaction: z.string(), afterId: z.string() });
+
+/** The token of the events after `afterId` in one interaction. */
+export function formatEventsToken(mcpId: string, interactionId: string, afterId: string): string {
+  const token: z.infer<typeof eventsTokenShape> = { interaction: fingerprintOf([mcpId, interactionId]), afterId };
+  return Buffer.from(JSON.stringify(token)).toString("base64url");
+}
+
+/** The event_id that a token holds; undefined for the empty token. Errors: as parsePageToken. */
+export function parseEventsToken(mcpId: string, interactionId: string, text: string): string | undefined {
+  if (text === "") return undefined;
+  const parsed = eventsTokenShape.safeParse(readJson(text));
+  const afterId = parsed.success ? parseUuidV7(parsed.data.afterId) : undefined;
+  if (!parsed.success || afterId === undefined) throw invalidToken("is not one that this service gave out");
+  if (parsed.data.interaction !== fingerprintOf([mcpId, interactionId])) throw invalidToken("belongs to another interaction");
+  return afterId;
+}
+
 function readJson(text: string): unknown {
   if (text.length > limits.pageTokenMaxChars) return undefined;
   try {
@@ -44,7 +64,10 @@ function readJson(text: string): unknown {
 
 /** Tells lists apart; 64 bits are enough against mistakes, and a forged one reads nothing that the caller may not read. */
 function fingerprint(filter: InteractionFilter): string {
-  const parts = [filter.mcpId, filter.state, filter.requestType, filter.sessionId].map((part) => part ?? null);
+  return fingerprintOf([filter.mcpId, filter.state, filter.requestType, filter.sessionId].map((part) => part ?? null));
+}
+
+function fingerprintOf(parts: readonly (string | null)[]): string {
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16);
 }
 

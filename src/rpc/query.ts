@@ -57,7 +57,7 @@ export function createQueryHandlers(deps: QueryDeps): Handlers<typeof QueryServi
       const cursor = parsePageToken(filter, request.pageToken);
       const pageSize = request.pageSize === 0 ? limits.pageDefaultCount : request.pageSize;
       // One more than the page tells whether there is another.
-      const rows = await deps.store.listInteractions(filter, pageSize + 1, cursor);
+      const rows = await deps.store.listInteractions(filter, pageSize + 1, cursor, context.signal);
       const page = rows.slice(0, pageSize);
       const last = rows.length > pageSize ? page.at(-1) : undefined;
       return create(ListInteractionsResponseSchema, {
@@ -70,12 +70,14 @@ export function createQueryHandlers(deps: QueryDeps): Handlers<typeof QueryServi
       const parsed = parseTimeRange(request, nowMs);
       const faults = [...faultsOfText("mcp_id", request.mcpId), ...(parsed.kind === "faults" ? parsed.faults : [])];
       if (parsed.kind === "faults" || faults.length > 0) throw fieldsError(faults);
-      const metrics = await deps.store.readPerformance(scopeTo(context.principal, request.mcpId), parsed.range.startMs, parsed.range.endMs);
+      const mcpId = scopeTo(context.principal, request.mcpId);
+      const { startMs, endMs } = parsed.range;
+      const metrics = await deps.store.readPerformance(mcpId, startMs, endMs, context.signal);
       return metricsToProto(metrics, parsed.range, nowMs);
     },
     getStats: async (request, context) => {
       refuseFaults(faultsOfText("mcp_id", request.mcpId));
-      const counts = await deps.store.countInteractions(scopeTo(context.principal, request.mcpId));
+      const counts = await deps.store.countInteractions(scopeTo(context.principal, request.mcpId), context.signal);
       const figures = boundMcpId(context.principal) === undefined ? deps.readCoordinator() : undefined;
       return statsToProto(counts, figures, deps.clock.nowMs());
     },

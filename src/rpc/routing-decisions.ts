@@ -40,23 +40,23 @@ export type DecisionHandlers = {
 /** Reads the decision log. What was just decided here is read from memory, with its candidates. */
 export function createDecisionHandlers(deps: DecisionDeps): DecisionHandlers {
   return {
-    explainDecision: async (request, { principal }) => {
+    explainDecision: async (request, { principal, signal }) => {
       const decisionId = parseDecisionId(request.decisionId);
       const recent = deps.log.recent(decisionId);
       if (recent !== undefined) refuseForeign(principal, recent.keyId, recent.chosen);
-      const stored = await deps.store.readDecision(decisionId);
+      const stored = await deps.store.readDecision(decisionId, signal);
       const record = recent ?? (stored === undefined ? undefined : recordOfRow(stored.decision));
       if (record === undefined) throw unknownDecision(decisionId);
       refuseForeign(principal, record.keyId, record.chosen);
       return create(ExplainDecisionResponseSchema, { decision: decisionWithEnd(deps, record, stored?.outcome) });
     },
-    listDecisions: async (request, { principal }) => {
+    listDecisions: async (request, { principal, signal }) => {
       const filter = parseFilter(request, principal, deps.clock.nowMs());
       const afterId = parseToken(filter, request.pageToken);
       const pageSize = request.pageSize === 0 ? limits.pageDefaultCount : request.pageSize;
       const page: LoggedDecision[] = [];
       let bytes = 0;
-      for await (const { decision, outcome } of readInChunks(deps.store, filter, afterId)) {
+      for await (const { decision, outcome } of readInChunks(deps.store, filter, afterId, signal)) {
         const message = decisionWithEnd(deps, recordOfRow(decision), outcome);
         bytes += toBinary(LoggedDecisionSchema, message).byteLength;
         const isFull = page.length >= pageSize || (page.length > 0 && bytes > limits.decisionPageMaxBytes);
@@ -79,12 +79,13 @@ async function* readInChunks(
   store: DecisionDeps["store"],
   filter: DecisionFilter,
   afterId: string | undefined,
+  signal: AbortSignal,
 ): AsyncGenerator<DecisionWithOutcome> {
   for (let after = afterId; ; ) {
-    const chunk = await store.listDecisions(filter, limits.pageDefaultCount, after);
+    const chunk = await store.listDecisions(filter, limits.decisionChunkMax, after, signal);
     yield* chunk;
     after = chunk.at(-1)?.decision.decisionId;
-    if (chunk.length < limits.pageDefaultCount) return;
+    if (chunk.length < limits.decisionChunkMax) return;
   }
 }
 

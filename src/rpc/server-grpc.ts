@@ -5,6 +5,7 @@ import { limits } from "../platform/limits.js";
 import type { GrpcService } from "./adapt-grpc.js";
 import { bindError } from "./address.js";
 import type { CallDeps } from "./call.js";
+import type { ConnectionBound } from "./connection-bound.js";
 import { guardConnections } from "./connection-conduct.js";
 import { judgeCallers } from "./front-door.js";
 import { createHealthBook, type HealthBook, healthService, healthTypeName } from "./health.js";
@@ -27,6 +28,8 @@ export type GrpcServerDeps = Omit<CallDeps, "authenticate"> & {
   readonly services: readonly GrpcService[];
   /** From `readImage`. */
   readonly image: Uint8Array;
+  /** How many connections there may be; without it as many as come. */
+  readonly connections?: ConnectionBound;
   readonly clock: Clock;
 };
 
@@ -50,6 +53,7 @@ export function createGrpcServer(deps: GrpcServerDeps): GrpcServer {
   const server = new Server(serverOptions);
   raiseReceiveWindows(server);
   shortenLongDeadlines(server);
+  deps.connections?.keep(server);
   const cutConnections = trackConnections(server);
   const typeNames = deps.services.map((service) => service.typeName);
   const health = createHealthBook([...typeNames, healthTypeName, ...reflectionTypeNames]);

@@ -6,6 +6,7 @@ import { arrays, type Column, claimColumns, claimKey, claimsOf, eventColumns, sc
 import type { Runner } from "./connect.js";
 import { findStored } from "./find-events.js";
 import { foldBatch } from "./fold-batch.js";
+import { writeIntoPartitions } from "./partitions.js";
 import { StoreFault } from "./store.js";
 
 type AppendRow = { readonly stored_at: number; readonly is_owned: boolean };
@@ -59,7 +60,9 @@ function unanswered(): never {
 async function tryAppend(runner: Runner, events: readonly NewEvent[]): Promise<Outcome | undefined> {
   const { text, parameters } = statementOf(events);
   try {
-    const [row] = await runner.run(({ sql }) => sql.unsafe<AppendRow[]>(text, parameters, { prepare: true }));
+    const write = () => runner.run(({ sql }) => sql.unsafe<AppendRow[]>(text, parameters, { prepare: true }));
+    const idsOf = () => events.map(({ eventId }) => eventId);
+    const [row] = await writeIntoPartitions(runner, "interaction_event", idsOf, write);
     assert(row !== undefined, "the append statement returns one row");
     return row.is_owned ? { kind: "stored", storedAtMs: Math.floor(row.stored_at) } : undefined;
   } catch (thrown) {

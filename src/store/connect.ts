@@ -7,6 +7,7 @@ import type { Logger } from "../platform/log.js";
 import { faultOf, isConnectionSpent } from "./fault.js";
 import { StoreFault } from "./store.js";
 import type { Target } from "./target.js";
+import { type TurnOptions, Turns } from "./turns.js";
 
 export type Sql = postgres.Sql;
 
@@ -18,7 +19,7 @@ export type PoolOptions = {
   readonly maxConnections: number;
   /** Shown in pg_stat_activity. */
   readonly name: string;
-  /** A statement without an answer by then is given up, and with it the whole pool.     Units: milliseconds. */
+  /** A statement without an answer so long after it was sent is given up, and with it the whole pool.     Units: milliseconds. */
   readonly watchdogMs: number;
   /** Server settings of every connection of this pool besides those of all. */
   readonly settings: Readonly<Record<string, string>>;
@@ -27,12 +28,14 @@ export type PoolOptions = {
 };
 
 /** Where raw statements run: a pool, or a transaction (in-transaction.ts). Errors: StoreFault. */
-export type Runner = { readonly run: <T>(statement: (session: { readonly sql: postgres.ISql }) => Promise<T>) => Promise<T> };
+export type Runner = {
+  readonly run: <T>(statement: (session: { readonly sql: postgres.ISql }) => Promise<T>, turn?: TurnOptions) => Promise<T>;
+};
 
 /** Connections that heal: whatever happens to them, the next statement gets a fresh chance. */
 export type Pool = {
-  /** Runs one statement, or one transaction. Errors: StoreFault, after `watchdogMs` at the latest. */
-  readonly run: <T>(statement: (session: Session) => Promise<T>) => Promise<T>;
+  /** Runs one statement, or one transaction, when a connection is free. Errors: StoreFault, `watchdogMs` after that at the latest; those of Turns before. */
+  readonly run: <T>(statement: (session: Session) => Promise<T>, turn?: TurnOptions) => Promise<T>;
   /** Lets statements in flight end, within limits.poolDrainMs. No statement may be started afterwards. */
   readonly close: () => Promise<void>;
 };
@@ -44,6 +47,7 @@ export type Pool = {
 export function createPool(options: PoolOptions): Pool {
   let current: Client | undefined = createClient(options);
   const retiring = new Set<Promise<void>>();
+  const turns = new Turns(options.maxConnections, options.clock);
 
   const replace = (client: Client, isAnswering: boolean): void => {
     current = createClient(options);
@@ -51,27 +55,36 @@ export function createPool(options: PoolOptions): Pool {
     retiring.add(retirement);
   };
 
-  return {
-    run: async (statement) => {
-      const client = current;
-      if (client === undefined) throw new StoreFault("outage", "CLOSED", "the store is closed");
-      try {
-        return await client.use((session) => withDeadline(options, () => statement(session)));
-      } catch (thrown) {
-        const fault = faultOf(thrown);
-        if (fault instanceof StoreFault && isConnectionSpent(fault) && current === client) {
-          options.log.warn({ pool: options.name, code: fault.code }, `database connection lost: ${fault.message}`);
-          replace(client, fault.code !== "WATCHDOG");
-        }
-        throw fault;
+  const runNow = async <T>(statement: (session: Session) => Promise<T>): Promise<T> => {
+    const client = current;
+    if (client === undefined) throw closed();
+    try {
+      return await client.use((session) => withDeadline(options, () => statement(session)));
+    } catch (thrown) {
+      const fault = faultOf(thrown);
+      if (fault instanceof StoreFault && isConnectionSpent(fault) && current === client) {
+        options.log.warn({ pool: options.name, code: fault.code }, `database connection lost: ${fault.message}`);
+        replace(client, fault.code !== "WATCHDOG");
+        // Each of those who wait would find out by itself, one watchdog after the other.
+        if (fault.code === "WATCHDOG") turns.refuseAll(fault);
       }
-    },
+      throw fault;
+    }
+  };
+
+  return {
+    run: (statement, turn) => turns.take(() => runNow(statement), turn),
     close: async () => {
       const client = current;
       current = undefined;
+      turns.refuseAll(closed());
       await Promise.all([client?.end(), ...retiring]);
     },
   };
+}
+
+function closed(): StoreFault {
+  return new StoreFault("outage", "CLOSED", "the store is closed");
 }
 
 async function withDeadline<T>(options: PoolOptions, start: () => Promise<T>): Promise<T> {

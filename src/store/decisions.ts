@@ -3,6 +3,7 @@ import { assert } from "../platform/assert.js";
 import { uuidFloor } from "../platform/uuid-v7.js";
 import type { Pool } from "./connect.js";
 import type { DecisionFilter, DecisionRegime, DecisionState, DecisionWithOutcome, StoredDecision, StoredOutcome } from "./decision-row.js";
+import { writeIntoPartitions } from "./partitions.js";
 import { decisionTable, interactionTable, outcomeNumbers, outcomeTable, regimeNumbers, stateNumbers } from "./tables.js";
 
 /** See Store.recordDecisions. JSON carries doubles as their shortest exact decimals, and NaN as a word that Postgres reads. */
@@ -11,8 +12,9 @@ export async function recordDecisions(pool: Pool, decisions: readonly StoredDeci
   const text = JSON.stringify(
     decisions.map((decision) => ({ ...decision, propensity: floatText(decision.propensity), regime: regimeNumbers[decision.regime] })),
   );
-  await pool.run(
-    ({ sql }) => sql`
+  const write = () =>
+    pool.run(
+      ({ sql }) => sql`
       INSERT INTO route_decision (decision_id, decided_at, coordinator_id, key_id, config_version, weights_term, weights_version, policy_id, policy_hash,
         request_class, features, chosen, propensity, tier_share, epsilon, regime, is_exploration, seed, is_ope_eligible, lease_ms, candidates, kept_share,
         shadow)
@@ -25,7 +27,8 @@ export async function recordDecisions(pool: Pool, decisions: readonly StoredDeci
         "leaseMs" float8, candidates jsonb, "keptShare" float8, shadow jsonb)
       ORDER BY "decisionId"
       ON CONFLICT (decision_id) DO NOTHING`,
-  );
+    );
+  await writeIntoPartitions(pool, "route_decision", () => decisions.map(({ decisionId }) => decisionId), write);
 }
 
 /** See Store.recordOutcomes. An end that was heard outranks "censored", whichever is written first. */
@@ -57,8 +60,8 @@ export async function recordOutcomes(pool: Pool, outcomes: readonly StoredOutcom
 }
 
 /** See Store.readDecision. */
-export async function readDecision(pool: Pool, decisionId: string): Promise<DecisionWithOutcome | undefined> {
-  const rows = await pool.run(({ db }) => joined(db).where(eq(decisionTable.decisionId, decisionId)).limit(1));
+export async function readDecision(pool: Pool, decisionId: string, signal?: AbortSignal): Promise<DecisionWithOutcome | undefined> {
+  const rows = await pool.run(({ db }) => joined(db).where(eq(decisionTable.decisionId, decisionId)).limit(1), { signal });
   return rows[0] === undefined ? undefined : withOutcome(rows[0]);
 }
 
@@ -68,22 +71,25 @@ export async function listDecisions(
   filter: DecisionFilter,
   count: number,
   afterId: string | undefined,
+  signal?: AbortSignal,
 ): Promise<readonly DecisionWithOutcome[]> {
   const { decisionId, policyId, chosen, candidates } = decisionTable;
-  const rows = await pool.run(({ db }) =>
-    joined(db)
-      .where(
-        and(
-          gte(decisionId, uuidFloor(filter.startMs)),
-          lt(decisionId, uuidFloor(filter.endMs)),
-          afterId === undefined ? undefined : gt(decisionId, afterId),
-          filter.policyId === undefined ? undefined : eq(policyId, filter.policyId),
-          filter.chosen === undefined ? undefined : eq(chosen, filter.chosen),
-          filter.hasCandidates ? isNotNull(candidates) : undefined,
-        ),
-      )
-      .orderBy(asc(decisionId))
-      .limit(count),
+  const rows = await pool.run(
+    ({ db }) =>
+      joined(db)
+        .where(
+          and(
+            gte(decisionId, uuidFloor(filter.startMs)),
+            lt(decisionId, uuidFloor(filter.endMs)),
+            afterId === undefined ? undefined : gt(decisionId, afterId),
+            filter.policyId === undefined ? undefined : eq(policyId, filter.policyId),
+            filter.chosen === undefined ? undefined : eq(chosen, filter.chosen),
+            filter.hasCandidates ? isNotNull(candidates) : undefined,
+          ),
+        )
+        .orderBy(asc(decisionId))
+        .limit(count),
+    { signal },
   );
   return rows.map(withOutcome);
 }

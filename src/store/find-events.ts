@@ -20,13 +20,14 @@ WHERE event_id >= $1::text::uuid AND event_id <= $2::text::uuid AND event_id = A
 export async function findStored(
   runner: Runner,
   keys: readonly { readonly eventId: string; readonly mcpId: string }[],
+  signal?: AbortSignal,
 ): Promise<readonly FoundEvent[]> {
   const ids = keys.map((key) => key.eventId).sort();
   const mcpIds = [...new Set(keys.map((key) => key.mcpId))];
   const [first, last] = [ids[0], ids.at(-1)];
   assert(first !== undefined && last !== undefined, "there is something to find");
   const parameters = [first, last, ...arrays(idColumns, ids), ...arrays(mcpColumns, mcpIds)];
-  const rows = await runner.run(({ sql }) => sql.unsafe<FoundRow[]>(findSql, parameters, { prepare: true }));
+  const rows = await runner.run(({ sql }) => sql.unsafe<FoundRow[]>(findSql, parameters, { prepare: true }), { signal });
   return rows.map((row) => ({
     eventId: row.event_id,
     mcpId: row.mcp_id,
@@ -36,11 +37,17 @@ export async function findStored(
 }
 
 /** See Store.findEvents. */
-export async function findEvents(runner: Runner, mcpId: string, eventIds: readonly string[]): Promise<readonly StoredEventRef[]> {
+export async function findEvents(
+  runner: Runner,
+  mcpId: string,
+  eventIds: readonly string[],
+  signal?: AbortSignal,
+): Promise<readonly StoredEventRef[]> {
   if (eventIds.length === 0) return [];
   const found = await findStored(
     runner,
     eventIds.map((eventId) => ({ eventId, mcpId })),
+    signal,
   );
   return found.map(({ eventId, digest, storedAtMs }) => ({ eventId, digest, storedAtMs }));
 }

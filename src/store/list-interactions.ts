@@ -15,23 +15,26 @@ export async function listInteractions(
   filter: InteractionFilter,
   count: number,
   cursor: ListCursor | undefined,
+  signal?: AbortSignal,
 ): Promise<readonly Interaction[]> {
   const table = interactionTable;
-  const rows = await pool.run(({ db }) =>
-    db
-      .select()
-      .from(table)
-      .where(
-        and(
-          filter.mcpId === undefined ? undefined : eq(table.mcpId, filter.mcpId),
-          filter.state === undefined ? undefined : eq(table.state, stateNumbers[filter.state]),
-          filter.requestType === undefined ? undefined : eq(table.requestType, filter.requestType),
-          filter.sessionId === undefined ? undefined : eq(table.sessionId, filter.sessionId),
-          cursor === undefined ? undefined : isAfter(cursor),
-        ),
-      )
-      .orderBy(desc(table.lastEventSlot), desc(table.lastEventAt), desc(table.mcpId), desc(table.interactionId))
-      .limit(count),
+  const rows = await pool.run(
+    ({ db }) =>
+      db
+        .select()
+        .from(table)
+        .where(
+          and(
+            filter.mcpId === undefined ? undefined : eq(table.mcpId, filter.mcpId),
+            filter.state === undefined ? undefined : eq(table.state, stateNumbers[filter.state]),
+            filter.requestType === undefined ? undefined : eq(table.requestType, filter.requestType),
+            filter.sessionId === undefined ? undefined : eq(table.sessionId, filter.sessionId),
+            cursor === undefined ? undefined : isAfter(cursor),
+          ),
+        )
+        .orderBy(desc(table.lastEventSlot), desc(table.lastEventAt), desc(table.mcpId), desc(table.interactionId))
+        .limit(count),
+    { signal },
   );
   return rows.map(interactionOf);
 }

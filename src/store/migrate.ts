@@ -1,10 +1,11 @@
-import { migrate } from "drizzle-orm/postgres-js/migrator";
+import { type MigrationMeta, readMigrationFiles } from "drizzle-orm/migrator";
+import type { TransactionSql } from "postgres";
 import { type Clock, systemClock } from "../platform/clock.js";
 import { CoordinatorError } from "../platform/errors.js";
 import { limits } from "../platform/limits.js";
 import { createLog, type Logger } from "../platform/log.js";
 import { createPool, type Pool, type Sql } from "./connect.js";
-import { knownSchemaVersion, migrationsFolder, readSchemaVersion } from "./schema-version.js";
+import { findMigrationRecord, knownSchemaVersion, migrationsFolder, readSchemaVersion } from "./schema-version.js";
 import { StoreFault } from "./store.js";
 import { connectError, describeTarget, parseTarget, readOnlyError, type Target } from "./target.js";
 
@@ -74,6 +75,11 @@ async function takeLock(pool: Pool, target: Target, clock: Clock): Promise<void>
 
 async function migrateLocked(pool: Pool, target: Target): Promise<Migrated> {
   const known = knownSchemaVersion();
+  const record = await pool.run(({ sql }) => findMigrationRecord(sql));
+  if (record === undefined) {
+    const text = `the database at ${describeTarget(target)} has no schema to make tables in: none of the user's search_path exists, or may be used`;
+    throw new CoordinatorError("failed_precondition", text, { reason: "STORE_UNAVAILABLE" });
+  }
   const found = await pool.run(({ sql }) => readSchemaVersion(sql));
   if (found.newestMs > known.newestMs) {
     const text =
@@ -81,6 +87,25 @@ async function migrateLocked(pool: Pool, target: Target): Promise<Migrated> {
       "run a coordinator at least as new as the one that migrated it";
     throw new CoordinatorError("failed_precondition", text, { reason: "STORE_UNAVAILABLE" });
   }
-  await pool.run(({ db }) => migrate(db, { migrationsFolder }));
+  const pending = readMigrationFiles({ migrationsFolder }).filter(({ folderMillis }) => folderMillis > found.newestMs);
+  if (pending.length > 0) await pool.run(({ sql }) => sql.begin((transaction) => applyMigrations(transaction, record, pending)));
   return { fromVersion: found.version, toVersion: known.version };
+}
+
+/**
+ * All of them, or none. Drizzle's own migrator creates a schema for its record at every start, which takes a right on the whole database that the owner of one
+ * schema does not have.
+ */
+async function applyMigrations(sql: TransactionSql, record: string, pending: readonly MigrationMeta[]): Promise<void> {
+  // Ours already, unless the connection that took it was lost since: then another coordinator may have been here.
+  await sql`SELECT pg_advisory_xact_lock(${lockKey}::bigint)`;
+  await sql.unsafe(`CREATE TABLE IF NOT EXISTS ${record} (id SERIAL PRIMARY KEY, hash text NOT NULL, created_at bigint)`);
+  const [newest] = await sql.unsafe<{ ms: number | null }[]>(`SELECT max(created_at)::float8 AS ms FROM ${record}`);
+  for (const migration of pending.filter(({ folderMillis }) => folderMillis > (newest?.ms ?? 0))) {
+    for (const statement of migration.sql) await sql.unsafe(statement);
+    await sql.unsafe(`INSERT INTO ${record} (hash, created_at) VALUES ($1, $2::text::bigint)`, [
+      migration.hash,
+      `${migration.folderMillis}`,
+    ]);
+  }
 }

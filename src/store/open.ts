@@ -4,7 +4,7 @@ import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
 import { listAcks, readRejections, recordAcks } from "./acks.js";
 import { createAppend } from "./append.js";
-import { createPool, type Pool, type PoolOptions } from "./connect.js";
+import { createPool, type Pool, type PoolOptions, type Runner } from "./connect.js";
 import { setAside } from "./dead-letters.js";
 import { listDecisions, readDecision, recordDecisions, recordOutcomes } from "./decisions.js";
 import { startEmbedded } from "./embedded.js";
@@ -25,7 +25,7 @@ import { listRoutingChanges, readRoutingConfig, writeRoutingConfig } from "./rou
 import { createSharedTableStore } from "./shared-table.js";
 import { type Store, StoreFault } from "./store.js";
 import { tallyInteractions } from "./tally-interactions.js";
-import { connectError, describeTarget, parseTarget, type Target } from "./target.js";
+import { connectError, describeTarget, parseTarget, pooledError, type Target } from "./target.js";
 import { vacuum } from "./vacuum.js";
 
 export type StoreOptions = Retention & {
@@ -58,6 +58,7 @@ async function openPostgres(options: StoreOptions, target: Target): Promise<Stor
   try {
     await maintain(queries, options, options.clock.nowMs());
     const server = await readServer(queries);
+    if (server.timeoutMs !== limits.statementTimeoutMs) throw pooledError(target);
     // One plan for every batch size. A server that acknowledges before its log is on disk is not taken at its word.
     const settings = {
       plan_cache_mode: "force_generic_plan",
@@ -65,6 +66,7 @@ async function openPostgres(options: StoreOptions, target: Target): Promise<Stor
       ...(server.commit === "off" ? { synchronous_commit: "on" } : {}),
     };
     const lanes = createPool({ ...common, name: "mcp-coordinator lanes", maxConnections: limits.storeLanes, settings });
+    const reads = createPool({ ...common, name: "mcp-coordinator reads", maxConnections: limits.readConnections, settings: {} });
     const table = createPool({ ...common, name: "mcp-coordinator shared table", maxConnections: 1, settings });
     const lead = createPool({ ...common, name: "mcp-coordinator lead", maxConnections: 1, settings: {} });
     return createStore(options, {
@@ -74,9 +76,10 @@ async function openPostgres(options: StoreOptions, target: Target): Promise<Stor
       laneCount: limits.storeLanes,
       lanes,
       queries,
+      reads,
       table,
       close: async () => {
-        await Promise.all([lanes.close(), queries.close(), table.close(), lead.close()]);
+        await Promise.all([lanes, queries, reads, table, lead].map((pool) => pool.close()));
       },
     });
   } catch (thrown) {
@@ -106,7 +109,12 @@ async function openEmbedded(options: StoreOptions): Promise<Store> {
     "acknowledged events survive a crash of the process, but not a power cut; use a Postgres for production";
   // The lock of the data directory admits one process.
   const alone = async (): Promise<boolean> => true;
-  return createStore(options, { kind: "embedded", promise, laneCount: 1, holdLead: alone, lanes: pool, queries: pool, table: pool, close });
+  // A commit waits for the statement under way, and not for all that were asked before it.
+  const lanes: Runner = { run: (statement) => pool.run(statement, { isUrgent: true }) };
+  return createStore(options, {
+    ...{ kind: "embedded", promise, laneCount: 1, holdLead: alone, close },
+    ...{ lanes, queries: pool, reads: pool, table: pool },
+  });
 }
 
 function poolOptions(options: StoreOptions, target: Target): Pick<PoolOptions, "target" | "watchdogMs" | "clock" | "log"> {
@@ -115,14 +123,16 @@ function poolOptions(options: StoreOptions, target: Target): Pick<PoolOptions, "
 
 /** What both stores differ in. */
 type Parts = Pick<Store, "kind" | "promise" | "laneCount" | "holdLead" | "close"> & {
-  readonly lanes: Pool;
+  readonly lanes: Runner;
   readonly queries: Pool;
+  /** Of callers: what they ask for may take seconds, and keeps only other callers waiting. */
+  readonly reads: Pool;
   /** Of the shared table: its transactions must not keep streams waiting for a lane. */
   readonly table: Pool;
 };
 
 function createStore(options: StoreOptions, parts: Parts): Store {
-  const { lanes, queries, table, ...rest } = parts;
+  const { lanes, queries, reads, table, ...rest } = parts;
   const append = createAppend(lanes, parts.laneCount);
   const openings = createOpenings(queries);
   return {
@@ -131,17 +141,19 @@ function createStore(options: StoreOptions, parts: Parts): Store {
       assert(lane >= 0 && lane < parts.laneCount, "lane exists");
       return append(lane, events);
     },
-    openProducer: (producerId, mcpId, sessionId, coordinatorId) => openings({ producerId, mcpId, sessionId, coordinatorId }),
+    openProducer: (producerId, mcpId, sessionId, coordinatorId, isWanted) =>
+      openings({ producerId, mcpId, sessionId, coordinatorId }, isWanted),
     readProducer: (producerId, mcpId) => readProducer(queries, producerId, mcpId),
     readEpochs: (producerIds) => readEpochs(queries, producerIds),
     setAside: (event, reason) => setAside(queries, event, reason),
-    findEvents: (mcpId, eventIds) => findEvents(queries, mcpId, eventIds),
-    tallyInteractions: (mcpId, interactionIds) => tallyInteractions(queries, mcpId, interactionIds),
-    readInteraction: (mcpId, interactionId) => readInteraction(queries, mcpId, interactionId),
-    readEvents: (mcpId, interactionId, maxCount) => readEvents(queries, mcpId, interactionId, maxCount),
-    listInteractions: (filter, count, cursor) => listInteractions(queries, filter, count, cursor),
-    readPerformance: (mcpId, startMs, endMs) => readPerformance(queries, mcpId, startMs, endMs),
-    countInteractions: (mcpId) => countInteractions(queries, mcpId),
+    findEvents: (mcpId, eventIds, signal) => findEvents(reads, mcpId, eventIds, signal),
+    tallyInteractions: (mcpId, interactionIds, signal) =>
+      tallyInteractions(reads, mcpId, interactionIds, options.dedupeHorizonDays, signal),
+    readInteraction: (mcpId, interactionId, signal) => readInteraction(reads, mcpId, interactionId, signal),
+    readEvents: (mcpId, interactionId, page, signal) => readEvents(reads, mcpId, interactionId, page, signal),
+    listInteractions: (filter, count, cursor, signal) => listInteractions(reads, filter, count, cursor, signal),
+    readPerformance: (mcpId, startMs, endMs, signal) => readPerformance(reads, mcpId, startMs, endMs, signal),
+    countInteractions: (mcpId, signal) => countInteractions(reads, mcpId, signal),
     instanceKey: () => readInstanceKey(queries),
     acquireTerm: () => acquireTerm(queries),
     publish: (publication) => publish(queries, publication),
@@ -150,8 +162,8 @@ function createStore(options: StoreOptions, parts: Parts): Store {
     listAcks: (maxCount) => listAcks(queries, maxCount),
     recordDecisions: (decisions) => recordDecisions(queries, decisions),
     recordOutcomes: (outcomes) => recordOutcomes(queries, outcomes),
-    readDecision: (decisionId) => readDecision(queries, decisionId),
-    listDecisions: (filter, count, afterId) => listDecisions(queries, filter, count, afterId),
+    readDecision: (decisionId, signal) => readDecision(reads, decisionId, signal),
+    listDecisions: (filter, count, afterId, signal) => listDecisions(reads, filter, count, afterId, signal),
     readRoutingConfig: () => readRoutingConfig(queries),
     writeRoutingConfig: (write) => writeRoutingConfig(queries, write),
     listRoutingChanges: (maxCount) => listRoutingChanges(queries, maxCount),
@@ -173,15 +185,15 @@ function createStore(options: StoreOptions, parts: Parts): Store {
 
 /** See Store.ping. Takes a row lock and nothing more: refused by a standby and by a full disk alike, and leaves no dead row. */
 async function ping(pool: Pool): Promise<void> {
-  await pool.run(({ sql }) => sql`SELECT term FROM routing_head FOR UPDATE`);
+  await pool.run(({ sql }) => sql`SELECT term FROM routing_head FOR UPDATE`, { isUrgent: true });
 }
 
-type Server = { readonly version: string; readonly commit: string; readonly fsync: string };
+type Server = { readonly version: string; readonly commit: string; readonly fsync: string; readonly timeoutMs: number };
 
 async function readServer(pool: Pool): Promise<Server> {
   const [server] = await pool.run(
     ({ sql }) => sql<Server[]>`SELECT current_setting('server_version') AS version, current_setting('synchronous_commit') AS commit,
-      current_setting('fsync') AS fsync`,
+      current_setting('fsync') AS fsync, (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout') AS "timeoutMs"`,
   );
   assert(server !== undefined, "a select without from returns one row");
   return server;

@@ -1,6 +1,6 @@
 import { limits } from "../platform/limits.js";
-import { uuidFloor } from "../platform/uuid-v7.js";
-import type { Pool } from "./connect.js";
+import { uuidFloor, uuidV7TimeMs } from "../platform/uuid-v7.js";
+import type { Pool, Runner } from "./connect.js";
 import { StoreFault } from "./store.js";
 
 const dayMs = 86_400_000;
@@ -17,28 +17,55 @@ export function partitionName(day: number, table: PartitionedTable = "interactio
 }
 
 /** The days that have a partition, ascending. Partitions with other names are not ours to touch. */
-export async function listPartitionDays(pool: Pool, table: PartitionedTable): Promise<readonly number[]> {
-  const rows = await pool.run(
+export async function listPartitionDays(runner: Runner, table: PartitionedTable): Promise<readonly number[]> {
+  const rows = await runner.run(
     ({ sql }) => sql<{ name: string }[]>`
       SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = ${table}::regclass`,
   );
   return rows.flatMap((row) => dayOfName(row.name) ?? []).sort((a, b) => a - b);
 }
 
-/** Creates the partitions of these days, those that are there already excepted, in one transaction. */
-export async function createPartitions(pool: Pool, table: PartitionedTable, days: readonly number[]): Promise<void> {
+/** Creates the partitions of these days, those that are there already excepted, in one transaction: that of `runner` when it has one. */
+export async function createPartitions(runner: Runner, table: PartitionedTable, days: readonly number[]): Promise<void> {
   if (days.length === 0) return;
-  const statements = days.map((day) => {
+  // IF NOT EXISTS does not hold between transactions that create the same table at once.
+  const statements = [`SELECT pg_advisory_xact_lock(${lockKey})`];
+  for (const day of days) {
     const [from, to] = [uuidFloor(day * dayMs), uuidFloor((day + 1) * dayMs)];
-    return `CREATE TABLE IF NOT EXISTS ${partitionName(day, table)} PARTITION OF ${table} FOR VALUES FROM ('${from}') TO ('${to}')`;
-  });
-  await pool.run(({ sql }) =>
-    sql.begin(async (transaction) => {
-      // IF NOT EXISTS does not hold between transactions that create the same table at once.
-      await transaction`SELECT pg_advisory_xact_lock(${lockKey}::bigint)`;
-      await transaction.unsafe(statements.join(";"));
-    }),
-  );
+    statements.push(
+      `CREATE TABLE IF NOT EXISTS ${partitionName(day, table)} PARTITION OF ${table} FOR VALUES FROM ('${from}') TO ('${to}')`,
+    );
+  }
+  // Several statements in one message are one transaction.
+  await runner.run(({ sql }) => sql.unsafe(statements.join(";")));
+}
+
+/** check_violation: the tables' own CHECKs hold for whatever we write, so it says that a row has no partition. Source: PostgreSQL manual, appendix A. */
+const checkViolation = "23514";
+
+/**
+ * Writes rows, and makes the partitions that they miss: a machine that slept for longer than partitions are made ahead, or whose clock was put right, or a database
+ * that was away for that long, gets rows of a new day before maintenance runs again. A day before the oldest partition was thrown away, with what may have been
+ * stored in it: its rows are refused. `ids`: UUIDs version 7 of the rows. Bound: once, a partition for each of their days.
+ */
+export async function writeIntoPartitions<T>(
+  runner: Runner,
+  table: PartitionedTable,
+  ids: () => readonly string[],
+  write: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await write();
+  } catch (thrown) {
+    // Cleans up: what is missing is made, and whatever is wrong besides is met again.
+    if (!(thrown instanceof StoreFault) || thrown.code !== checkViolation) throw thrown;
+    const existing = await listPartitionDays(runner, table);
+    const [oldest = Number.POSITIVE_INFINITY] = existing;
+    const days = new Set(ids().map((id) => dayOf(uuidV7TimeMs(id))));
+    const missing = [...days].filter((day) => day > oldest && !existing.includes(day)).sort((a, b) => a - b);
+    if (missing.length > 0) await createPartitions(runner, table, missing);
+    return write();
+  }
 }
 
 /** Drops the partition of a day with all its rows; false when readers or writers held it for too long. */

@@ -16,7 +16,13 @@ type PerformanceRow = {
  * See Store.readPerformance. An interaction that ended in the window has its last event there or later, so the slot bounds the scan from below;
  * ended_at has no index of its own because every end would then rewrite all index entries of the row.
  */
-export async function readPerformance(pool: Pool, mcpId: string | undefined, startMs: number, endMs: number): Promise<PerformanceMetrics> {
+export async function readPerformance(
+  pool: Pool,
+  mcpId: string | undefined,
+  startMs: number,
+  endMs: number,
+  signal?: AbortSignal,
+): Promise<PerformanceMetrics> {
   const [row] = await pool.run(
     ({ sql }) => sql<PerformanceRow[]>`
       SELECT count(*) FILTER (WHERE state = 3)::float8 AS completed, count(*) FILTER (WHERE state = 4)::float8 AS failed,
@@ -26,6 +32,7 @@ export async function readPerformance(pool: Pool, mcpId: string | undefined, sta
       WHERE last_event_slot >= ${slotOf(startMs * 1000)}
         AND ended_at >= ${timestampOfMicros(startMs * 1000)}::timestamptz AND ended_at < ${timestampOfMicros(endMs * 1000)}::timestamptz
         ${mcpId === undefined ? sql`` : sql`AND mcp_id = ${mcpId}`}`,
+    { signal },
   );
   assert(row !== undefined, "an aggregate returns one row");
   const [p50, p95, p99] = row.percentiles ?? [];
@@ -45,12 +52,13 @@ export async function readPerformance(pool: Pool, mcpId: string | undefined, sta
 type CountRow = { readonly active: number; readonly completed: number; readonly failed: number; readonly avg_ms: number | null };
 
 /** See Store.countInteractions. Reads every row of the MCP, or of all: about half a second per million. */
-export async function countInteractions(pool: Pool, mcpId: string | undefined): Promise<InteractionCounts> {
+export async function countInteractions(pool: Pool, mcpId: string | undefined, signal?: AbortSignal): Promise<InteractionCounts> {
   const [row] = await pool.run(
     ({ sql }) => sql<CountRow[]>`
       SELECT count(*) FILTER (WHERE state < 3)::float8 AS active, count(*) FILTER (WHERE state = 3)::float8 AS completed,
         count(*) FILTER (WHERE state = 4)::float8 AS failed, avg(duration_ms) AS avg_ms
       FROM interaction ${mcpId === undefined ? sql`` : sql`WHERE mcp_id = ${mcpId}`}`,
+    { signal },
   );
   assert(row !== undefined, "an aggregate returns one row");
   return {

@@ -1,5 +1,6 @@
 import type { PendingQuery, Row } from "postgres";
 import { limits } from "../platform/limits.js";
+import { uuidFloor } from "../platform/uuid-v7.js";
 import type { Pool, Sql } from "./connect.js";
 import { slotOf, timestampOfMicros } from "./timestamps.js";
 
@@ -7,14 +8,17 @@ import { slotOf, timestampOfMicros } from "./timestamps.js";
 type Position = { readonly slot: number; readonly at: string; readonly mcp_id: string; readonly interaction_id: string };
 
 /**
- * Deletes interactions whose last event is older than `cutoffMs`, then the oldest ones above `maxRecords`. Rows that are being written are left
- * for the next run. Several runs at once delete the same rows and no others: each deletes up to a position, not a number of rows.
+ * Deletes interactions whose last event is older than `cutoffMs`, by its time and by its id, then the oldest ones above `maxRecords`. The id's time is when an event
+ * was made, and says when its partition goes: an event that tells of long ago, or of a clock that stands in 1970, keeps its interaction for as long as it is kept
+ * itself. Rows that are being written are left for the next run. Several runs at once delete the same rows and no others: each deletes up to a position, not a number of rows.
  * Bound: twice limits.purgeRoundsMax statements of limits.purgeBatchRows rows.
  * Returns how many were deleted.
  */
 export async function purgeInteractions(pool: Pool, cutoffMs: number, maxRecords: number): Promise<number> {
   const cutoffSlot = slotOf(cutoffMs * 1000);
-  const expired = await repeat((rowCount) => deleteOldest(pool, rowCount, (sql) => sql`last_event_slot < ${cutoffSlot}`));
+  const isExpired: Condition = (sql) => sql`last_event_slot < ${cutoffSlot}
+    AND greatest(start_event_id, progress_event_id, terminal_event_id) < ${uuidFloor(cutoffMs)}::text::uuid`;
+  const expired = await repeat((rowCount) => deleteOldest(pool, rowCount, isExpired));
   const edge = await findOldestAbove(pool, maxRecords);
   if (edge === undefined) return expired;
   const isExcess: Condition = (sql) => sql`

@@ -1,53 +1,74 @@
-import { and, asc, eq, sql as fragment, lt } from "drizzle-orm";
+import { and, asc, eq, sql as fragment, gt, lt } from "drizzle-orm";
 import { type Interaction, parseInteractionId, parseMcpId } from "../interaction/event.js";
 import { assert } from "../platform/assert.js";
 import { limits } from "../platform/limits.js";
 import type { Pool } from "./connect.js";
-import type { StoredEvent } from "./store.js";
+import type { StoredEvent, StoredEventPage } from "./store.js";
 import { eventTable, interactionTable, stateNumbers } from "./tables.js";
 
 /** See Store.readInteraction. */
-export async function readInteraction(pool: Pool, mcpId: string, interactionId: string): Promise<Interaction | undefined> {
-  const rows = await pool.run(({ db }) =>
-    db
-      .select()
-      .from(interactionTable)
-      .where(and(eq(interactionTable.mcpId, mcpId), eq(interactionTable.interactionId, interactionId))),
+export async function readInteraction(
+  pool: Pool,
+  mcpId: string,
+  interactionId: string,
+  signal?: AbortSignal,
+): Promise<Interaction | undefined> {
+  const rows = await pool.run(
+    ({ db }) =>
+      db
+        .select()
+        .from(interactionTable)
+        .where(and(eq(interactionTable.mcpId, mcpId), eq(interactionTable.interactionId, interactionId))),
+    { signal },
   );
   return rows[0] === undefined ? undefined : interactionOf(rows[0]);
 }
 
-/** See Store.readEvents. */
-export async function readEvents(pool: Pool, mcpId: string, interactionId: string, maxCount: number): Promise<readonly StoredEvent[]> {
-  const rows = await pool.run(({ db }) => {
-    const first = db
-      .select()
-      .from(eventTable)
-      .where(and(eq(eventTable.mcpId, mcpId), eq(eventTable.interactionId, interactionId)))
-      .orderBy(asc(eventTable.eventId))
-      .limit(maxCount)
-      .as("first");
-    const bytes = fragment`octet_length(${first.body}::text) + coalesce(octet_length(${first.raw}), 0)`;
-    const { eventId, mcpId: owner, interactionId: interaction, producerId, sequence, occurredAt, body, raw } = first;
-    const measured = db
-      .select({
-        ...{ eventId, mcpId: owner, interactionId: interaction, producerId, sequence, occurredAt, body, raw },
-        before: fragment<number>`sum(${bytes}) over (order by ${eventId}) - (${bytes})`.as("before"),
-      })
-      .from(first)
-      .as("measured");
-    return db.select().from(measured).where(lt(measured.before, limits.pageMaxBytes)).orderBy(asc(measured.eventId));
-  });
-  return rows.map((row) => ({
-    eventId: row.eventId,
-    mcpId: parseMcpId(row.mcpId),
-    interactionId: row.interactionId,
-    producerId: row.producerId,
-    sequence: row.sequence,
-    occurredAtUs: row.occurredAt,
-    body: row.body,
-    raw: row.raw ?? undefined,
-  }));
+/** See Store.readEvents. One row more than the page tells whether there is another; bodies beyond the bytes of the page are measured and never sent. */
+export async function readEvents(
+  pool: Pool,
+  mcpId: string,
+  interactionId: string,
+  { maxCount, afterId }: { readonly maxCount: number; readonly afterId?: string | undefined },
+  signal?: AbortSignal,
+): Promise<StoredEventPage> {
+  const { interactionId: isOf, mcpId: isBy, eventId: id } = eventTable;
+  const rows = await pool.run(
+    ({ db }) => {
+      const first = db
+        .select()
+        .from(eventTable)
+        .where(and(eq(isBy, mcpId), eq(isOf, interactionId), afterId === undefined ? undefined : gt(id, afterId)))
+        .orderBy(asc(id))
+        .limit(maxCount + 1)
+        .as("first");
+      const bytes = fragment`octet_length(${first.body}::text) + coalesce(octet_length(${first.raw}), 0)`;
+      const { eventId, mcpId: owner, interactionId: interaction, producerId, sequence, occurredAt, body, raw } = first;
+      const measured = db
+        .select({
+          ...{ eventId, mcpId: owner, interactionId: interaction, producerId, sequence, occurredAt, body, raw },
+          before: fragment<number>`sum(${bytes}) over (order by ${eventId}) - (${bytes})`.as("before"),
+          found: fragment<number>`(count(*) over ())::int`.as("found"),
+        })
+        .from(first)
+        .as("measured");
+      return db.select().from(measured).where(lt(measured.before, limits.pageMaxBytes)).orderBy(asc(measured.eventId));
+    },
+    { signal },
+  );
+  const events = rows.slice(0, maxCount).map(
+    (row): StoredEvent => ({
+      eventId: row.eventId,
+      mcpId: parseMcpId(row.mcpId),
+      interactionId: row.interactionId,
+      producerId: row.producerId,
+      sequence: row.sequence,
+      occurredAtUs: row.occurredAt,
+      body: row.body,
+      raw: row.raw ?? undefined,
+    }),
+  );
+  return { events, hasMore: (rows[0]?.found ?? 0) > events.length };
 }
 
 /** The merged state as the domain has it: what follows from stored columns is computed here and not stored. */

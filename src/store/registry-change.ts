@@ -1,7 +1,7 @@
 import type { Sql, TransactionSql } from "postgres";
 import type { McpConfig } from "../interaction/mcp-config.js";
 import { assert } from "../platform/assert.js";
-import type { Health, LeaseState, McpProfile, RegistrationSource, StoredMcp } from "./registry-rows.js";
+import type { Health, LeaseState, McpProfile, NewRegistration, RegistrationSource, StoredMcp } from "./registry-rows.js";
 import { healthNumbers, leaseStateNumbers, registrationSourceNumbers } from "./tables.js";
 
 /** A row of mcp with its lease. Numbers of Postgres's bigint come as text. */
@@ -63,6 +63,30 @@ export async function writeHistory(sql: TransactionSql, entries: readonly NewHis
   const text = JSON.stringify(entries);
   await sql`INSERT INTO mcp_history (revision, mcp_id, kind, detail)
     SELECT revision, "mcpId", kind, detail FROM json_to_recordset(${text}::text::json) AS t(revision bigint, "mcpId" text, kind text, detail text)`;
+}
+
+/** Registrations that have not ended. */
+export async function countLive(sql: TransactionSql): Promise<number> {
+  const [row] = await sql<{ count: number }[]>`
+    SELECT count(*)::int AS count FROM mcp_lease WHERE state <> ${leaseStateNumbers.deregistered}`;
+  return row?.count ?? 0;
+}
+
+export type NewMcp = NewRegistration & Pick<StoredMcp, "mcpId" | "source" | "config" | "revision">;
+
+/** All in one statement, like the leases and the history: a transaction of hundreds of round trips would not end within the watchdog on a slow network. */
+export async function insertMcps(sql: TransactionSql, rows: readonly NewMcp[]): Promise<void> {
+  const text = JSON.stringify(rows.map((row) => ({ ...row, source: registrationSourceNumbers[row.source] })));
+  await sql`INSERT INTO mcp (mcp_id, name, version, instance, source, profile, config, config_version, health, revision)
+    SELECT "mcpId", name, version, instance, source, profile, config, 1, ${healthNumbers.unknown}::smallint, revision
+    FROM json_to_recordset(${text}::text::json) AS t("mcpId" text, name text, version text, instance text, source smallint, profile jsonb, config jsonb,
+      revision bigint)`;
+}
+
+/** New leases, which are alive. */
+export async function insertLeases(sql: TransactionSql, mcpIds: readonly string[], coordinatorId: string): Promise<void> {
+  await sql`INSERT INTO mcp_lease (mcp_id, state, steady_beats, needed_beats, coordinator_id)
+    SELECT mcp_id, ${leaseStateNumbers.alive}::smallint, 0, 1, ${coordinatorId} FROM json_array_elements_text(${JSON.stringify(mcpIds)}::text::json) AS t(mcp_id)`;
 }
 
 function mcpOf(row: McpRow): StoredMcp {

@@ -4,20 +4,19 @@ import type { McpConfig } from "../interaction/mcp-config.js";
 import { assert } from "../platform/assert.js";
 import type { Pool } from "./connect.js";
 import { inTransaction } from "./in-transaction.js";
-import { bumpRevision, lockedMcps, lockMcp, writeHistory } from "./registry-change.js";
+import { bumpRevision, countLive, insertLeases, insertMcps, lockMcp, writeHistory } from "./registry-change.js";
+import { registerGreeted } from "./registry-greetings.js";
 import { changeLeases } from "./registry-leases.js";
 import { readLeaseBeats, readMcpChanges, readMcpStanding, recordMcpConfigAcks } from "./registry-reads.js";
-import {
-  type ConfigUpdated,
-  type GreetedMcp,
-  type Health,
-  type McpProfile,
-  type NewRegistration,
-  type Registered,
-  type RegisterOptions,
-  type RegistryStore,
-  type StoredMcp,
-  unsaidProfile,
+import type {
+  ConfigUpdated,
+  Health,
+  McpProfile,
+  NewRegistration,
+  Registered,
+  RegisterOptions,
+  RegistryStore,
+  StoredMcp,
 } from "./registry-rows.js";
 import { healthNumbers, leaseStateNumbers, registrationSourceNumbers } from "./tables.js";
 
@@ -62,9 +61,9 @@ async function registerMcp(sql: TransactionSql, registration: NewRegistration, o
   }
   await sql`UPDATE mcp_counter SET last = ${free.number} WHERE name = ${name}`;
   const revision = await bumpRevision(sql, 1);
-  await insertMcp(sql, { mcpId, name, version, instance, source: "register", profile, config: options.config, revision });
+  await insertMcps(sql, [{ mcpId, name, version, instance, source: "register", profile, config: options.config, revision }]);
   if (options.key !== undefined) await giveKey(sql, mcpId, options.key);
-  await insertLease(sql, mcpId, options.coordinatorId);
+  await insertLeases(sql, [mcpId], options.coordinatorId);
   await writeHistory(sql, [{ revision, mcpId, kind: "registered", detail: `by RegisterMcp, ${name} ${version} ${instance}`.trim() }]);
   return { kind: "registered", mcp: await readLocked(sql, mcpId), isNew: true, isKeyNew: options.key !== undefined };
 }
@@ -81,19 +80,17 @@ async function dropUnusedCounter(sql: TransactionSql, name: string): Promise<voi
   await sql`DELETE FROM mcp_counter WHERE name = ${name} AND last = 0`;
 }
 
-/** The next number whose id nobody has taken by Hello. */
+/**
+ * The next number whose id nobody has taken by Hello. One statement: a fleet may have taken thousands in a row, and asking for each would outlast the watchdog.
+ * Among one number more than there are registrations at least one is free.
+ */
 async function nextFreeId(sql: TransactionSql, name: string, last: number): Promise<{ readonly mcpId: string; readonly number: number }> {
-  for (let number = last + 1; ; number++) {
-    const mcpId = `${name}_${String(number).padStart(3, "0")}`;
-    const [taken] = await sql`SELECT 1 FROM mcp WHERE mcp_id = ${mcpId}`;
-    if (taken === undefined) return { mcpId, number };
-  }
-}
-
-async function countLive(sql: TransactionSql): Promise<number> {
-  const [row] = await sql<{ count: number }[]>`
-    SELECT count(*)::int AS count FROM mcp_lease WHERE state <> ${leaseStateNumbers.deregistered}`;
-  return row?.count ?? 0;
+  const [free] = await sql<{ mcp_id: string; number: string }[]>`
+    SELECT number, mcp_id FROM generate_series(${last}::bigint + 1, ${last}::bigint + 1 + (SELECT count(*) FROM mcp)) AS number,
+      LATERAL (SELECT ${name}::text || '_' || lpad(number::text, greatest(3, length(number::text)), '0') AS mcp_id) AS named
+    WHERE NOT EXISTS (SELECT FROM mcp WHERE mcp.mcp_id = named.mcp_id COLLATE "C") ORDER BY number LIMIT 1`;
+  assert(free !== undefined, "there is one number more than registrations");
+  return { mcpId: free.mcp_id, number: Number(free.number) };
 }
 
 /** The registration exists: its profile and its lease are renewed, and its key when that is wanted. */
@@ -117,19 +114,6 @@ async function registerAgain(sql: TransactionSql, mcpId: string, profile: McpPro
   return { kind: "registered", mcp: await readLocked(sql, mcpId), isNew: false, isKeyNew };
 }
 
-type NewRow = NewRegistration & Pick<StoredMcp, "mcpId" | "source" | "config" | "revision">;
-
-async function insertMcp(sql: TransactionSql, row: NewRow): Promise<void> {
-  await sql`INSERT INTO mcp (mcp_id, name, version, instance, source, profile, config, config_version, health, revision)
-    VALUES (${row.mcpId}, ${row.name}, ${row.version}, ${row.instance}, ${registrationSourceNumbers[row.source]},
-      ${JSON.stringify(row.profile)}::text::jsonb, ${JSON.stringify(row.config)}::text::jsonb, 1, ${healthNumbers.unknown}, ${row.revision})`;
-}
-
-async function insertLease(sql: TransactionSql, mcpId: string, coordinatorId: string): Promise<void> {
-  await sql`INSERT INTO mcp_lease (mcp_id, state, steady_beats, needed_beats, coordinator_id)
-    VALUES (${mcpId}, ${leaseStateNumbers.alive}, 0, 1, ${coordinatorId})`;
-}
-
 async function giveKey(sql: TransactionSql, mcpId: string, key: NonNullable<RegisterOptions["key"]>): Promise<void> {
   await sql`UPDATE mcp SET key_id = ${key.keyId}, key_sha256 = ${key.sha256} WHERE mcp_id = ${mcpId}`;
 }
@@ -138,64 +122,6 @@ async function readLocked(sql: TransactionSql, mcpId: string): Promise<StoredMcp
   const mcp = await lockMcp(sql, mcpId);
   assert(mcp !== undefined, "a registration that was written is there");
   return mcp;
-}
-
-/** See RegistryStore.registerGreeted. Of several greetings of one MCP the last says its version. */
-async function registerGreeted(
-  sql: TransactionSql,
-  greeted: readonly GreetedMcp[],
-  options: Pick<RegisterOptions, "coordinatorId" | "config" | "maxCount">,
-): Promise<void> {
-  const greetings = new Map(greeted.map((greeting) => [greeting.mcpId, greeting]));
-  const ids = [...greetings.keys()].sort();
-  const known = new Map((await lockedMcps(sql, ids)).map((mcp) => [mcp.mcpId, mcp]));
-  let room = options.maxCount - (await countLive(sql));
-  for (const mcpId of ids) {
-    const greeting = greetings.get(mcpId);
-    assert(greeting !== undefined, "the ids are those of the greetings");
-    const { version } = greeting;
-    const before = known.get(mcpId);
-    if (before === undefined) {
-      if (room <= 0) continue;
-      room -= 1;
-      const revision = await bumpRevision(sql, 1);
-      const { config } = options;
-      await insertMcp(sql, { mcpId, name: mcpId, version, instance: "", source: "hello", profile: unsaidProfile, config, revision });
-      await insertLease(sql, mcpId, options.coordinatorId);
-      await writeHistory(sql, [
-        { revision, mcpId, kind: "registered", detail: `by Hello, version ${version === "" ? "not said" : version}` },
-      ]);
-    } else if (!(await isEndedSince(sql, before, greeting))) {
-      await greetAgain(sql, before, version, options.coordinatorId);
-    }
-  }
-}
-
-/**
- * Whether a registration was deregistered after a Hello came. One that was known then was before it. One that was not is most likely after it; but another
- * coordinator may have made it a moment before, and then its age tells, which the database's clock alone measures. In doubt it was after: the age of the Hello is
- * taken last.
- */
-async function isEndedSince(sql: TransactionSql, before: StoredMcp, { seenRevision, agoMs }: GreetedMcp): Promise<boolean> {
-  if (before.lease.state !== "deregistered" || before.revision <= seenRevision) return false;
-  const [row] = await sql<{ ended_ago_ms: number }[]>`
-    SELECT (extract(epoch FROM clock_timestamp() - changed_at) * 1000)::float8 AS ended_ago_ms FROM mcp WHERE mcp_id = ${before.mcpId}`;
-  return row !== undefined && row.ended_ago_ms <= agoMs();
-}
-
-/** A Hello is a registration: whatever the lease was, it is alive now. Its version is taken over where RegisterMcp has not said one. */
-async function greetAgain(sql: TransactionSql, before: StoredMcp, version: string, coordinatorId: string): Promise<void> {
-  const { mcpId } = before;
-  const isUpdated = before.source === "hello" && version !== "" && version !== before.version;
-  const wasAway = before.lease.state !== "alive";
-  const wasEnded = before.lease.state === "deregistered";
-  await sql`UPDATE mcp_lease SET state = ${leaseStateNumbers.alive}, beat = beat + 1, beat_at = now(), coordinator_id = ${coordinatorId},
-    steady_beats = ${wasAway ? 0 : before.lease.steadyBeats}, needed_beats = ${wasEnded ? 1 : before.lease.neededBeats} WHERE mcp_id = ${mcpId}`;
-  if (!isUpdated && !wasAway) return;
-  const revision = await bumpRevision(sql, 1);
-  await sql`UPDATE mcp SET version = ${isUpdated ? version : before.version}, revision = ${revision}, changed_at = now() WHERE mcp_id = ${mcpId}`;
-  const detail = wasAway ? `by Hello, was ${before.lease.state}` : `by Hello, version ${before.version} became ${version}`;
-  await writeHistory(sql, [{ revision, mcpId, kind: wasAway ? "alive" : "updated", detail }]);
 }
 
 /** See RegistryStore.deregisterMcp. */

@@ -48,7 +48,7 @@ export type ProducerOpened = {
 /** An id looked up by verify; `digest` as in NewEvent. */
 export type StoredEventRef = { readonly eventId: string; readonly digest: string; readonly storedAtMs: number };
 
-/** Events of one interaction: rows of the log, and what the merged interaction counts (0 without one). */
+/** Events of one interaction: rows of the log, and what the merged interaction counts: 0 without one, and where retention may have taken some of its events. */
 export type InteractionTally = { readonly interactionId: string; readonly storedEvents: number; readonly mergedEvents: number };
 
 /** One stored event as read back. `body` is the JSON value of NewEvent.body. */
@@ -62,6 +62,9 @@ export type StoredEvent = {
   readonly body: unknown;
   readonly raw: Uint8Array | undefined;
 };
+
+/** Some of the events of an interaction. `hasMore`: there are later ones, which the bounds of the page left out. */
+export type StoredEventPage = { readonly events: readonly StoredEvent[]; readonly hasMore: boolean };
 
 /** Position in a list, opaque outside store/. */
 export type ListCursor = { readonly lastEventAtUs: number; readonly mcpId: string; readonly interactionId: string };
@@ -177,7 +180,8 @@ export type MaintenanceReport = {
 
 /**
  * Everything durable. One implementation over postgres.js; `kind` tells what stands behind it.
- * Errors: every function throws StoreFault, and nothing else but bugs of ours.
+ * A `signal` is of whoever asked: once it aborts, a statement that has not begun never does, and the call throws its reason.
+ * Errors: every function throws StoreFault, and nothing else but that reason and bugs of ours.
  */
 export type Store = RegistryStore &
   SharedTableStore & {
@@ -193,13 +197,15 @@ export type Store = RegistryStore &
     readonly append: (lane: number, events: readonly NewEvent[]) => Promise<readonly Outcome[]>;
     /**
      * Bumps the producer's epoch, which fences older sessions, and reads its resume point: one statement. Undefined, and nothing changed, when the
-     * producer belongs to another MCP.
+     * producer belongs to another MCP. `isWanted`: asked just before the statement is sent. An opening that nobody waits for any more is not carried out, and throws:
+     * it would fence the session that its client has opened elsewhere meanwhile.
      */
     readonly openProducer: (
       producerId: string,
       mcpId: string,
       sessionId: string,
       coordinatorId: string,
+      isWanted?: () => boolean,
     ) => Promise<ProducerOpened | undefined>;
     /** Resume point of a producer, or undefined when it is unknown. `mcpId` undefined means any. */
     readonly readProducer: (producerId: string, mcpId: string | undefined) => Promise<bigint | undefined>;
@@ -207,20 +213,35 @@ export type Store = RegistryStore &
     readonly readEpochs: (producerIds: readonly string[]) => Promise<ReadonlyMap<string, number>>;
     /** Keeps an event that the store refused. */
     readonly setAside: (event: NewEvent, reason: string) => Promise<void>;
-    readonly findEvents: (mcpId: string, eventIds: readonly string[]) => Promise<readonly StoredEventRef[]>;
+    readonly findEvents: (mcpId: string, eventIds: readonly string[], signal?: AbortSignal) => Promise<readonly StoredEventRef[]>;
     /** Tallies of some interactions of one MCP, of one moment, in any order; those with neither events nor a merged row are missing. */
-    readonly tallyInteractions: (mcpId: string, interactionIds: readonly string[]) => Promise<readonly InteractionTally[]>;
-    readonly readInteraction: (mcpId: string, interactionId: string) => Promise<Interaction | undefined>;
-    /** Oldest event_id first, at most `maxCount`, and no more once `limits.pageMaxBytes` of stored content are reached; one always. */
-    readonly readEvents: (mcpId: string, interactionId: string, maxCount: number) => Promise<readonly StoredEvent[]>;
+    readonly tallyInteractions: (
+      mcpId: string,
+      interactionIds: readonly string[],
+      signal?: AbortSignal,
+    ) => Promise<readonly InteractionTally[]>;
+    readonly readInteraction: (mcpId: string, interactionId: string, signal?: AbortSignal) => Promise<Interaction | undefined>;
+    /** Oldest event_id first, strictly after `afterId`, at most `maxCount`, and no more once `limits.pageMaxBytes` of stored content are reached; one always. */
+    readonly readEvents: (
+      mcpId: string,
+      interactionId: string,
+      page: { readonly maxCount: number; readonly afterId?: string | undefined },
+      signal?: AbortSignal,
+    ) => Promise<StoredEventPage>;
     /** Newest last event first, at most `count`, strictly after `cursor`. */
     readonly listInteractions: (
       filter: InteractionFilter,
       count: number,
       cursor: ListCursor | undefined,
+      signal?: AbortSignal,
     ) => Promise<readonly Interaction[]>;
-    readonly readPerformance: (mcpId: string | undefined, startMs: number, endMs: number) => Promise<PerformanceMetrics>;
-    readonly countInteractions: (mcpId: string | undefined) => Promise<InteractionCounts>;
+    readonly readPerformance: (
+      mcpId: string | undefined,
+      startMs: number,
+      endMs: number,
+      signal?: AbortSignal,
+    ) => Promise<PerformanceMetrics>;
+    readonly countInteractions: (mcpId: string | undefined, signal?: AbortSignal) => Promise<InteractionCounts>;
     /** A random key made once per database, shared by all coordinators on it; for pseudonyms when none is configured. 64 hex digits. */
     readonly instanceKey: () => Promise<string>;
     /** Whether this process may take the next term at once: it holds the lock of the publisher, or no other process can be there. */
@@ -239,9 +260,14 @@ export type Store = RegistryStore &
     /** Adds what is known of the ends of decisions. At most one of each decision and MCP in a call. */
     readonly recordOutcomes: (outcomes: readonly StoredOutcome[]) => Promise<void>;
     /** `decisionId`: a canonical UUID version 7. */
-    readonly readDecision: (decisionId: string) => Promise<DecisionWithOutcome | undefined>;
+    readonly readDecision: (decisionId: string, signal?: AbortSignal) => Promise<DecisionWithOutcome | undefined>;
     /** Oldest first, at most `count`, strictly after `afterId`. */
-    readonly listDecisions: (filter: DecisionFilter, count: number, afterId: string | undefined) => Promise<readonly DecisionWithOutcome[]>;
+    readonly listDecisions: (
+      filter: DecisionFilter,
+      count: number,
+      afterId: string | undefined,
+      signal?: AbortSignal,
+    ) => Promise<readonly DecisionWithOutcome[]>;
     readonly readRoutingConfig: () => Promise<StoredRoutingConfig>;
     /** Stores a change of the routing configuration and its audit; undefined, and nothing stored, when another version is in force than `ifVersion`. */
     readonly writeRoutingConfig: (write: RoutingConfigWrite) => Promise<StoredRoutingConfig | undefined>;

@@ -39,6 +39,12 @@ export function connectError(target: Target, fault: StoreFault): CoordinatorErro
       return new CoordinatorError("failed_precondition", `the database user at ${where} lacks a right: ${fault.message}`, details);
     case "25006":
       return readOnlyError(target);
+    case "08P01":
+      return new CoordinatorError(
+        "failed_precondition",
+        `what answers at ${where} does not take the settings of a session: ${fault.message}; a connection pooler must not stand before the database`,
+        details,
+      );
     case "ECONNREFUSED":
       return new CoordinatorError("unavailable", `no database server listens at ${where}`, details);
     case "ENOENT":
@@ -58,4 +64,10 @@ export function connectError(target: Target, fault: StoreFault): CoordinatorErro
 export function readOnlyError(target: Target): CoordinatorError {
   const text = `the database at ${describeTarget(target)} is read-only: it is a standby or has default_transaction_read_only set; use the primary`;
   return new CoordinatorError("failed_precondition", text, { reason: "STORE_READ_ONLY" });
+}
+
+/** The refusal of a database whose sessions do not keep what they were told at their beginning: limits of time would not hold, nor locks belong to anybody. */
+export function pooledError(target: Target): CoordinatorError {
+  const text = `the sessions of the database at ${describeTarget(target)} do not keep their settings: connect to it without a connection pooler in between`;
+  return new CoordinatorError("failed_precondition", text, { reason: "STORE_UNAVAILABLE" });
 }

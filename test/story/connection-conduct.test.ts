@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect, constants } from "node:http2";
+import { createConnection } from "node:net";
 import { create, type DescMethodUnary } from "@bufbuild/protobuf";
 import type { Client } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -44,6 +45,25 @@ async function untilAnswered(peer: Awaited<ReturnType<typeof openRawPeer>>): Pro
 }
 
 describe("a connection", () => {
+  it("above the bound is closed at once and counted, those that are open are served, and one that goes makes room", async () => {
+    await using few = await startRpcPorts({ maxConnections: 2 });
+    const peers = [await openRawPeer(few.grpcPort), await openRawPeer(few.grpcPort)] as const;
+    for (const peer of peers) await untilAnswered(peer);
+    const refused = createConnection(few.grpcPort, "127.0.0.1");
+    refused.on("error", () => {}); // a reset is as good as an end
+    refused.resume();
+    await once(refused, "close");
+    expect(few.logged).toMatchObject([{ open: 2, refused: 1, max: 2, msg: expect.stringContaining("server.max_connections") }]);
+    for (const peer of peers) await untilAnswered(peer);
+    expect(peers.map((peer) => peer.isOpen())).toEqual([true, true]);
+    peers[0].close();
+    await expect.poll(() => few.connections()).toEqual({ open: 1, refused: 1 });
+    const next = await openRawPeer(few.grpcPort);
+    await untilAnswered(next);
+    expect(next.isOpen()).toBe(true);
+    for (const peer of [peers[1], next]) peer.close();
+  });
+
   it("that opens and resets streams in one packet makes no calls of them", async () => {
     const peer = await openRawPeer(ports.grpcPort);
     await untilAnswered(peer);

@@ -32,7 +32,7 @@ describe.each(storeKinds)("appending to the $kind store", (each) => {
     if (first === undefined || second === undefined || third === undefined) throw new Error("three events");
     await at.store.append(0, [second]);
     expect(await kindsOf([first, second, third])).toEqual(["stored", "duplicate", "stored"]);
-    const events = await at.store.readEvents("mcp", interactionId, 10);
+    const { events } = await at.store.readEvents("mcp", interactionId, { maxCount: 10 });
     expect(events.map((event) => event.eventId)).toEqual([second.eventId, third.eventId, first.eventId].sort());
   });
 
@@ -48,7 +48,7 @@ describe.each(storeKinds)("appending to the $kind store", (each) => {
     const event = newEvent({ interactionId: freshName("i"), body: '{"n":1}' });
     await at.store.append(0, [event]);
     expect(await kindsOf([{ ...event, body: '{"n":2}', digest: "f".repeat(32) }])).toEqual(["conflict"]);
-    expect(await at.store.readEvents("mcp", event.interactionId, 10)).toMatchObject([{ body: { n: 1 } }]);
+    expect((await at.store.readEvents("mcp", event.interactionId, { maxCount: 10 })).events).toMatchObject([{ body: { n: 1 } }]);
   });
 
   at.story("one MCP cannot take the ids of another", async () => {
@@ -67,7 +67,7 @@ describe.each(storeKinds)("appending to the $kind store", (each) => {
       occurredAtUs: Date.now() * 1000 + 123,
     });
     await at.store.append(0, [event]);
-    const [read] = await at.store.readEvents(event.mcpId, event.interactionId, 10);
+    const [read] = (await at.store.readEvents(event.mcpId, event.interactionId, { maxCount: 10 })).events;
     expect(read).toMatchObject({ interactionId: event.interactionId, body: JSON.parse(body), occurredAtUs: event.occurredAtUs });
     expect([...(read?.raw ?? [])]).toEqual([0, 1, 34, 92, 255]);
     expect(await at.store.findEvents(event.mcpId, [event.eventId, freshId(Date.now())])).toMatchObject([
@@ -94,7 +94,7 @@ describe.each(storeKinds)("appending to the $kind store", (each) => {
     const event = (epoch: number, sequence: bigint) => newEvent({ mcpId, interactionId, producerId, epoch, sequence });
     expect(await kindsOf([event(old.epoch, 9n), event(next.epoch, 1n), event(0, 0n)])).toEqual(["fenced", "stored", "stored"]);
     expect(await at.store.readProducer(producerId, mcpId)).toBe(1n);
-    expect(await at.store.readEvents(mcpId, interactionId, 10)).toHaveLength(2);
+    expect((await at.store.readEvents(mcpId, interactionId, { maxCount: 10 })).events).toHaveLength(2);
   });
 
   at.story("an opened producer says who had it before and how long it was silent, and its epoch can be asked for", async () => {
@@ -143,7 +143,7 @@ describe.each(storeKinds)("appending to the $kind store", (each) => {
       const fault = await faultOf(at.store.append(0, [newEvent({ interactionId }), newEvent({ interactionId, ...poison })]));
       expect(fault, name).toBeInstanceOf(StoreFault);
       expect(fault, name).toMatchObject({ kind: "poison" });
-      expect(await at.store.readEvents("mcp", interactionId, 10), name).toEqual([]);
+      expect((await at.store.readEvents("mcp", interactionId, { maxCount: 10 })).events, name).toEqual([]);
     }
     const nul = newEvent({ mcpId: "mcp\0", interactionId: freshName("i") });
     expect(await faultOf(at.store.append(0, [nul]))).toMatchObject({ kind: "poison" });

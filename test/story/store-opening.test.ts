@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,6 +12,7 @@ import { examineDatabase, examineDataDir } from "../../src/store/examine.js";
 import { migrateDatabase } from "../../src/store/migrate.js";
 import { openStore } from "../../src/store/open.js";
 import { knownSchemaVersion } from "../../src/store/schema-version.js";
+import type { Store } from "../../src/store/store.js";
 import { newEvent } from "../support/new-event.js";
 import { storeOptions, workerUrl } from "../support/open-store.js";
 import { postgresSkipReason, type RunningPostgres, startPostgres } from "../support/postgres.js";
@@ -195,11 +197,59 @@ describe.runIf(postgresSkipReason() === undefined)("opening a Postgres store", (
     const url = await server.createDatabase("newer");
     await migrateDatabase(url);
     const sql = postgres(url, { max: 1 });
-    await sql`INSERT INTO drizzle.__drizzle_migrations (hash, created_at) VALUES ('x', 9999999999999)`;
+    await sql`INSERT INTO coordinator_migration (hash, created_at) VALUES ('x', 9999999999999)`;
     await sql.end();
     const refusal = await refusalOf(open(url));
     expect(refusal).toMatchObject({ code: "failed_precondition" });
     expect(refusal.message).toContain(`has schema ${known + 1}, this version knows up to ${known}`);
+  });
+
+  it("shares a database by schema: each search_path has tables and a record of its own, whatever records others keep", async () => {
+    const url = await server.createDatabase("shared");
+    const admin = postgres(url, { max: 1, onnotice: () => {} });
+    // As another program that uses Drizzle leaves it.
+    await admin`CREATE SCHEMA drizzle`;
+    await admin`CREATE TABLE drizzle.__drizzle_migrations (id serial PRIMARY KEY, hash text NOT NULL, created_at bigint)`;
+    await admin`INSERT INTO drizzle.__drizzle_migrations (hash, created_at) VALUES ('theirs', 9999999999999)`;
+    for (const name of ["blue", "green"]) {
+      await admin.unsafe(`CREATE ROLE ${name} LOGIN; CREATE SCHEMA ${name} AUTHORIZATION ${name}`);
+      // The owner of a schema, with no right on the database and none on `drizzle`.
+      const own = url.replace("postgres@", `${name}@`);
+      expect(await migrateDatabase(own), name).toEqual({ fromVersion: 0, toVersion: known });
+      await using store = closing(await open(own));
+      await store.append(0, [newEvent({ mcpId: name, interactionId: name })]);
+      expect(await store.countInteractions(undefined), name).toMatchObject({ total: 1 });
+    }
+    await admin.end();
+  });
+
+  it("goes on with a database whose record Drizzle's migrator has kept", async () => {
+    const url = await server.createDatabase("before");
+    await migrateDatabase(url);
+    const admin = postgres(url, { max: 1, onnotice: () => {} });
+    await admin.unsafe(
+      "CREATE SCHEMA drizzle; ALTER TABLE coordinator_migration SET SCHEMA drizzle; ALTER TABLE drizzle.coordinator_migration RENAME TO __drizzle_migrations",
+    );
+    await admin.end();
+    expect(await migrateDatabase(url)).toEqual({ fromVersion: known, toVersion: known });
+    expect(await examineDatabase(url)).toMatchObject({ schemaVersion: known });
+  });
+
+  it("says so when the user's search_path leads to no schema", async () => {
+    const url = await server.createDatabase("pathless");
+    const admin = postgres(url, { max: 1, onnotice: () => {} });
+    await admin`ALTER DATABASE pathless SET search_path = missing`;
+    await admin.end();
+    const refusal = await refusalOf(migrateDatabase(url));
+    expect(refusal).toMatchObject({ code: "failed_precondition" });
+    expect(refusal.message).toContain("search_path");
+  });
+
+  it("refuses a database behind a pooler that drops the settings of sessions", async () => {
+    await using pooler = await startDroppingPooler(server.port);
+    const refusal = await refusalOf(open(`postgres://postgres@127.0.0.1:${pooler.port}/postgres`));
+    expect(refusal).toMatchObject({ code: "failed_precondition" });
+    expect(refusal.message).toContain("without a connection pooler");
   });
 
   it("refuses a read-only database", async () => {
@@ -241,3 +291,43 @@ describe.runIf(postgresSkipReason() === undefined)("opening a Postgres store", (
     expect((await refusalOf(open(server.url.replace("postgres@", "nobody:s3cret@")))).message).toContain("refuses this user or password");
   });
 });
+
+/** Passes everything on but what a startup packet says besides user and database, as PgBouncer does with `ignore_startup_parameters`. */
+async function startDroppingPooler(serverPort: number): Promise<AsyncDisposable & { readonly port: number }> {
+  const pooler = createServer((client) => {
+    const upstream = connect(serverPort, "127.0.0.1");
+    client.once("data", (packet: Buffer) => {
+      // Source: PostgreSQL manual, 55.7, StartupMessage: length, version, then names and values, each ended by a zero byte.
+      const words = packet.subarray(8, -1).toString().split("\0");
+      const kept = words.flatMap((word, i) => (i % 2 === 0 && ["user", "database"].includes(word) ? [word, words[i + 1] ?? ""] : []));
+      const body = Buffer.from(`${kept.join("\0")}\0\0`);
+      const head = Buffer.from(packet.subarray(0, 8));
+      head.writeUInt32BE(8 + body.length);
+      upstream.write(Buffer.concat([head, body]));
+      client.pipe(upstream).pipe(client);
+    });
+    for (const [one, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      one.on("error", () => other.destroy());
+      one.on("close", () => other.destroy());
+    }
+  });
+  pooler.listen(0, "127.0.0.1");
+  await once(pooler, "listening");
+  const address = pooler.address();
+  if (address === null || typeof address === "string") throw new Error("a TCP server has a port");
+  return {
+    port: address.port,
+    [Symbol.asyncDispose]: async () => {
+      pooler.close();
+      await once(pooler, "close");
+    },
+  };
+}
+
+/** A store that ends with its block. */
+function closing(store: Store): Store & AsyncDisposable {
+  return { ...store, [Symbol.asyncDispose]: () => store.close() };
+}

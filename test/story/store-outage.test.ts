@@ -176,6 +176,43 @@ describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the Postg
     await patient.close();
   });
 
+  it("readers who wait keep no session waiting, nor are they taken for an outage, and one who has left is not served", async () => {
+    const patient = await home.open();
+    const admin = postgres(home.postgres?.url ?? "", { max: 1, onnotice: () => {} });
+    const all = { mcpId: undefined, state: undefined, requestType: undefined, sessionId: undefined };
+    const gone = new AbortController();
+    let reads: Promise<unknown>[] = [];
+    await admin.begin(async (transaction) => {
+      await transaction`LOCK TABLE interaction IN ACCESS EXCLUSIVE MODE`;
+      reads = Array.from({ length: 30 }, () => patient.listInteractions(all, 1, undefined));
+      const left = patient.countInteractions(undefined, gone.signal);
+      // What the coordinator itself needs, while all that readers have is taken.
+      await Promise.all([patient.ping(), patient.openProducer(freshName("p"), "mcp", "s", "c"), patient.readMcpChanges(-1)]);
+      gone.abort(new Error("the deadline passed"));
+      await expect(left).rejects.toThrow("the deadline passed");
+    });
+    await Promise.all(reads);
+    await admin.end();
+    await patient.close();
+  });
+
+  it("an opening whose client left while the database was away is not carried out: it would fence the session opened elsewhere since", async () => {
+    const [first, second] = [freshName("p"), freshName("p")];
+    await store.ping();
+    proxy.set("swallow");
+    const swallowed = timed(store.openProducer(first, "mcp", "s-1", "here"));
+    let isThere = true;
+    const queued = timed(store.openProducer(second, "mcp", "s-2", "here", () => isThere));
+    isThere = false;
+    const elsewhere = await home.open();
+    expect(await elsewhere.openProducer(second, "mcp", "s-3", "there")).toMatchObject({ epoch: 1 });
+    proxy.set("pass");
+    expect((await swallowed).fault).toMatchObject({ kind: "outage" });
+    expect((await queued).fault).toMatchObject({ code: "ABANDONED" });
+    expect(await elsewhere.readEpochs([second])).toEqual(new Map([[second, 1]]));
+    await elsewhere.close();
+  });
+
   it("a transaction whose connection the server closes is an outage, and nothing else", async () => {
     const work = (): Promise<unknown> => Promise.all(Array.from({ length: 4 }, () => store.deregisterMcp("nobody", "is not there")));
     for (let turn = 0; turn < 3; turn += 1) await work(); // every connection has prepared the statement

@@ -46,12 +46,26 @@ describe.each(storeKinds)("reading from the $kind store", (each) => {
     const events = Array.from({ length: 20 }, () => newEvent({ mcpId, interactionId: "large", body: `{"text":"${"x".repeat(200_000)}"}` }));
     const giant = newEvent({ mcpId, interactionId: "giant", body: '{"n":1}', raw: Buffer.alloc(limits.pageMaxBytes + 1) });
     await appendAll([...events, giant]);
-    const read = await at.store.readEvents(mcpId, "large", 1_000);
+    const read = await at.store.readEvents(mcpId, "large", { maxCount: 1_000 });
     const oldest = events.map(({ eventId }) => eventId).sort();
-    expect(read.map(({ eventId }) => eventId)).toEqual(oldest.slice(0, Math.ceil(limits.pageMaxBytes / 200_012)));
-    expect(await at.store.readEvents(mcpId, "large", 3)).toHaveLength(3);
-    expect(await at.store.readEvents(mcpId, "giant", 1_000)).toMatchObject([{ eventId: giant.eventId, body: { n: 1 } }]);
+    expect(read.events.map(({ eventId }) => eventId)).toEqual(oldest.slice(0, Math.ceil(limits.pageMaxBytes / 200_012)));
+    expect((await at.store.readEvents(mcpId, "large", { maxCount: 3 })).events).toHaveLength(3);
+    const single = await at.store.readEvents(mcpId, "giant", { maxCount: 1_000 });
+    expect(single).toMatchObject({ events: [{ eventId: giant.eventId, body: { n: 1 } }], hasMore: false });
+    expect(await readAll(mcpId, "large", 1_000), "pages bounded by bytes").toEqual(oldest);
+    expect(await readAll(mcpId, "large", oldest.length), "a page that holds all").toEqual(oldest);
+    expect(await readAll(mcpId, "large", 5), "pages bounded by count").toEqual(oldest);
   });
+
+  async function readAll(mcpId: string, interactionId: string, maxCount: number): Promise<readonly string[]> {
+    const read: string[] = [];
+    for (;;) {
+      const page = await at.store.readEvents(mcpId, interactionId, { maxCount, afterId: read.at(-1) });
+      read.push(...page.events.map(({ eventId }) => eventId));
+      expect(page.events.length).toBeLessThanOrEqual(maxCount);
+      if (!page.hasMore) return read;
+    }
+  }
 
   at.story("tallies interactions: rows of the log beside what was merged, for one MCP, repeated events once", async () => {
     const mcpId = freshName("mcp");
@@ -198,6 +212,9 @@ describe.each(storeKinds)("reading from the $kind store", (each) => {
       occurredAtUs: (Date.now() - 7 * dayMs) * 1000,
     });
     await at.store.append(0, [old]);
+    const long = { mcpId: old.mcpId, interactionId: "long" };
+    await at.store.append(0, [newEvent({ ...long, eventId: freshId(Date.now() - 7 * dayMs) }), newEvent(long)]);
+    expect(await at.store.tallyInteractions(old.mcpId, ["long"])).toMatchObject([{ storedEvents: 2, mergedEvents: 2 }]);
     const laterMs = Date.now() + 24 * dayMs;
     const report = await at.store.maintain(laterMs, laterMs);
     expect(report.partitionsCreated).toContain(partitionName(today + 31));
@@ -205,7 +222,44 @@ describe.each(storeKinds)("reading from the $kind store", (each) => {
     expect(report.daysAhead).toBe(7);
     expect(report.interactionsDeleted).toBe(1);
     expect(await at.store.readInteraction(old.mcpId, old.interactionId)).toBeUndefined();
+    expect(await at.store.tallyInteractions(old.mcpId, ["long"]), "what is left is not taken for a lost or doubled event").toMatchObject([
+      { storedEvents: 1, mergedEvents: 0 },
+    ]);
     await expect(at.store.append(0, [old])).rejects.toMatchObject({ kind: "poison" });
+  });
+
+  at.story(
+    "makes the partition of a day that maintenance has not come to, after a sleep longer than partitions are made ahead",
+    async () => {
+      const sleptMs = Date.now() + 60 * dayMs;
+      const [mcpId, today] = [freshName("mcp"), Math.floor(sleptMs / dayMs)];
+      const events = [
+        newEvent({ mcpId, eventId: freshId(sleptMs) }),
+        newEvent({ mcpId, eventId: freshId(sleptMs + dayMs) }),
+        newEvent({ mcpId }),
+      ];
+      expect(await at.store.append(0, events)).toMatchObject([{ kind: "stored" }, { kind: "stored" }, { kind: "stored" }]);
+      expect(await at.store.append(0, events)).toMatchObject([{ kind: "duplicate" }, { kind: "duplicate" }, { kind: "duplicate" }]);
+      const appendOfDay3 = (lane: number) =>
+        at.store.append(lane % at.store.laneCount, [newEvent({ mcpId, eventId: freshId(sleptMs + 2 * dayMs) })]);
+      expect((await Promise.all([0, 1, 2].map(appendOfDay3))).flat(), "several lanes at once").toMatchObject(
+        Array.from({ length: 3 }, () => ({ kind: "stored" })),
+      );
+      expect((await at.store.maintain(sleptMs, Date.now())).partitionsCreated).not.toContain(partitionName(today));
+    },
+  );
+
+  at.story("keeps an interaction for as long as its events, however long ago they say that they happened", async () => {
+    // A device whose clock stands in 1970 until somebody sets it, and a report of what happened last year.
+    const [mcpId, aYearAgoUs] = [freshName("mcp"), (Date.now() - 365 * dayMs) * 1000];
+    await at.store.append(0, [
+      newEvent({ mcpId, interactionId: "1970", occurredAtUs: 1, kind: "start" }),
+      newEvent({ mcpId, interactionId: "history", occurredAtUs: aYearAgoUs, kind: "start" }),
+      newEvent({ mcpId, interactionId: "history", occurredAtUs: aYearAgoUs + 5, kind: "complete" }),
+    ]);
+    expect((await at.store.maintain(Date.now())).interactionsDeleted).toBe(0);
+    expect(await at.store.readInteraction(mcpId, "1970")).toMatchObject({ eventCount: 1, startedAtUs: 1 });
+    expect(await at.store.readInteraction(mcpId, "history")).toMatchObject({ eventCount: 2, state: "completed" });
   });
 
   at.story("throws nothing away because of a coordinator whose clock is a year ahead", async () => {
@@ -261,7 +315,7 @@ describe.runIf(storeKinds.every((entry) => entry.skip === undefined))("the schem
     const columns = await sql<{ table: string; column: string; type: string; nullable: boolean }[]>`
       SELECT c.relname AS "table", a.attname AS "column", format_type(a.atttypid, a.atttypmod) AS type, NOT a.attnotnull AS nullable
       FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped`;
+      WHERE n.nspname = 'public' AND c.relname <> 'coordinator_migration' AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped`;
     const line = (table: string, column: string, type: string, nullable: boolean) =>
       `${table}.${column} ${type}${nullable ? "" : " not null"}`;
     const known = tables.flatMap((table) => {

@@ -1,9 +1,11 @@
 import postgres from "postgres";
 import { describe, expect } from "vitest";
+import { limits } from "../../src/platform/limits.js";
 import { type RegisterOptions, unsaidProfile } from "../../src/store/registry-rows.js";
 import { plainMcpConfig } from "../support/mcp-config.js";
 import { storeKinds } from "../support/open-store.js";
 import { tellStories } from "../support/store-stories.js";
+import { startTcpProxy } from "../support/tcp-proxy.js";
 
 describe.each(storeKinds)("the registry of the $kind store", (each) => {
   const at = tellStories(each);
@@ -59,6 +61,54 @@ describe.each(storeKinds.filter(({ kind }) => kind === "postgres"))("the registr
       await sql.end();
     }
   };
+
+  at.story("finds the next free number behind thousands that Hellos have taken, in one question", async () => {
+    const databaseUrl = (await at.home.postgres?.createDatabase("crowded")) ?? "";
+    const store = await at.home.open({ databaseUrl, watchdogMs: 1_500 });
+    const sql = postgres(databaseUrl, { max: 1 });
+    await sql`INSERT INTO mcp (mcp_id, name, version, instance, source, profile, config, config_version, health, revision)
+      SELECT 'ocr_' || lpad(n::text, greatest(3, length(n::text)), '0'), 'ocr', '', '', 2, '{}', '{}', 1, 1, 0 FROM generate_series(1, 12000) AS n`;
+    await sql`DELETE FROM mcp WHERE mcp_id IN ('ocr_007', 'ocr_10007')`;
+    await sql.end();
+    const ask = (instance: string) =>
+      store.registerMcp(
+        { name: "ocr", version: "1.0.0", instance, profile: unsaidProfile },
+        { coordinatorId: "c", config: plainMcpConfig, onlyMcpId: undefined, key: undefined, renewKey: false, maxCount: 10 },
+      );
+    for (const mcpId of ["ocr_007", "ocr_10007", "ocr_12001"])
+      expect(await ask(mcpId)).toMatchObject({ kind: "registered", mcp: { mcpId } });
+    await store.close();
+  });
+
+  at.story("registers a fleet that greets at once over a slow network, in a few round trips, and again after a restart", async () => {
+    await using proxy = await startTcpProxy(at.home.postgres?.port ?? 0);
+    const databaseUrl = (await at.home.postgres?.createDatabase("faraway"))?.replace(/:\d+\//, `:${proxy.port}/`);
+    const store = await at.home.open(databaseUrl === undefined ? {} : { databaseUrl });
+    const fleet = Array.from({ length: limits.leaseBatchMax }, (_, i) => `far-${String(i).padStart(3, "0")}`);
+    const greet = (version: string, seenRevision: number) =>
+      store.registerGreeted(
+        fleet.map((mcpId) => ({ mcpId, version, seenRevision, agoMs: () => 0 })),
+        { coordinatorId: "c", config: plainMcpConfig, maxCount: fleet.length - 1 },
+      );
+    proxy.shape("down", { latencyMs: 30 });
+    await greet("1.0.0", 0);
+    const made = (await store.readMcpChanges(-1))?.mcps ?? [];
+    expect(made.map(({ mcpId }) => mcpId).sort(), "all that there may be").toEqual(fleet.slice(0, -1));
+    expect(new Set(made.map(({ revision }) => revision)).size, "each has a revision of its own").toBe(made.length);
+    await store.deregisterMcp("far-000", "end of shift");
+    await store.changeLeases(
+      [{ mcpId: "far-001", next: (lease) => ({ ...lease, state: "dead" }), isBeat: false, expectedBeat: undefined, reason: "silence" }],
+      "c",
+    );
+    await greet("1.0.1", (await store.readMcpChanges(-1))?.revision ?? 0);
+    const again = new Map((await store.readMcpChanges(-1))?.mcps.map((mcp) => [mcp.mcpId, mcp]));
+    for (const mcpId of ["far-000", "far-001", "far-002"]) {
+      expect(again.get(mcpId)).toMatchObject({ version: "1.0.1", lease: { state: "alive" } });
+    }
+    const [latest] = (await store.readMcpStanding("far-001", 1, 1))?.history ?? [];
+    expect(latest).toMatchObject({ kind: "alive", detail: "by Hello, was dead" });
+    await store.close();
+  });
 
   at.story("a lease that ends while its registration changes holds up neither", async () => {
     const registered = await register("busy", {});

@@ -49,6 +49,7 @@ export async function openGatedApi(): Promise<GatedApi> {
     transports: () => [http.figures()],
     sessions: () => ({}),
     routeFigures: () => ({ streams: 0, streamsOnNewest: 0, versionLagMax: 0, counts: {} }),
+    connections: () => ({ open: 0, refused: 0 }),
     clock,
     log,
     coordinatorId: "coordinator-of-test",

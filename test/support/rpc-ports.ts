@@ -18,6 +18,7 @@ import { type BidiHandlers, grpcService, type Handlers } from "../../src/rpc/ada
 import { webService } from "../../src/rpc/adapt-web.js";
 import { AnswersInHand } from "../../src/rpc/answers-in-hand.js";
 import type { CallDeps } from "../../src/rpc/call.js";
+import { ConnectionBound, type ConnectionFigures } from "../../src/rpc/connection-bound.js";
 import type { HealthCheck } from "../../src/rpc/health-check.js";
 import { readImage } from "../../src/rpc/image.js";
 import { createLifetime } from "../../src/rpc/lifetime.js";
@@ -40,6 +41,8 @@ export type RpcPorts = AsyncDisposable & {
   readonly webUrl: string;
   /** What was logged, one parsed line each. */
   readonly logged: readonly Record<string, unknown>[];
+  /** Of the gRPC port. */
+  readonly connections: () => ConnectionFigures;
 };
 
 export type RpcPortsOptions = {
@@ -52,6 +55,8 @@ export type RpcPortsOptions = {
   /** Knows one key and callers without one, unless given. */
   readonly authenticate?: CallDeps["authenticate"];
   readonly coordinatorId?: string;
+  /** Of the gRPC port; 1,000 by default. */
+  readonly maxConnections?: number;
   /** Free ones by default. */
   readonly grpcPort?: number;
   readonly webPort?: number;
@@ -107,10 +112,12 @@ export async function startRpcPorts(options: RpcPortsOptions = {}): Promise<RpcP
     },
   };
   const answers = new AnswersInHand(limits.queriesPerConnectionMax);
+  const connections = new ConnectionBound(options.maxConnections ?? 1_000, clock, log);
   const grpc = createGrpcServer({
     ...deps,
     clock,
     image: readImage(),
+    connections,
     services: [
       grpcService(deps, InteractionService, interaction, answers),
       grpcService(deps, QueryService, query, answers),
@@ -143,6 +150,7 @@ export async function startRpcPorts(options: RpcPortsOptions = {}): Promise<RpcP
     grpcAddress: `127.0.0.1:${grpcPort}`,
     webUrl: `http://127.0.0.1:${webPort}`,
     logged,
+    connections: () => connections.figures,
     [Symbol.asyncDispose]: close,
   };
 }

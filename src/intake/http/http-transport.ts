@@ -37,6 +37,7 @@ export type HttpTransportDeps = Pick<ReadDeps, "store" | "checkHealth"> & {
   /** Of the streams and of the tables on their way to them, for GET /metrics too. */
   readonly sessions: MetricSource["sessions"];
   readonly routeFigures: MetricSource["routes"];
+  readonly connections: MetricSource["connections"];
   readonly clock: Clock;
   readonly log: Logger;
   readonly coordinatorId: string;
@@ -70,6 +71,7 @@ export function createHttpTransport(deps: HttpTransportDeps): HttpTransport {
     isStoreAvailable: () => deps.ingest.queue.isAvailable,
     sessions: deps.sessions,
     routes: deps.routeFigures,
+    connections: deps.connections,
   });
   const served = routes.filter((route) => deps.takesReports || route.body === undefined);
   const desk: Desk = {

@@ -14,6 +14,8 @@ export type MetricSource = {
   /** Sessions by the phase of their life. The same phases each time. */
   readonly sessions: () => Readonly<Record<string, number>>;
   readonly routes: () => RouteFigures;
+  /** Connections of the gRPC port: open, and refused since the start. */
+  readonly connections: () => { readonly open: number; readonly refused: number };
 };
 
 /** How routing tables reach the streams of this process. */
@@ -131,6 +133,16 @@ function addProcess(registers: Registers, source: MetricSource): void {
     labelNames: ["phase"],
     collect() {
       for (const [phase, count] of Object.entries(source.sessions())) this.set({ phase }, count);
+    },
+  });
+  gauge("grpc_connections", "Connections of the gRPC port that are open.", () => source.connections().open);
+  new Counter({
+    registers: [...registers],
+    name: "mcp_coordinator_grpc_connections_refused_total",
+    help: "Connections that the gRPC port closed at once because it had as many as server.max_connections allows.",
+    collect() {
+      this.reset();
+      this.inc(source.connections().refused);
     },
   });
   gauge("pending_events", "Accepted events that are not committed yet, of all transports.", source.pendingEvents);

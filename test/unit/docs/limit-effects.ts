@@ -129,7 +129,13 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
     reached: "nothing is stored: Postgres ends the session, and the transaction is tried again on another connection",
   },
   storeLanes: { unit: "statements", reached: "nothing: batches wait for a lane" },
-  queryConnections: { unit: "connections", reached: "reads, and the Hello of new streams, wait for one" },
+  queryConnections: { unit: "connections", reached: "the Hello of new streams, registrations and leases wait for one" },
+  readConnections: { unit: "connections", reached: "reads wait for one" },
+  poolWaitingMax: {
+    unit: "statements",
+    reached: "a call gets RESOURCE_EXHAUSTED, STORE_BUSY; a Hello UNAVAILABLE; a commit is tried again",
+  },
+  poolWaitMaxMs: { unit: ms, reached: "as poolWaitingMax" },
   connectTimeoutMs: { unit: ms, reached: "as statementWatchdogMs", why: "A database that is up accepts within milliseconds." },
   keepAliveMs: { unit: ms, reached: "nothing: a dead connection is replaced" },
   poolDrainMs: { unit: ms, reached: "a read that still runs fails with UNAVAILABLE" },
@@ -307,6 +313,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
     unit: bytes,
     reached: "the page of registrations ends, with a next_page_token, and a watch goes on with the next message; later events are left out",
   },
+  decisionChunkMax: { unit: "decisions", reached: "nothing: the page goes on with the next statement" },
   decisionPageMaxBytes: { unit: bytes, reached: "the page ends, with a next_page_token" },
   registrationsMax: {
     unit: "registrations",
@@ -401,6 +408,8 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
 export const settingEffects: Readonly<Record<string, string>> = {
   "server.grpc_port": "a port that is taken ends the start with its address",
   "server.web_port": "a port that is taken ends the start with its address",
+  "server.max_connections":
+    "the connection is closed before anything of it is read, and counted; its client tries again with its own backoff",
   "server.drain_seconds": "streams that are still open end with OK; what is not acknowledged by then is sent again elsewhere",
   "store.retention_days": "the event is gone: VerifyEvents answers NOT_FOUND",
   "store.dedupe_horizon_days": "the event gets TOO_OLD",

@@ -544,6 +544,20 @@ describe("fencing", () => {
     expect(store.calls).toHaveLength(1);
   });
 
+  it("wants no epoch any more for a stream whose client is gone: its session may live on another coordinator by then", async () => {
+    const wanted: (() => boolean)[] = [];
+    const openProducer = (_producerId: string, _mcpId: string, _sessionId: string, isWanted: () => boolean) => {
+      wanted.push(isWanted);
+      return new Promise<never>(() => {});
+    };
+    const { open } = setUp({ openProducer });
+    const [gone, waiting] = [open(), open()];
+    gone.session.received(greeting());
+    waiting.session.received(greeting());
+    gone.session.gone();
+    expect(wanted.map((isWanted) => isWanted())).toEqual([false, true]);
+  });
+
   it("finds a producer that went to another coordinator within the period, though it stores nothing", async () => {
     const asked: (readonly string[])[] = [];
     let epochs = new Map([["p-1", 3]]);

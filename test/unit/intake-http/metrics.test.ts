@@ -16,6 +16,7 @@ const source: MetricSource = {
   isStoreAvailable: () => true,
   sessions: () => ({ greeting: 0, live: 7 }),
   routes: () => ({ streams: 7, streamsOnNewest: 5, versionLagMax: 2, counts: { sent: 9, withheld: 1 } }),
+  connections: () => ({ open: 4, refused: 3 }),
 };
 
 /** Lines of the answer that hold a value, in the Prometheus text format. */
@@ -23,12 +24,14 @@ async function linesOf(metrics: ReturnType<typeof createMetrics>): Promise<reado
   return (await metrics.render()).text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
 }
 
-test("sessions by phase, and how far routing tables have come, are told as they are when somebody asks", async () => {
+test("sessions by phase, connections, and how far routing tables have come, are told as they are when somebody asks", async () => {
   const lines = await linesOf(createMetrics(source));
   expect(lines).toEqual(
     expect.arrayContaining([
       'mcp_coordinator_sessions{phase="live"} 7',
       'mcp_coordinator_sessions{phase="greeting"} 0',
+      "mcp_coordinator_grpc_connections 4",
+      "mcp_coordinator_grpc_connections_refused_total 3",
       'mcp_coordinator_routes_streams{standing="newest"} 5',
       'mcp_coordinator_routes_streams{standing="behind"} 2',
       "mcp_coordinator_routes_version_lag 2",

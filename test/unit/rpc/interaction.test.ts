@@ -29,7 +29,7 @@ function openHandlers(more: Partial<InteractionDeps["store"]> = {}) {
     tallyInteractions: answer("tallies", []),
     readProducer: answer("producer", 7n),
     readInteraction: answer("interaction", undefined),
-    readEvents: answer("log", []),
+    readEvents: answer("log", { events: [], hasMore: false }),
     ...more,
   };
   const gated = new GatedStore();
@@ -93,12 +93,30 @@ describe("GetInteraction", () => {
       body: structuredClone(body),
       raw: undefined,
     }));
-    const { handlers } = openHandlers({ readInteraction: async () => interactionOf("ocr", "i-1", 1), readEvents: async () => events });
-    const request = create(GetInteractionRequestSchema, { mcpId: "ocr", interactionId: "i-1", includeEvents: true });
-    const response = await handlers.getInteraction(request, context);
+    const { handlers } = openHandlers({
+      readInteraction: async () => interactionOf("ocr", "i-1", 1),
+      readEvents: async (_mcpId, _interactionId, { afterId = "" }) => ({
+        events: events.filter(({ eventId }) => eventId > afterId),
+        hasMore: false,
+      }),
+    });
+    const ask = (pageToken: string, interactionId = "i-1") =>
+      handlers.getInteraction(
+        create(GetInteractionRequestSchema, { mcpId: "ocr", interactionId, includeEvents: true, pageToken }),
+        context,
+      );
+    const response = await ask("");
     const encoded = toBinary(GetInteractionResponseSchema, response).byteLength;
     expect(encoded).toBeLessThan(limits.frameMaxBytes);
     expect(encoded).toBeGreaterThan(limits.pageMaxBytes / 2);
-    expect(response.events.map(({ eventId }) => eventId)).toEqual(events.slice(0, response.events.length).map(({ eventId }) => eventId));
+    const read = response.events.map(({ eventId }) => eventId);
+    for (let next = response.nextPageToken; next !== ""; ) {
+      const page = await ask(next);
+      read.push(...page.events.map(({ eventId }) => eventId));
+      next = page.nextPageToken;
+    }
+    expect(read, "the pages together are all events, each once").toEqual(events.map(({ eventId }) => eventId));
+    await expect(ask(response.nextPageToken, "i-2")).rejects.toMatchObject({ reason: "PAGE_TOKEN_INVALID" });
+    await expect(ask("no token")).rejects.toMatchObject({ reason: "PAGE_TOKEN_INVALID", fields: [{ field: "page_token" }] });
   });
 });
