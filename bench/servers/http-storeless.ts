@@ -44,6 +44,7 @@ const http = createHttpTransport({
   stopping: lifetime.stopping,
   transports: () => [http.figures()],
   sessions: () => ({}),
+  connections: () => ({ open: 0, refused: 0 }),
   routeFigures: () => ({ streams: 0, streamsOnNewest: 0, versionLagMax: 0, counts: {} }),
   clock,
   log,
