@@ -24,7 +24,7 @@ const sequenceEnd = 2n ** 63n;
  * Bound: `unwrittenCount` is the session's to keep, by not reading while it is high: a verdict costs no window, so a peer that does not read
  * its verdicts could otherwise pile them up.
  *
- * Relies on one order: the events of a session are settled in the order they were accepted, because they take one lane.
+ * Relies on one order: the events of a session are settled in the order they were accepted, because they are one flow.
  */
 export class AckLedger {
   readonly #mode: "each" | "coalesced";

@@ -2,6 +2,7 @@ import type { NewEvent, Outcome } from "../interaction/event.js";
 import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { Accepted, Refused } from "./accept.js";
+import { flowOf } from "./fair-queue.js";
 import type { Ingest } from "./ingest.js";
 import { createVerdict, judge, type Verdict } from "./verdict.js";
 
@@ -67,8 +68,9 @@ function settleAll(
         left -= 1;
         if (left === 0) done();
       };
-      const lane = ingest.queue.laneOf(event.producerId === "" ? event.interactionId : event.producerId);
-      ingest.queue.offer(lane, { event, origin: { settled, flushed: () => {} }, receivedAtMs });
+      const laneKey = event.producerId === "" ? event.interactionId : event.producerId;
+      const place = ingest.queue.placeOf(laneKey, flowOf("mcp", event.mcpId));
+      ingest.queue.offer(place, { event, origin: { settled, flushed: () => {} }, receivedAtMs });
     }
   });
 }

@@ -46,6 +46,11 @@ export const limits = {
   siftAfterRepeatBatches: 64,
   /** Most bytes of JSON in one commit: keeps a batch of large events below the memory of one backend. */
   commitMaxBytes: 4 * 1024 * 1024,
+  /**
+   * Events of one producer that a statement takes before others have their turn, while more waits than it can hold; a large one counts for as many as its share
+   * of commitMaxBytes. With eight, 250 that flood a lane leave a newcomer its place in the next statement.
+   */
+  turnMaxEvents: 8,
   /** Most faults named for one event or request. */
   violationMaxCount: 16,
   /** Farther ahead of our clock than this, an event's time is a mistake and not a skew. */

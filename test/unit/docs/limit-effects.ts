@@ -31,6 +31,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   httpFiguresMaxCount: { unit: "figures", reached: "the oldest are forgotten" },
   commitMaxEvents: { unit: "events", reached: "nothing: the rest goes into the next commit" },
   commitMaxBytes: { unit: bytes, reached: "nothing: the rest goes into the next commit" },
+  turnMaxEvents: { unit: "events", reached: "nothing: it is the turn of the next producer that has events waiting" },
   openingsMaxCount: { unit: "producers", reached: "nothing: the Welcome comes with the next statement" },
   appendMaxAttempts: { unit: "statements", reached: "nothing: the batch is tried again after a pause" },
   siftAfterRepeatBatches: { unit: "batches", reached: "nothing" },
