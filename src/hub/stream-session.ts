@@ -261,9 +261,9 @@ export class StreamSession implements Origin, ControlledSession {
     if (hasRefused) this.#writeAcks();
   }
 
-  /** Room for more: in the queue, and for verdicts of a peer that does not read those it has. */
+  /** Room for more: in the queue, where a session that has nothing in it is never in the way, and for verdicts of a peer that does not read those it has. */
   get #hasRoom(): boolean {
-    return this.#deps.ingest.queue.hasRoom && this.#acks.unwrittenCount <= limits.windowMaxEvents;
+    return (this.#deps.ingest.queue.hasRoom || this.#acks.unsettledCount === 0) && this.#acks.unwrittenCount <= limits.windowMaxEvents;
   }
 
   #apply(event: SessionEvent): void {
@@ -350,10 +350,9 @@ export class StreamSession implements Origin, ControlledSession {
     this.#provedAtMs = this.#deps.clock.monotonicMs();
     this.#bearer = greetedBearer(this.principal, greeting, this.epoch);
     this.#acks = new AckOutlet(greeting.ackMode);
-    const { producerId } = this;
-    if (producerId !== "") this.#place = this.#deps.ingest.queue.placeOf(producerId, flowOf("producer", producerId));
+    if (this.producerId !== "") this.#place = this.#deps.ingest.queue.placeOf(this.producerId, flowOf("producer", this.producerId));
     this.#apply({ kind: "opened" });
-    if (producerId !== "") this.#deps.greeted(this);
+    if (this.producerId !== "") this.#deps.greeted(this);
   }
 
   #welcome(): void {

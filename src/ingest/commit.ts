@@ -31,7 +31,7 @@ export type Place = { readonly lane: number; readonly flow: Flow };
  * committed at once. There is no idle timer. When more waits than a statement takes, the flows take turns (FairQueue): one that floods waits for itself.
  *
  * The queue never refuses: its bound is kept by those who fill it, who ask `hasRoom` first and wait for `whenRoom` (streams stop reading, unary calls
- * answer OVERLOADED). It can pass the bound by what they had already read: a frame per stream.
+ * answer OVERLOADED). Who has nothing in it is not kept waiting by those who filled it: a stream may always bring one frame, and a call asks `hasRoomFor`.
  *
  * When the store fails, the batch under way is tried again until it is stored, with growing delay; nothing is settled, nothing is dropped.
  * States and events: ingest/SPEC.md.
@@ -86,9 +86,14 @@ export class CommitQueue {
     return this.#isAvailable;
   }
 
-  /** Whether more events may be offered. */
+  /** Whether anybody may offer more events. */
   get hasRoom(): boolean {
-    return this.#pendingEvents < limits.pendingMaxEvents && this.#pendingBytes < limits.pendingMaxBytes;
+    return this.#isBelow(1);
+  }
+
+  /** Whether events of a flow that come by a call may be offered: above the bound too, as long as none of it waits and the reserve holds. */
+  hasRoomFor(flow: Flow): boolean {
+    return this.hasRoom || (this.#isBelow(1 + limits.pendingReserveShare) && this.#lanes.every(({ queue }) => !queue.has(flow)));
   }
 
   /** Calls `resume` once, when half of the bound is free again. Returns how to stop waiting. */
@@ -212,6 +217,11 @@ export class CommitQueue {
     this.#isAvailable = isAvailable;
     if (isAvailable) this.#deps.log.info({ pendingEvents: this.#pendingEvents }, "store available again");
     for (const changed of [...this.#watchers]) changed(isAvailable);
+  }
+
+  /** Whether less is pending than this share of what may be. */
+  #isBelow(share: number): boolean {
+    return this.#pendingEvents < limits.pendingMaxEvents * share && this.#pendingBytes < limits.pendingMaxBytes * share;
   }
 
   #announceRoom(): void {

@@ -16,7 +16,7 @@ export type Patience = {
 
 /**
  * Commits a judged batch for a caller that waits for one answer: one verdict per event, in order.
- * Without room nothing is offered and every accepted event is OVERLOADED. What is not settled in time is UNAVAILABLE: it may still be stored, and
+ * Without room for all of them nothing is offered and every accepted event is OVERLOADED. What is not settled in time is UNAVAILABLE: it may still be stored, and
  * sending it again is a DUPLICATE then.     Bound: `limits.reportDeadlineMs`, or nine tenths of the caller's deadline if that is shorter.
  */
 export async function reportOnce(
@@ -28,7 +28,8 @@ export async function reportOnce(
   const verdicts: (Verdict | undefined)[] = judged.map((one) => (one.kind === "refused" ? one.verdict : undefined));
   const accepted = judged.flatMap((one, i) => (one.kind === "accepted" ? [{ event: one.event, i }] : []));
   if (accepted.length > 0) {
-    const { hasRoom } = ingest.queue;
+    const { queue } = ingest;
+    const hasRoom = queue.hasRoom || accepted.every(({ event }) => queue.hasRoomFor(flowOf("mcp", event.mcpId)));
     if (hasRoom) await settleAll(ingest, clock, accepted, verdicts, patience);
     const status = hasRoom ? "unavailable" : "overloaded";
     for (const { event, i } of accepted) {

@@ -39,9 +39,11 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   skewRetryMaxMs: { unit: ms, reached: "CLOCK_SKEW that is not retryable" },
   pendingMaxEvents: {
     unit: "events",
-    reached: "streams are not read, after FlowControl BUSY: HTTP/2 pushes back; events of unary calls get OVERLOADED",
+    reached:
+      "streams with events in the queue are not read, after FlowControl BUSY: HTTP/2 pushes back; calls for MCPs with events waiting get OVERLOADED; others may go on",
   },
   pendingMaxBytes: { unit: bytes, reached: "as pendingMaxEvents" },
+  pendingReserveShare: { unit: "share", reached: "events of every unary call get OVERLOADED" },
   windowMaxEvents: { unit: "events", reached: "a client that honours FlowControl waits for acks" },
   deferredSequencesMax: {
     unit: "sequences",

@@ -290,6 +290,25 @@ describe("CommitQueue", () => {
     expect(resumed).toBe(1);
   });
 
+  it.each([
+    ["events", 600, limits.pendingMaxEvents],
+    ["bytes", Math.ceil(limits.pendingMaxBytes / 100), 100],
+  ])("full by its %s it has room for the calls of a flow of which nothing waits, until the reserve is used up", (_, costBytes, count) => {
+    const { queue, offer } = setUp();
+    const event = { ...eventOf({ interactionId: "a" }), costBytes };
+    const [flood, modest, other] = [flowOf("mcp", "flood"), flowOf("mcp", "modest"), flowOf("mcp", "other")];
+    const roomFor = () => [flood, modest, other].map((flow) => queue.hasRoomFor(flow));
+    for (let i = 1; i < count; i += 1) offer({ ...event, eventId: `${i}` }, 0, flood);
+    expect([queue.hasRoom, ...roomFor()]).toEqual([true, true, true, true]);
+    offer(event, 0, flood);
+    expect([queue.hasRoom, ...roomFor()]).toEqual([false, false, true, true]);
+    offer({ ...event, eventId: "modest" }, 0, modest);
+    expect(roomFor()).toEqual([false, false, true]);
+    for (let i = 0; queue.hasRoomFor(flowOf("mcp", `${i}`)); i += 1) offer({ ...event, eventId: `reserve ${i}` }, 0, flowOf("mcp", `${i}`));
+    expect(queue.pendingEvents).toBe(Math.round(count * (1 + limits.pendingReserveShare)));
+    expect(roomFor()).toEqual([false, false, false]);
+  });
+
   it("stops trying when it is closed, and settles nothing then", async () => {
     const { clock, store, settled, queue, offerNamed } = setUp();
     offerNamed("a");
