@@ -24,7 +24,7 @@ const sequenceEnd = 2n ** 63n;
  * Bound: `unwrittenCount` is the session's to keep, by not reading while it is high: a verdict costs no window, so a peer that does not read
  * its verdicts could otherwise pile them up.
  *
- * Relies on one order: the events of a session are settled in the order they were accepted, because they take one lane.
+ * Relies on one order: the events of a session are settled in the order they were accepted, because they are one flow.
  */
 export class AckLedger {
   readonly #mode: "each" | "coalesced";
@@ -48,6 +48,11 @@ export class AckLedger {
     return this.#announcedThrough;
   }
 
+  /** Accepted events that are not settled. */
+  get unsettledCount(): number {
+    return this.#awaited.length - this.#awaitedHead;
+  }
+
   /** Runs and verdicts that no frame has taken yet. */
   get unwrittenCount(): number {
     return this.#ranges.length + this.#exceptions.length;
@@ -66,7 +71,7 @@ export class AckLedger {
   refused(verdict: Verdict): void {
     this.#advance(verdict.sequence);
     this.#exceptions.push(verdict);
-    if (this.#awaitedHead === this.#awaited.length) this.#resolvedThrough = this.#receivedThrough;
+    if (this.unsettledCount === 0) this.#resolvedThrough = this.#receivedThrough;
   }
 
   /** The oldest accepted event was settled. */
@@ -84,7 +89,7 @@ export class AckLedger {
     } else {
       this.#exceptions.push(judge(event, outcome));
     }
-    if (this.#awaitedHead === this.#awaited.length) this.#resolvedThrough = this.#receivedThrough;
+    if (this.unsettledCount === 0) this.#resolvedThrough = this.#receivedThrough;
     else if (isOrdered) this.#resolvedThrough = event.sequence;
   }
 

@@ -23,6 +23,11 @@ export class AckOutlet {
     return this.#ledger.announcedThrough;
   }
 
+  /** Accepted events that are not settled. */
+  get unsettledCount(): number {
+    return this.#ledger.unsettledCount;
+  }
+
   /** Runs and verdicts that no frame has taken yet. */
   get unwrittenCount(): number {
     return this.#ledger.unwrittenCount;

@@ -1,5 +1,7 @@
 import type { Principal } from "../auth/principal.js";
 import type { Bearer } from "../ingest/accept.js";
+import type { Place } from "../ingest/commit.js";
+import { flowOf } from "../ingest/fair-queue.js";
 import type { CommitTiming, Origin } from "../ingest/pending.js";
 import type { Draft, NewEvent, Outcome } from "../interaction/event.js";
 import type { VersionedMcpConfig } from "../interaction/mcp-config.js";
@@ -48,7 +50,7 @@ export class StreamSession implements Origin, ControlledSession {
   readonly #deferred = new DeferredSequences();
   #greeting: Greeting | undefined;
   #acks = new AckOutlet("each");
-  #lane: number;
+  #place: Place;
   #opened: ProducerOpened | undefined;
   #provedAtMs = 0;
   #windowVersion = 1;
@@ -63,7 +65,7 @@ export class StreamSession implements Origin, ControlledSession {
     this.#frames = new FrameOutlet(transport, () => this.#apply({ kind: "blocked" }));
     this.#control = new SessionControl(deps, this.#frames, this, principal);
     this.#bearer = anonymousBearer(principal);
-    this.#lane = deps.ingest.queue.laneOf(id);
+    this.#place = deps.ingest.queue.placeOf(id, flowOf("session", id));
     this.#openedAtMs = deps.clock.monotonicMs();
     this.#ageShare = 1 - limits.sessionAgeSpread * deps.rng();
     this.#session = openSession(this.#openedAtMs, { grant: deps.grant(), ...this.#cadence() });
@@ -253,15 +255,15 @@ export class StreamSession implements Origin, ControlledSession {
       return;
     }
     const { ingest, clock } = this.#deps;
-    const by = { bearer: this.#bearer, origin: this, lane: this.#lane, deferred: this.#deferred };
+    const by = { bearer: this.#bearer, origin: this, place: this.#place, deferred: this.#deferred };
     const { count, bytes, hasRefused } = takeEvents(ingest, by, this.#acks, drafts, clock.monotonicMs());
     this.#apply({ kind: "events", count, bytes, hasRoom: this.#hasRoom });
     if (hasRefused) this.#writeAcks();
   }
 
-  /** Room for more: in the queue, and for verdicts of a peer that does not read those it has. */
+  /** Room for more: in the queue, where a session that has nothing in it is never in the way, and for verdicts of a peer that does not read those it has. */
   get #hasRoom(): boolean {
-    return this.#deps.ingest.queue.hasRoom && this.#acks.unwrittenCount <= limits.windowMaxEvents;
+    return (this.#deps.ingest.queue.hasRoom || this.#acks.unsettledCount === 0) && this.#acks.unwrittenCount <= limits.windowMaxEvents;
   }
 
   #apply(event: SessionEvent): void {
@@ -349,7 +351,7 @@ export class StreamSession implements Origin, ControlledSession {
     this.#provedAtMs = this.#deps.clock.monotonicMs();
     this.#bearer = greetedBearer(this.principal, greeting, this.epoch);
     this.#acks = new AckOutlet(greeting.ackMode);
-    if (this.producerId !== "") this.#lane = this.#deps.ingest.queue.laneOf(this.producerId);
+    if (this.producerId !== "") this.#place = this.#deps.ingest.queue.placeOf(this.producerId, flowOf("producer", this.producerId));
     this.#apply({ kind: "opened" });
     if (this.producerId !== "") this.#deps.greeted(this);
   }

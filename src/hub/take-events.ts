@@ -1,4 +1,5 @@
 import type { Bearer } from "../ingest/accept.js";
+import type { Place } from "../ingest/commit.js";
 import type { Ingest } from "../ingest/ingest.js";
 import type { Origin } from "../ingest/pending.js";
 import type { Draft, NewEvent } from "../interaction/event.js";
@@ -11,7 +12,7 @@ export type Taken = { readonly count: number; readonly bytes: number; readonly h
 /** Judges events one by one: refused ones get their verdict at once, the others go to the queue. Units: `receivedAtMs` is monotonic. */
 export function takeEvents(
   ingest: Ingest,
-  by: { readonly bearer: Bearer; readonly origin: Origin; readonly lane: number; readonly deferred: DeferredSequences },
+  by: { readonly bearer: Bearer; readonly origin: Origin; readonly place: Place; readonly deferred: DeferredSequences },
   acks: AckOutlet,
   drafts: readonly Draft[],
   receivedAtMs: number,
@@ -29,7 +30,7 @@ export function takeEvents(
     } else {
       const event = withinReach(judged.event, by.deferred.resumeMax);
       acks.accepted(event.sequence);
-      ingest.queue.offer(by.lane, { event, origin: by.origin, receivedAtMs });
+      ingest.queue.offer(by.place, { event, origin: by.origin, receivedAtMs });
       count += 1;
       bytes += event.encodedBytes;
     }

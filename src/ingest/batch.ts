@@ -1,18 +1,4 @@
 import type { NewEvent, Outcome } from "../interaction/event.js";
-import type { Pending, PendingQueue } from "./pending.js";
-
-/** Takes the items of the next commit, oldest first.     Bounds: `maxEvents` items and `maxBytes` of cost, but at least one item. */
-export function takeItems(queue: PendingQueue, maxEvents: number, maxBytes: number): readonly Pending[] {
-  const items: Pending[] = [];
-  let bytes = 0;
-  for (let next = queue.peek(); next !== undefined && items.length < maxEvents; next = queue.peek()) {
-    bytes += next.event.costBytes;
-    if (items.length > 0 && bytes > maxBytes) break;
-    queue.shift();
-    items.push(next);
-  }
-  return items;
-}
 
 /** Stands for "nobody yet" where the index of a speaker is asked for: the item has to wait for the next statement. */
 export const noSpeaker = -1;

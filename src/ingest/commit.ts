@@ -6,9 +6,9 @@ import { limits } from "../platform/limits.js";
 import type { Logger } from "../platform/log.js";
 import type { Rng } from "../platform/rng.js";
 import type { StoreFault } from "../store/store.js";
-import { takeItems } from "./batch.js";
 import { bisect, decide, poisonOf, toFault } from "./decide.js";
-import { type CommitTiming, type Pending, PendingQueue } from "./pending.js";
+import { FairQueue, type Flow } from "./fair-queue.js";
+import type { CommitTiming, Pending } from "./pending.js";
 
 export type CommitDeps = {
   readonly laneCount: number;
@@ -23,12 +23,15 @@ export type CommitDeps = {
   readonly log: Logger;
 };
 
+/** A place in the queue: whoever shares it waits in one line. */
+export type Place = { readonly lane: number; readonly flow: Flow };
+
 /**
  * Group commit. Each lane has at most one statement under way; whatever arrives meanwhile forms the next batch, and a lone event on an idle lane is
- * committed at once. There is no idle timer.
+ * committed at once. There is no idle timer. When more waits than a statement takes, the flows take turns (FairQueue): one that floods waits for itself.
  *
  * The queue never refuses: its bound is kept by those who fill it, who ask `hasRoom` first and wait for `whenRoom` (streams stop reading, unary calls
- * answer OVERLOADED). It can pass the bound by what they had already read: a frame per stream.
+ * answer OVERLOADED). Who has nothing in it is not kept waiting by those who filled it: a stream may always bring one frame, and a call asks `hasRoomFor`.
  *
  * When the store fails, the batch under way is tried again until it is stored, with growing delay; nothing is settled, nothing is dropped.
  * States and events: ingest/SPEC.md.
@@ -47,7 +50,7 @@ export class CommitQueue {
   constructor(deps: CommitDeps) {
     this.#deps = deps;
     this.#lanes = Array.from({ length: deps.laneCount }, () => ({
-      queue: new PendingQueue(),
+      queue: new FairQueue(),
       isBusy: false,
       isScheduled: false,
       committingSinceMs: undefined,
@@ -71,8 +74,9 @@ export class CommitQueue {
   get oldestReceivedAtMs(): number | undefined {
     let oldestMs: number | undefined;
     for (const { queue, committingSinceMs } of this.#lanes) {
-      const receivedAtMs = committingSinceMs ?? queue.peek()?.receivedAtMs;
-      if (receivedAtMs !== undefined && (oldestMs === undefined || receivedAtMs < oldestMs)) oldestMs = receivedAtMs;
+      for (const receivedAtMs of [committingSinceMs, queue.oldestReceivedAtMs]) {
+        if (receivedAtMs !== undefined && (oldestMs === undefined || receivedAtMs < oldestMs)) oldestMs = receivedAtMs;
+      }
     }
     return oldestMs;
   }
@@ -82,9 +86,14 @@ export class CommitQueue {
     return this.#isAvailable;
   }
 
-  /** Whether more events may be offered. */
+  /** Whether anybody may offer more events. */
   get hasRoom(): boolean {
-    return this.#pendingEvents < limits.pendingMaxEvents && this.#pendingBytes < limits.pendingMaxBytes;
+    return this.#isBelow(1);
+  }
+
+  /** Whether events of a flow that come by a call may be offered: above the bound too, as long as none of it waits and the reserve holds. */
+  hasRoomFor(flow: Flow): boolean {
+    return this.hasRoom || (this.#isBelow(1 + limits.pendingReserveShare) && this.#lanes.every(({ queue }) => !queue.has(flow)));
   }
 
   /** Calls `resume` once, when half of the bound is free again. Returns how to stop waiting. */
@@ -99,18 +108,18 @@ export class CommitQueue {
     return () => this.#watchers.delete(changed);
   }
 
-  /** The lane of a producer: always the same one, so that its events are committed in the order they came. */
-  laneOf(key: string): number {
+  /** Where events wait that share `laneKey` and a flow: always on the same lane, so that they are committed in the order they came. */
+  placeOf(laneKey: string, flow: Flow): Place {
     let hash = 0;
-    for (let i = 0; i < key.length; i += 1) hash = (Math.imul(hash, 31) + key.charCodeAt(i)) | 0;
-    return (hash >>> 0) % this.#lanes.length;
+    for (let i = 0; i < laneKey.length; i += 1) hash = (Math.imul(hash, 31) + laneKey.charCodeAt(i)) | 0;
+    return { lane: (hash >>> 0) % this.#lanes.length, flow };
   }
 
-  /** Puts an event behind all others of its lane. */
-  offer(lane: number, pending: Pending): void {
+  /** Puts an event behind all others of its place. */
+  offer({ lane, flow }: Place, pending: Pending): void {
     const target = this.#lanes[lane];
-    assert(target !== undefined, "laneOf gives lanes that exist");
-    target.queue.push(pending);
+    assert(target !== undefined, "placeOf gives lanes that exist");
+    target.queue.push(flow, pending);
     this.#pendingEvents += 1;
     this.#pendingBytes += pending.event.costBytes;
     this.#pendingBySource[pending.event.source] += 1;
@@ -137,20 +146,20 @@ export class CommitQueue {
     if (lane.isBusy) return;
     lane.isBusy = true;
     while (lane.queue.size > 0 && !this.#isClosed) {
-      const items = takeItems(lane.queue, limits.commitMaxEvents, limits.commitMaxBytes);
+      const items = lane.queue.take(limits.commitMaxEvents, limits.commitMaxBytes);
       const startedAtMs = this.#deps.clock.monotonicMs();
-      lane.committingSinceMs = items[0]?.receivedAtMs;
+      const receivedAtMs = items.reduce((oldestMs, item) => Math.min(oldestMs, item.receivedAtMs), startedAtMs);
+      lane.committingSinceMs = receivedAtMs;
       const outcomes = await decide(items, (events) => this.#commit(index, events));
       if (outcomes === undefined) break;
       lane.committingSinceMs = undefined;
       const commitMs = this.#deps.clock.monotonicMs() - startedAtMs;
-      const queueWaitMs = startedAtMs - (items[0]?.receivedAtMs ?? startedAtMs);
       for (const { event } of items) {
         this.#pendingBytes -= event.costBytes;
         this.#pendingBySource[event.source] -= 1;
       }
       this.#pendingEvents -= items.length;
-      this.#deps.settle(items, outcomes, { queueWaitMs, commitMs, batchEvents: items.length });
+      this.#deps.settle(items, outcomes, { queueWaitMs: startedAtMs - receivedAtMs, commitMs, batchEvents: items.length });
       this.#announceRoom();
     }
     lane.isBusy = false;
@@ -210,6 +219,11 @@ export class CommitQueue {
     for (const changed of [...this.#watchers]) changed(isAvailable);
   }
 
+  /** Whether less is pending than this share of what may be. */
+  #isBelow(share: number): boolean {
+    return this.#pendingEvents < limits.pendingMaxEvents * share && this.#pendingBytes < limits.pendingMaxBytes * share;
+  }
+
   #announceRoom(): void {
     if (this.#waitingForRoom.size === 0) return;
     if (this.#pendingEvents * 2 > limits.pendingMaxEvents || this.#pendingBytes * 2 > limits.pendingMaxBytes) return;
@@ -220,7 +234,7 @@ export class CommitQueue {
 }
 
 type Lane = {
-  readonly queue: PendingQueue;
+  readonly queue: FairQueue;
   isBusy: boolean;
   isScheduled: boolean;
   /** When the oldest event of the commit under way was received. */

@@ -13,7 +13,7 @@ export type CommitTiming = {
  * The two functions must not throw and must not call back into the queue synchronously.
  */
 export type Origin = {
-  /** One event is settled. Called once per event, in lane order. */
+  /** One event is settled. Called once per event, in the order in which those of one flow were offered. */
   readonly settled: (event: NewEvent, outcome: Outcome) => void;
   /** Every event of this origin in one commit has been settled: the time to write acks. */
   readonly flushed: (timing: CommitTiming) => void;
@@ -27,9 +27,9 @@ export type Pending = {
   readonly receivedAtMs: number;
 };
 
-/** First in, first out, without moving elements: a head index that catches up now and then. */
+/** First in, first out, without moving elements: a head index that catches up now and then. What was taken is held no longer. */
 export class PendingQueue {
-  #items: Pending[] = [];
+  #items: (Pending | undefined)[] = [];
   #head = 0;
 
   get size(): number {
@@ -47,8 +47,9 @@ export class PendingQueue {
   shift(): Pending | undefined {
     const item = this.#items[this.#head];
     if (item === undefined) return undefined;
+    this.#items[this.#head] = undefined;
     this.#head += 1;
-    if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
+    if (this.#head > 64 && this.#head * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;
     }

@@ -2,6 +2,7 @@ import type { NewEvent, Outcome } from "../interaction/event.js";
 import type { Clock } from "../platform/clock.js";
 import { limits } from "../platform/limits.js";
 import type { Accepted, Refused } from "./accept.js";
+import { flowOf } from "./fair-queue.js";
 import type { Ingest } from "./ingest.js";
 import { createVerdict, judge, type Verdict } from "./verdict.js";
 
@@ -15,7 +16,7 @@ export type Patience = {
 
 /**
  * Commits a judged batch for a caller that waits for one answer: one verdict per event, in order.
- * Without room nothing is offered and every accepted event is OVERLOADED. What is not settled in time is UNAVAILABLE: it may still be stored, and
+ * Without room for all of them nothing is offered and every accepted event is OVERLOADED. What is not settled in time is UNAVAILABLE: it may still be stored, and
  * sending it again is a DUPLICATE then.     Bound: `limits.reportDeadlineMs`, or nine tenths of the caller's deadline if that is shorter.
  */
 export async function reportOnce(
@@ -27,7 +28,8 @@ export async function reportOnce(
   const verdicts: (Verdict | undefined)[] = judged.map((one) => (one.kind === "refused" ? one.verdict : undefined));
   const accepted = judged.flatMap((one, i) => (one.kind === "accepted" ? [{ event: one.event, i }] : []));
   if (accepted.length > 0) {
-    const { hasRoom } = ingest.queue;
+    const { queue } = ingest;
+    const hasRoom = queue.hasRoom || accepted.every(({ event }) => queue.hasRoomFor(flowOf("mcp", event.mcpId)));
     if (hasRoom) await settleAll(ingest, clock, accepted, verdicts, patience);
     const status = hasRoom ? "unavailable" : "overloaded";
     for (const { event, i } of accepted) {
@@ -67,8 +69,9 @@ function settleAll(
         left -= 1;
         if (left === 0) done();
       };
-      const lane = ingest.queue.laneOf(event.producerId === "" ? event.interactionId : event.producerId);
-      ingest.queue.offer(lane, { event, origin: { settled, flushed: () => {} }, receivedAtMs });
+      const laneKey = event.producerId === "" ? event.interactionId : event.producerId;
+      const place = ingest.queue.placeOf(laneKey, flowOf("mcp", event.mcpId));
+      ingest.queue.offer(place, { event, origin: { settled, flushed: () => {} }, receivedAtMs });
     }
   });
 }

@@ -47,14 +47,21 @@ export const limits = {
   siftAfterRepeatBatches: 64,
   /** Most bytes of JSON in one commit: keeps a batch of large events below the memory of one backend. */
   commitMaxBytes: 4 * 1024 * 1024,
+  /**
+   * Events of one producer that a statement takes before others have their turn, while more waits than it can hold; a large one counts for as many as its share
+   * of commitMaxBytes. With eight, 250 that flood a lane leave a newcomer its place in the next statement.
+   */
+  turnMaxEvents: 8,
   /** Most faults named for one event or request. */
   violationMaxCount: 16,
   /** Farther ahead of our clock than this, an event's time is a mistake and not a skew. */
   skewRetryMaxMs: 24 * 60 * 60 * 1000,
-  /** Unsettled events over all peers. Above it streams are not read and unary calls get OVERLOADED. */
+  /** Unsettled events over all peers. Above it who has some of them is not read, or gets OVERLOADED. */
   pendingMaxEvents: 20_000,
   /** Bytes of those: with the database down under load the process must stay below 64 MiB of growth. */
   pendingMaxBytes: 24 * 1024 * 1024,
+  /** Above these bounds, calls for MCPs of which nothing waits may fill this share more: two thousand single events, and within the 64 MiB. */
+  pendingReserveShare: 0.1,
   /** Window of one stream. At 30k events/s a window of 1 000 covers 33 ms of commit latency. */
   windowMaxEvents: 1_000,
   /** Sequences of one session that were refused for now and are waited for: a whole window of them. Above it the resume point stays where it is until the session ends. */

@@ -48,13 +48,13 @@ export async function setScene(world: World): Promise<void> {
   await turn();
 }
 
-/** One peer fills the queue, another one and a unary call find it full, and perhaps the coordinators drain before it empties. */
+/** One peer fills the queue; a unary call is taken from the reserve, the next one and another peer find it full, and perhaps the coordinators drain before it empties. */
 async function fill(world: World, peer: Peer, link: Link): Promise<void> {
   const other = world.peers[1];
   const otherLink = other && (await open(world, other, 1_000));
   flood(world, peer, "heavy");
   deliver(world, link, 1_000);
-  report(world, peer);
+  for (let calls = 0; calls < 2; calls += 1) report(world, peer);
   if (other !== undefined && otherLink !== undefined) await sendSome(world, other, otherLink);
   for (const coordinator of world.coordinators) if (world.draw.chance(0.5)) world.drain(coordinator, 60_000);
   for (let i = world.draw.pick([0, 40]); i > 0; i -= 1) await world.answerStatements();

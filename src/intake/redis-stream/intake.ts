@@ -1,5 +1,6 @@
 import type { KeyRing } from "../../auth/api-key.js";
 import type { Config } from "../../config/schema.js";
+import { flowOf } from "../../ingest/fair-queue.js";
 import type { Ingest } from "../../ingest/ingest.js";
 import type { Origin } from "../../ingest/pending.js";
 import { judge, type Verdict } from "../../ingest/verdict.js";
@@ -270,8 +271,8 @@ class RedisIntake {
       return;
     }
     this.#committing.set(judged.event, flight);
-    const lane = ingest.queue.laneOf(judged.event.interactionId);
-    ingest.queue.offer(lane, { event: judged.event, origin: this.#origin, receivedAtMs: touchedAtMs });
+    const place = ingest.queue.placeOf(judged.event.interactionId, flowOf("mcp", judged.event.mcpId));
+    ingest.queue.offer(place, { event: judged.event, origin: this.#origin, receivedAtMs: touchedAtMs });
   }
 
   /** Trimmed or deleted after it was delivered and before it was stored: all that is left is to say so. */
@@ -311,8 +312,9 @@ class RedisIntake {
     this.#checkDone();
   }
 
+  /** Room for one more read: for the entries, and in the queue, where a stream that has nothing in it is never in the way. */
   get #hasRoom(): boolean {
-    return this.#flights.hasRoom && this.#deps.ingest.queue.hasRoom;
+    return this.#flights.hasRoom && (this.#deps.ingest.queue.hasRoom || this.#committing.size === 0);
   }
 
   #awaitRoom(): void {

@@ -4,6 +4,7 @@ import { createKeyRing } from "../../../src/auth/api-key.js";
 import { composeIntake } from "../../../src/compose/intake.js";
 import { Ends } from "../../../src/compose/machine.js";
 import { loadConfig } from "../../../src/config/load.js";
+import { flowOf } from "../../../src/ingest/fair-queue.js";
 import { createIngest } from "../../../src/ingest/ingest.js";
 import type { Transport } from "../../../src/intake/transport.js";
 import { noonMs } from "../../support/draft.js";
@@ -70,7 +71,7 @@ describe("the ways in", () => {
   it("the stream's figures follow its events from receipt to verdict, and count nobody else's", async () => {
     const { clock, gated, ingest, intake } = setUp();
     const offer = (source: "grpc" | "http", interactionId: string) =>
-      ingest.queue.offer(0, {
+      ingest.queue.offer(ingest.queue.placeOf(interactionId, flowOf("mcp", "demo")), {
         event: { ...eventOf({ interactionId }), source },
         origin: { settled: () => {}, flushed: () => {} },
         receivedAtMs: clock.monotonicMs(),

@@ -31,6 +31,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   httpFiguresMaxCount: { unit: "figures", reached: "the oldest are forgotten" },
   commitMaxEvents: { unit: "events", reached: "nothing: the rest goes into the next commit" },
   commitMaxBytes: { unit: bytes, reached: "nothing: the rest goes into the next commit" },
+  turnMaxEvents: { unit: "events", reached: "nothing: it is the turn of the next producer that has events waiting" },
   openingsMaxCount: { unit: "producers", reached: "nothing: the Welcome comes with the next statement" },
   appendMaxAttempts: { unit: "statements", reached: "nothing: the batch is tried again after a pause" },
   siftAfterRepeatBatches: { unit: "batches", reached: "nothing" },
@@ -38,9 +39,11 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   skewRetryMaxMs: { unit: ms, reached: "CLOCK_SKEW that is not retryable" },
   pendingMaxEvents: {
     unit: "events",
-    reached: "streams are not read, after FlowControl BUSY: HTTP/2 pushes back; events of unary calls get OVERLOADED",
+    reached:
+      "streams with events in the queue are not read, after FlowControl BUSY: HTTP/2 pushes back; calls for MCPs with events waiting get OVERLOADED; others may go on",
   },
   pendingMaxBytes: { unit: bytes, reached: "as pendingMaxEvents" },
+  pendingReserveShare: { unit: "share", reached: "events of every unary call get OVERLOADED" },
   windowMaxEvents: { unit: "events", reached: "a client that honours FlowControl waits for acks" },
   deferredSequencesMax: {
     unit: "sequences",

@@ -266,10 +266,31 @@ describe("a session", () => {
     await store.last.resolve(); // that of the crowd: the queue has room and says so, but the session has too much under way
     for (const { session: other } of crowd) for (let from = 1; from < 2_000; from += 500) other.received(numbered(from, from + 499));
     await store.last.resolve();
-    await store.last.resolve(); // all of the session's own
+    await store.last.resolve(); // some of the session's own, in turn with the crowd's
     expect(tape.log).toEqual([]);
     for (let commits = 0; commits < 8; commits += 1) await store.last.resolve();
     expect(tape.log).toEqual(["resume"]);
+  });
+
+  it("is read frame by frame while others have filled the queue, as long as nothing of its own is in it; they are not", async () => {
+    const { store, ingest, open } = setUp();
+    const [crowd, { tape, session }] = [Array.from({ length: 13 }, () => open()), open()];
+    session.received(greeting());
+    await turn();
+    for (const { session: other } of crowd) for (let from = 1; from < 2_000; from += 500) other.received(numbered(from, from + 499));
+    await turn();
+    tape.log.length = 0;
+    const isFull = () => !ingest.queue.hasRoom;
+    for (let at = 42; at < 44; at += 1) {
+      session.received(numbered(at, at));
+      expect([isFull(), tape.log]).toEqual([true, ["pause"]]);
+      await store.last.resolve(); // it stands in the next one
+      await store.last.resolve();
+      expect([isFull(), tape.log]).toEqual([at === 42, ["pause", "resume"]]);
+      tape.log.length = 0;
+    }
+    expect(verdictsOf(tape)).toEqual(new Set([42n, 43n]));
+    expect(crowd.at(-1)?.tape.log).toEqual(["pause"]);
   });
 
   it("flushes every outstanding ack after a half-close, then ends", async () => {

@@ -1,6 +1,8 @@
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { CommitQueue } from "../../../src/ingest/commit.js";
+import { flowOf } from "../../../src/ingest/fair-queue.js";
+import type { CommitTiming } from "../../../src/ingest/pending.js";
 import type { NewEvent, Outcome } from "../../../src/interaction/event.js";
 import { limits } from "../../../src/platform/limits.js";
 import { StoreFault } from "../../../src/store/store.js";
@@ -16,23 +18,25 @@ function setUp(laneCount = 1) {
   const clock = new ManualClock(noonMs);
   const store = new GatedStore();
   const settled: [string, Outcome["kind"]][] = [];
+  const timings: CommitTiming[] = [];
   const queue = new CommitQueue({
     laneCount,
     append: store.append,
     setAside: store.setAside,
-    settle: (items, outcomes) => {
+    settle: (items, outcomes, timing) => {
+      timings.push(timing);
       for (const item of items) settled.push([item.event.interactionId, outcomes.get(item)?.kind ?? "poison"]);
     },
     clock,
     rng: () => 1,
     log: pino({ level: "silent" }),
   });
-  const offer = (event: NewEvent, lane = 0) =>
-    queue.offer(lane, { event, origin: { settled: () => {}, flushed: () => {} }, receivedAtMs: clock.monotonicMs() });
+  const offer = (event: NewEvent, lane = 0, flow = flowOf("producer", event.producerId)) =>
+    queue.offer({ lane, flow }, { event, origin: { settled: () => {}, flushed: () => {} }, receivedAtMs: clock.monotonicMs() });
   const offerNamed = (...names: string[]) => {
     for (const name of names) offer(eventOf({ interactionId: name }));
   };
-  return { clock, store, settled, queue, offer, offerNamed };
+  return { clock, store, settled, timings, queue, offer, offerNamed };
 }
 
 const names = (events: readonly NewEvent[] | undefined) => events?.map((event) => event.interactionId);
@@ -71,8 +75,50 @@ describe("CommitQueue", () => {
     offer(eventOf({ interactionId: "b" }), 1);
     await turn();
     expect(store.calls.map((call) => call.lane)).toEqual([0, 1]);
-    expect(queue.laneOf("producer-7")).toBe(queue.laneOf("producer-7"));
-    expect(new Set(Array.from({ length: 50 }, (_, i) => queue.laneOf(`p${i}`)))).toEqual(new Set([0, 1]));
+    const placeOf = (key: string) => queue.placeOf(key, flowOf("producer", key));
+    expect(placeOf("producer-7")).toEqual(placeOf("producer-7"));
+    expect(new Set(Array.from({ length: 50 }, (_, i) => placeOf(`p${i}`).lane))).toEqual(new Set([0, 1]));
+  });
+
+  it("takes the producers of a lane in turns: the single event of one stands in the next statement, behind whatever another has brought", async () => {
+    const { store, settled, offer } = setUp();
+    const flood = (name: string) => eventOf({ interactionId: name }, "flood");
+    offer(flood("first"));
+    await turn();
+    for (let i = 0; i < 3 * limits.commitMaxEvents; i += 1) offer(flood(`f${i}`));
+    offer(eventOf({ interactionId: "single" }, "modest"));
+    await store.last.resolve();
+    expect(store.last.events).toHaveLength(limits.commitMaxEvents);
+    expect(names(store.last.events)).toContain("single");
+    for (let statements = 2; settled.length < 3 * limits.commitMaxEvents + 2; statements += 1) {
+      expect(store.calls).toHaveLength(statements);
+      await store.last.resolve();
+    }
+    const flooded = settled.flatMap(([name]) => (name.startsWith("f") ? [name] : []));
+    expect(flooded).toEqual(["first", ...Array.from({ length: 3 * limits.commitMaxEvents }, (_, i) => `f${i}`)]);
+  });
+
+  it("tells how long the oldest event of a statement had waited, and the oldest of all, whoever's turn it was", async () => {
+    const { clock, store, timings, queue, offer } = setUp();
+    offer(eventOf({ interactionId: "first" }, "flood"));
+    await turn();
+    await clock.advance(10);
+    for (let i = 0; i < limits.commitMaxEvents; i += 1) offer(eventOf({ interactionId: `f${i}` }, "flood"));
+    await clock.advance(10);
+    offer(eventOf({ interactionId: "young" }, "modest"));
+    await clock.advance(10);
+    expect(queue.oldestReceivedAtMs).toBe(0);
+    await store.last.resolve();
+    expect(queue.oldestReceivedAtMs).toBe(10);
+    await store.last.resolve();
+    expect(queue.oldestReceivedAtMs).toBe(10);
+    await store.last.resolve();
+    expect(timings.map(({ queueWaitMs, batchEvents }) => [queueWaitMs, batchEvents])).toEqual([
+      [0, 1],
+      [20, limits.commitMaxEvents],
+      [20, 1],
+    ]);
+    expect(queue.oldestReceivedAtMs).toBeUndefined();
   });
 
   it("sends an event that stands twice in a batch once, and calls the second a duplicate", async () => {
@@ -242,6 +288,25 @@ describe("CommitQueue", () => {
     expect(queue.hasRoom).toBe(true);
     for (; queue.pendingEvents > 0; ) await store.last.resolve();
     expect(resumed).toBe(1);
+  });
+
+  it.each([
+    ["events", 600, limits.pendingMaxEvents],
+    ["bytes", Math.ceil(limits.pendingMaxBytes / 100), 100],
+  ])("full by its %s it has room for the calls of a flow of which nothing waits, until the reserve is used up", (_, costBytes, count) => {
+    const { queue, offer } = setUp();
+    const event = { ...eventOf({ interactionId: "a" }), costBytes };
+    const [flood, modest, other] = [flowOf("mcp", "flood"), flowOf("mcp", "modest"), flowOf("mcp", "other")];
+    const roomFor = () => [flood, modest, other].map((flow) => queue.hasRoomFor(flow));
+    for (let i = 1; i < count; i += 1) offer({ ...event, eventId: `${i}` }, 0, flood);
+    expect([queue.hasRoom, ...roomFor()]).toEqual([true, true, true, true]);
+    offer(event, 0, flood);
+    expect([queue.hasRoom, ...roomFor()]).toEqual([false, false, true, true]);
+    offer({ ...event, eventId: "modest" }, 0, modest);
+    expect(roomFor()).toEqual([false, false, true]);
+    for (let i = 0; queue.hasRoomFor(flowOf("mcp", `${i}`)); i += 1) offer({ ...event, eventId: `reserve ${i}` }, 0, flowOf("mcp", `${i}`));
+    expect(queue.pendingEvents).toBe(Math.round(count * (1 + limits.pendingReserveShare)));
+    expect(roomFor()).toEqual([false, false, false]);
   });
 
   it("stops trying when it is closed, and settles nothing then", async () => {
