@@ -34,7 +34,7 @@ export function latencyOf({ durationMs, startedAtMs, endedAtMs }: Ended): number
 
 /** What policies hear of the end of a request. */
 export function endedOf(
-  flight: Pick<Flight, "decisionId" | "isDecided" | "mcpId" | "request" | "startedAtMs" | "assignedAtMs" | "inFlightBefore">,
+  flight: Pick<Flight, "decisionId" | "isNamed" | "mcpId" | "request" | "startedAtMs" | "assignedAtMs" | "inFlightBefore">,
   end: End,
 ): Ended {
   return {
@@ -49,6 +49,6 @@ export function endedOf(
     quality: end.quality,
     auditedQuality: end.auditedQuality,
     cost: end.cost,
-    isUnnamed: !flight.isDecided,
+    isUnnamed: !flight.isNamed,
   };
 }

@@ -69,7 +69,7 @@ export class Flights {
     nowMs: number,
   ): Flight {
     const { isProbe, isExploration } = how;
-    const made = { decisionId, isDecided: true, request, requestClass, isProbe, atMs: nowMs, leaseMs };
+    const made = { decisionId, isDecided: true, isNamed: true, request, requestClass, isProbe, atMs: nowMs, leaseMs };
     const flight = this.#depart(member, made, isExploration);
     this.#decided.set(decisionId, flight);
     return flight;
@@ -104,13 +104,14 @@ export class Flights {
       const flight = this.#depart(member, {
         decisionId,
         isDecided: false,
+        isNamed: facts.routingDecisionId !== "",
         request,
         requestClass,
         isProbe: false,
         atMs: nowMs,
         leaseMs: member.leaseMs,
       });
-      if (facts.routingDecisionId !== "") this.#named.add(facts.routingDecisionId, flight);
+      if (flight.isNamed) this.#named.add(facts.routingDecisionId, flight);
       this.#confirm(member, flight, interactionId, nowMs);
       return;
     }
@@ -226,7 +227,7 @@ export class Flights {
 
   #depart(
     member: Member,
-    made: Pick<Flight, "decisionId" | "isDecided" | "request" | "requestClass" | "isProbe"> & {
+    made: Pick<Flight, "decisionId" | "isDecided" | "isNamed" | "request" | "requestClass" | "isProbe"> & {
       readonly atMs: number;
       readonly leaseMs: number;
     },
@@ -239,6 +240,7 @@ export class Flights {
     const flight: Flight = {
       decisionId,
       isDecided: made.isDecided,
+      isNamed: made.isNamed,
       mcpId,
       request,
       requestClass: made.requestClass,
@@ -314,7 +316,7 @@ export class Flights {
     const durationMs = end.durationMs !== undefined && Number.isFinite(end.durationMs) && end.durationMs >= 0 ? end.durationMs : 0;
     const flight = {
       decisionId: `interaction ${++this.#plainCount}`,
-      isDecided: false,
+      isNamed: false,
       mcpId: member.mcpId,
       request: plainRequest,
       requestClass: plainClass,

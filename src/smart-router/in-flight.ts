@@ -6,6 +6,8 @@ export type Flight = {
   /** Of the decision; of a request without one, a name that no decision has. */
   readonly decisionId: string;
   readonly isDecided: boolean;
+  /** Other words of it may follow: it was decided here, or its start names a decision of another coordinator. */
+  readonly isNamed: boolean;
   readonly mcpId: string;
   readonly request: RouteRequest;
   readonly requestClass: string;

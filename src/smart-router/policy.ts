@@ -94,7 +94,7 @@ export type Ended = {
   readonly auditedQuality: number | undefined;
   /** In the operator's unit; undefined when nothing is reported. */
   readonly cost: number | undefined;
-  /** Nobody decided it, so nobody knows a name for it: no other word of it can follow, neither a late end nor an audit. Absent means that one may. */
+  /** No decision is named with it, of this coordinator or another: no other word of it can follow, neither a late end nor an audit. Absent means that one may. */
   readonly isUnnamed?: boolean;
 };
 

@@ -312,7 +312,6 @@ class RedisIntake {
     this.#checkDone();
   }
 
-  /** Room for one more read: for the entries, and in the queue, where a stream that has nothing in it is never in the way. */
   get #hasRoom(): boolean {
     return this.#flights.hasRoom && (this.#deps.ingest.queue.hasRoom || this.#committing.size === 0);
   }

@@ -44,7 +44,7 @@ test.each([
   ['"" = 800', "c.toml:2 routing.objectives.: the name of a request type must have 1 to 256 bytes, is 800"],
   [
     `"${"é".repeat(129)}" = 800`,
-    `c.toml:2 routing.objectives.${"é".repeat(129)}: the name of a request type must have 1 to 256 bytes, is 800`,
+    `c.toml:2 routing.objectives.${"é".repeat(106)}...: the name of a request type must have 1 to 256 bytes, is 800`,
   ],
 ])("%j is refused at its line", (line, fault) => {
   expect(faults({ fileText: `[routing.objectives]\n${line}\n` })).toEqual([fault]);

@@ -18,6 +18,7 @@ import { plainRequest } from "../../../src/smart-router/request.js";
 const flightAt = (assignedAtMs: number): Flight => ({
   decisionId: `d${assignedAtMs}`,
   isDecided: true,
+  isNamed: true,
   mcpId: "m",
   request: plainRequest,
   requestClass: "",
