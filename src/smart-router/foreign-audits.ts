@@ -48,7 +48,7 @@ export class ForeignAudits {
   readonly #deps: ForeignAuditsDeps;
   /** Of decisions of this coordinator, oldest first, by decision. */
   readonly #waiting = new Map<string, Waiting>();
-  /** Of decisions of others, by decision: learned from here, and told lately. */
+  /** By decision: learned from, here or by whoever had the stream, and told lately. */
   readonly #learned = new Map<string, { readonly mcpId: string; readonly heardAtMs: number }>();
   /** Decisions whose audits the knowledge of their MCPs has in it. */
   readonly #known = new RecentNames(limits.routedPastMax);
@@ -84,8 +84,7 @@ export class ForeignAudits {
       // What is known of an MCP that is here was taken over from an earlier word, if from any.
       if (held.has(mcpId)) continue;
       this.#known.add(decisionId);
-      const waiting = this.#waiting.get(decisionId);
-      if (waiting !== undefined) waiting.acknowledgedAtMs ??= nowMs;
+      this.#acknowledge(decisionId, mcpId, nowMs);
     }
     for (const told of audits) {
       const atMs = Math.min(nowMs, writtenAtMs - Math.max(0, told.agoMs));
@@ -99,10 +98,15 @@ export class ForeignAudits {
       if (!this.#deps.learn(audit)) return;
       this.#known.add(decisionId);
     }
+    this.#acknowledge(decisionId, audit.mcpId, nowMs);
+  }
+
+  /** Of what another one learned too: should the stream come here, what is taken over of the MCP has the audit in it, and only a word of the holder says so. */
+  #acknowledge(decisionId: string, mcpId: string, nowMs: number): void {
     const waiting = this.#waiting.get(decisionId);
     if (waiting !== undefined) waiting.acknowledgedAtMs ??= nowMs;
     this.#learned.delete(decisionId);
-    this.#learned.set(decisionId, { mcpId: audit.mcpId, heardAtMs: nowMs });
+    this.#learned.set(decisionId, { mcpId, heardAtMs: nowMs });
     for (const oldest of this.#learned.keys()) {
       if (this.#learned.size <= limits.foreignAuditsMax) break;
       this.#learned.delete(oldest);

@@ -184,7 +184,7 @@ describe("heartbeats", () => {
 
   it("are missed when they stay away", () => {
     expect(checkHeartbeats(factsOf([...regular, ended(6_000, 0, "client")])).faults).toEqual([]);
-    expect(checkHeartbeats(factsOf([welcome(0, 0), beat(4_000), fault(4_100, "mute"), ended(7_500, 0, "client")])).faults).toHaveLength(1);
+    expect(checkHeartbeats(factsOf([welcome(0, 0), beat(8_000), fault(8_100, "mute"), ended(11_500, 0, "client")])).faults).toHaveLength(1);
   });
 
   it("that nobody answers end the stream, neither at once nor never", () => {
