@@ -30,7 +30,7 @@ bench: build ## Compare with baselines in one run; writes bench/results (LONG=1 
 	npm run --silent bench
 
 evaluate: $(STAMP) ## Routing policies against each other in simulation; writes docs/evaluation.md (QUICK=1: two minutes, writes nothing; SEEDS=, WORKERS=, DATA=, ONLY=S1,S4)
-	@QUICK=$(QUICK) SEEDS=$(SEEDS) WORKERS=$(WORKERS) SCALE=$(SCALE) ONLY=$(ONLY) npx tsx bench/evaluate.ts --data $(or $(DATA),../shared/data)
+	@QUICK=$(QUICK) SEEDS=$(SEEDS) WORKERS=$(WORKERS) SCALE=$(SCALE) ONLY=$(ONLY) UPDATE=$(UPDATE) npx tsx bench/evaluate.ts --data $(or $(DATA),../shared/data)
 
 drill: build ## Large fleets against real processes: NAME=rolling, idle, storm or reporting (bench/README.md)
 	npm run --silent drill -- $(NAME)

@@ -9,17 +9,24 @@ export type EvaluationRun = {
   readonly minutes: number;
 };
 
-/** The tables of docs/evaluation.md: all claims first, then every scenario with its figures. Markdown. */
-export function evaluationTables(reports: readonly ScenarioReport[], scenarios: readonly Scenario[], made: EvaluationRun): string {
+/** Scenarios that were run again after the others. */
+export type RemadeRun = EvaluationRun & { readonly ids: readonly string[] };
+
+/** The tables of docs/evaluation.md: all claims first, then every scenario with its figures. `remade`: what was run again since, whose reports stand in the place of those of `made`. Markdown. */
+export function evaluationTables(
+  reports: readonly ScenarioReport[],
+  scenarios: readonly Scenario[],
+  made: EvaluationRun,
+  remade: readonly RemadeRun[] = [],
+): string {
   const claims = reports.flatMap((report) =>
     report.claims.map((claim) => `| ${report.id} | ${claim.text} | ${claim.measured} | ${claim.isMet ? "met" : "**MISSED**"} |`),
   );
   const met = reports.flatMap((report) => report.claims).filter((claim) => claim.isMet).length;
-  const shortened = made.scale === 1 ? "" : `, lengths × ${made.scale}`;
   return [
-    `Made by \`${made.command}\`: ${made.seeds.length} seeds (${made.seeds[0]} to ${made.seeds.at(-1)})${shortened}, ${made.minutes.toFixed(0)} minutes. ` +
-      `${met} of ${claims.length} targets are met.`,
+    `Made by ${told(made)}. ${met} of ${claims.length} targets are met.`,
     "",
+    ...remade.flatMap((run) => [`Made again since then: ${run.ids.join(", ")}, by ${told(run)}.`, ""]),
     "| scenario | target | measured | |",
     "| -------- | ------ | -------- | --- |",
     ...claims,
@@ -29,6 +36,25 @@ export function evaluationTables(reports: readonly ScenarioReport[], scenarios: 
       return scenario === undefined ? [] : sectionOf(report, scenario);
     }),
   ].join("\n");
+}
+
+function told({ command, seeds, scale, minutes }: EvaluationRun): string {
+  const shortened = scale === 1 ? "" : `, lengths × ${scale}`;
+  return `\`${command}\`: ${seeds.length} seeds (${seeds[0]} to ${seeds.at(-1)})${shortened}, ${minutes.toFixed(0)} minutes`;
+}
+
+/** An evaluation as it is kept. */
+export type Evaluation = EvaluationRun & { readonly reports: readonly ScenarioReport[]; readonly remade?: readonly RemadeRun[] };
+
+/** `kept` with what was run again in the place of what it had of these scenarios; what nothing of is left of an earlier run is not named any more. */
+export function withRemade(kept: Evaluation, made: EvaluationRun, reports: readonly ScenarioReport[]): Evaluation {
+  const ids = reports.map(({ id }) => id);
+  const earlier = (kept.remade ?? []).map((run) => ({ ...run, ids: run.ids.filter((id) => !ids.includes(id)) }));
+  return {
+    ...kept,
+    reports: kept.reports.map((report) => reports.find(({ id }) => id === report.id) ?? report),
+    remade: [...earlier.filter((run) => run.ids.length > 0), { ...made, ids }],
+  };
 }
 
 function sectionOf(report: ScenarioReport, scenario: Scenario): readonly string[] {

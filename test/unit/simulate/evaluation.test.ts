@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { barChart } from "../../../src/simulate/bar-chart.js";
 import { contenderNamed, contenders } from "../../../src/simulate/contenders.js";
 import { plan, report, run } from "../../../src/simulate/evaluation.js";
-import { beginMarker, endMarker, evaluationTables, placeBetweenMarkers } from "../../../src/simulate/evaluation-page.js";
+import { beginMarker, endMarker, evaluationTables, placeBetweenMarkers, withRemade } from "../../../src/simulate/evaluation-page.js";
 import { clockSkew } from "../../../src/simulate/scenarios/clock-skew.js";
 import { oscillation } from "../../../src/simulate/scenarios/oscillation.js";
 import { slowServer } from "../../../src/simulate/scenarios/slow-server.js";
@@ -48,6 +48,27 @@ describe("an evaluation", () => {
     },
     longMs,
   );
+
+  test("scenarios that are run again take the place of what was kept of them, and it is said how they were made", () => {
+    const madeBy = (command: string) => ({ command, seeds: [1], scale: 1, minutes: 1 });
+    const [old, again] = [report(sparseBroken, []), report(slowServer, [])];
+    const reportOf = (id: string, question: string) => ({ ...old, id, name: question });
+    const kept = { ...madeBy("all"), reports: [reportOf("X1", "first"), reportOf("X2", "first"), again] };
+    const once = withRemade(kept, madeBy("once"), [reportOf("X1", "once"), reportOf("X2", "once")]);
+    const twice = withRemade(once, madeBy("twice"), [reportOf("X2", "twice")]);
+    expect(twice.reports.map(({ id, name }) => [id, name])).toEqual([
+      ["X1", "once"],
+      ["X2", "twice"],
+      [again.id, again.name],
+    ]);
+    expect(twice.remade?.map(({ command, ids }) => [command, ids])).toEqual([
+      ["once", ["X1"]],
+      ["twice", ["X2"]],
+    ]);
+    expect(withRemade(twice, madeBy("third"), [reportOf("X1", "third")]).remade?.map(({ command }) => command)).toEqual(["twice", "third"]);
+    const tables = evaluationTables(twice.reports, [slowServer], twice, twice.remade);
+    expect(tables).toContain("Made again since then: X2, by `twice`: 1 seeds");
+  });
 
   test("a target without runs is missed", () => {
     expect(report(slowServer, []).claims.map((claim) => claim.isMet)).toEqual([false]);
