@@ -81,9 +81,10 @@ function sectionOf(report: ScenarioReport, scenario: Scenario): readonly string[
 function lineOf(row: Row, scenario: Scenario): string {
   const values = scenario.columns.map(({ figure, digits }) => {
     const summary = row.figures[figure];
-    if (summary === undefined || Number.isNaN(summary.estimate.mean)) return "–";
+    // JSON has no NaN: in a report that was kept it is null.
+    if (summary === undefined || !Number.isFinite(summary.estimate.mean)) return "–";
     const { mean, halfWidth } = summary.estimate;
-    return Number.isNaN(halfWidth) ? mean.toFixed(digits) : `${mean.toFixed(digits)} ± ${halfWidth.toFixed(digits)}`;
+    return Number.isFinite(halfWidth) ? `${mean.toFixed(digits)} ± ${halfWidth.toFixed(digits)}` : mean.toFixed(digits);
   });
   return `| ${row.contender} | ${values.join(" | ")} |`;
 }
