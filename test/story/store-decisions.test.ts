@@ -124,12 +124,13 @@ describe.each(storeKinds)("the decision log of the $kind store", (each) => {
     expect(await at.store.listDecisions({ ...all, endMs: all.startMs }, 100, undefined)).toEqual([]);
   });
 
-  at.story("refuses a decision of a day without a partition, and takes it once maintenance has made one", async () => {
-    const decision = decisionOf({ decisionId: uuidFloor(Date.now() + 20 * dayMs).replace("-0000-0000-", "-7000-8000-") });
-    await expect(at.store.recordDecisions([decision])).rejects.toMatchObject({ kind: "poison" });
-    const { partitionsCreated } = await at.store.maintain(Date.now() + 14 * dayMs);
-    expect(partitionsCreated).toContain(partitionName(Math.floor(decision.decidedAtMs / dayMs), "route_decision"));
+  at.story("takes a decision of a day without a partition, unless that day was thrown away", async () => {
+    const decisionAt = (atMs: number) => decisionOf({ decisionId: uuidFloor(atMs).replace("-0000-0000-", "-7000-8000-") });
+    const decision = decisionAt(Date.now() + 20 * dayMs);
+    await expect(at.store.recordDecisions([decisionAt(Date.now() - 400 * dayMs)])).rejects.toMatchObject({ kind: "poison" });
     await at.store.recordDecisions([decision]);
+    const { partitionsCreated } = await at.store.maintain(Date.now() + 14 * dayMs);
+    expect(partitionsCreated).not.toContain(partitionName(Math.floor(decision.decidedAtMs / dayMs), "route_decision"));
     expect((await at.store.readDecision(decision.decisionId))?.decision).toEqual(decision);
     const laterMs = Date.now() + 60 * dayMs;
     const { partitionsDropped } = await at.store.maintain(laterMs, laterMs);

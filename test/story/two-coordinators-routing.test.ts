@@ -119,8 +119,14 @@ describe("two coordinators with half of a fleet each", () => {
       await untilChosen(atFirst, 1, ([mcpId]) => mcpId === "b-boaster");
       let sequence = 0n;
       for (let index = 0; index < 20; index += 1) {
+        // Its ten places may all be taken until the other coordinator's next word tells of the ends.
         const request = create(SelectMcpRequestSchema, { request: { requestType: "ocr" } });
-        const decisionId = (await callUnary(atFirst, RoutingService.method.selectMcp, request)).response?.decisionId ?? "";
+        let decisionId = "";
+        const select = async () => {
+          decisionId = (await callUnary(atFirst, RoutingService.method.selectMcp, request)).response?.decisionId ?? "";
+          return decisionId;
+        };
+        await expect.poll(select).not.toBe("");
         const [start, end] = interaction(sequence + 1n, { case: "complete", value: { qualityScore: index % 2 === 0 ? 1 : 0.97 } });
         sequence += 2n;
         const started = { ...start, detail: { case: "start", value: { requestType: "ocr", routingDecisionId: decisionId } } } as const;
