@@ -265,7 +265,11 @@ describe("a bidirectional stream", () => {
     stream.call.write(Buffer.from([0x0a, 0x00]));
     stream.call.end();
     expect((await stream.ended).code).toBe(0);
-    expect(frames).toEqual([["UNDECODABLE_FRAME", 200, 64], ["NESTED_TOO_DEEP", expect.any(Number), 64], "hello"]);
+    expect(frames).toEqual([
+      ["UNDECODABLE_FRAME", 200, limits.undecodableHeadBytes],
+      ["NESTED_TOO_DEEP", expect.any(Number), limits.undecodableHeadBytes],
+      "hello",
+    ]);
   });
 
   it("aborts its signal when the caller goes away", async () => {
