@@ -173,6 +173,8 @@ export const limits = {
   verifyMaxCount: 1_000,
   /** Partitions made ahead of today. */
   partitionsAheadDays: 7,
+  /** Partitions that rows may ask for, ahead of the database's clock: a machine may have slept for months, and a clock that is wrong by years must not make days that nobody drops. */
+  partitionsAheadMaxDays: 366,
   /** Rows deleted in one statement by maintenance: holds locks for milliseconds only. */
   purgeBatchRows: 5_000,
   /** Statements of one kind in one run of maintenance; the rest waits for the next. */

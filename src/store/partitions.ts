@@ -46,7 +46,7 @@ const checkViolation = "23514";
 /**
  * Writes rows, and makes the partitions that they miss: a machine that slept for longer than partitions are made ahead, or whose clock was put right, or a database
  * that was away for that long, gets rows of a new day before maintenance runs again. A day before the oldest partition was thrown away, with what may have been
- * stored in it: its rows are refused. `ids`: UUIDs version 7 of the rows. Bound: once, a partition for each of their days.
+ * stored in it, and one more than `limits.partitionsAheadMaxDays` ahead of the database's clock is a wrong clock's: rows of these are refused. `ids`: UUIDs version 7 of the rows. Bound: once, a partition for each of their days.
  */
 export async function writeIntoPartitions<T>(
   runner: Runner,
@@ -62,10 +62,18 @@ export async function writeIntoPartitions<T>(
     const existing = await listPartitionDays(runner, table);
     const [oldest = Number.POSITIVE_INFINITY] = existing;
     const days = new Set(ids().map((id) => dayOf(uuidV7TimeMs(id))));
-    const missing = [...days].filter((day) => day > oldest && !existing.includes(day)).sort((a, b) => a - b);
+    const latest = dayOf(await readClock(runner)) + limits.partitionsAheadMaxDays;
+    const missing = [...days].filter((day) => day > oldest && day <= latest && !existing.includes(day)).sort((a, b) => a - b);
     if (missing.length > 0) await createPartitions(runner, table, missing);
     return write();
   }
+}
+
+/** What time it is for the database. Unit: ms since the Unix epoch. */
+async function readClock(runner: Runner): Promise<number> {
+  const [row] = await runner.run(({ sql }) => sql<{ nowMs: number }[]>`SELECT (extract(epoch FROM now()) * 1000)::float8 AS "nowMs"`);
+  if (row === undefined) throw new StoreFault("transient", "NO_CLOCK", "the database did not say what time it is");
+  return row.nowMs;
 }
 
 /** Drops the partition of a day with all its rows; false when readers or writers held it for too long. */

@@ -124,10 +124,12 @@ describe.each(storeKinds)("the decision log of the $kind store", (each) => {
     expect(await at.store.listDecisions({ ...all, endMs: all.startMs }, 100, undefined)).toEqual([]);
   });
 
-  at.story("takes a decision of a day without a partition, unless that day was thrown away", async () => {
+  at.story("takes a decision of a day without a partition, unless that day was thrown away or is that of a wrong clock", async () => {
     const decisionAt = (atMs: number) => decisionOf({ decisionId: uuidFloor(atMs).replace("-0000-0000-", "-7000-8000-") });
     const decision = decisionAt(Date.now() + 20 * dayMs);
-    await expect(at.store.recordDecisions([decisionAt(Date.now() - 400 * dayMs)])).rejects.toMatchObject({ kind: "poison" });
+    for (const wrongDays of [-400, 400]) {
+      await expect(at.store.recordDecisions([decisionAt(Date.now() + wrongDays * dayMs)])).rejects.toMatchObject({ kind: "poison" });
+    }
     await at.store.recordDecisions([decision]);
     const { partitionsCreated } = await at.store.maintain(Date.now() + 14 * dayMs);
     expect(partitionsCreated).not.toContain(partitionName(Math.floor(decision.decidedAtMs / dayMs), "route_decision"));

@@ -162,6 +162,7 @@ export const limitEffects: Readonly<Record<keyof typeof limits, Effect>> = {
   },
   verifyMaxCount: { unit: "events, and interactions", reached: "INVALID_ARGUMENT, TOO_MANY_EVENTS" },
   partitionsAheadDays: { unit: "days", reached: "nothing: maintenance makes the next ones" },
+  partitionsAheadMaxDays: { unit: "days", reached: "the row is refused: INVALID, and kept as a dead letter" },
   purgeBatchRows: { unit: "rows", reached: "nothing" },
   purgeRoundsMax: { unit: "statements", reached: "nothing: what is left is deleted at the next run" },
   routedMcpMax: { unit: "MCPs", reached: "an MCP beyond it has no weight in the table until it is heard again" },
